@@ -1,0 +1,256 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.errors import UsageError
+
+app = typer.Typer(
+    name="flywheel",
+    help="Turn a model's mistakes into a better model: probe, teach, verify, train, gate, deploy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecFile = Annotated[Path, typer.Option("--file", "-f", help="The spec.")]
+Iterations = Annotated[
+    int | None, typer.Option("--iterations", "-n", min=1, help="Iterations in all, instead of loop.iterations.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+DEFAULT_SPEC = Path("flywheel.yaml")
+
+
+@app.command()
+def validate(file: SpecFile = DEFAULT_SPEC) -> None:
+    """Check the spec and every file it names; all faults at once, each with its place."""
+    from flywheel.errors import render_fault
+
+    project = _open(file)
+    for fault in project.loaded.warnings:
+        print(render_fault(fault), file=sys.stderr)
+    print(f"{file}: valid")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of flywheel.yaml, for editors."""
+    from flywheel.spec.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def plan(
+    file: SpecFile = DEFAULT_SPEC,
+    iterations: Iterations = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Save the plan for `flywheel apply PLAN`.")] = None,
+    as_json: AsJson = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Reused nodes too.")] = False,
+    detailed_exitcode: Annotated[bool, typer.Option(help="Exit 2 where there is something to do.")] = False,
+) -> None:
+    """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
+    from flywheel.console.plans import plan_text
+    from flywheel.engine.planning import make_plan
+    from flywheel.files import write_text
+
+    found = make_plan(_open(file), iterations)
+    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
+    if out is not None:
+        write_text(out, text + "\n")
+    print(text if as_json else plan_text(found, verbose))
+    if detailed_exitcode and found.pending:
+        raise typer.Exit(2)
+
+
+@app.command()
+def graph(
+    file: SpecFile = DEFAULT_SPEC,
+    iterations: Iterations = None,
+    mermaid: Annotated[bool, typer.Option(help="Mermaid instead of Graphviz DOT.")] = False,
+) -> None:
+    """Print the DAG."""
+    from flywheel.console.plans import graph_dot, graph_mermaid
+    from flywheel.engine.planning import make_plan
+
+    found = make_plan(_open(file), iterations)
+    print(graph_mermaid(found) if mermaid else graph_dot(found))
+
+
+@app.command()
+def apply(
+    plan_file: Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="Exactly this saved plan.")] = None,
+    file: SpecFile = DEFAULT_SPEC,
+    iterations: Iterations = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the wheel."""
+    from flywheel.console.progress import listener
+    from flywheel.engine.apply import apply as run_apply
+
+    project = _open(file)
+    saved = _read_plan(plan_file) if plan_file is not None else None
+    wanted = iterations if saved is None else int(saved["iterations"])
+    with listener(as_json) as show:
+        outcome = run_apply(
+            project,
+            iterations=wanted,
+            saved_plan=saved,
+            listener=show,
+            confirm=lambda found: yes or saved is not None or _confirm(found),
+            command=_command(wanted),
+        )
+    if not as_json:
+        _say(outcome, project)
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def status(file: SpecFile = DEFAULT_SPEC, as_json: AsJson = False) -> None:
+    """What is running, what was decided, what is deployed."""
+    from flywheel.console.looks import status_text
+    from flywheel.engine.status import status as look
+
+    found = look(_root(file) / ".flywheel")
+    print(json.dumps(found, default=str, indent=1) if as_json else status_text(found))
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A query over the store.")],
+    file: SpecFile = DEFAULT_SPEC,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the store, read-only."""
+    from flywheel.console.looks import table_text
+    from flywheel.engine.history import open_lookup
+
+    with open_lookup(_root(file) / ".flywheel") as lookup:
+        rows = _asked(lookup, sql)
+    print(json.dumps(rows, default=str, ensure_ascii=False, indent=1) if as_json else table_text(rows))
+
+
+@app.command()
+def show(
+    row_id: Annotated[str, typer.Argument(help="An answer, failure, candidate, lesson, call, model or item id.")],
+    file: SpecFile = DEFAULT_SPEC,
+    as_json: AsJson = False,
+) -> None:
+    """Print a row's whole life: failure, lesson, call, verdicts, dataset, adapter, scores."""
+    from flywheel.console.looks import life_text
+    from flywheel.engine.history import open_lookup
+    from flywheel.engine.lookback import life
+
+    with open_lookup(_root(file) / ".flywheel") as lookup:
+        chapters = life(lookup, row_id)
+    print(json.dumps(chapters, default=str, ensure_ascii=False, indent=1) if as_json else life_text(chapters))
+
+
+@app.command()
+def report(
+    iteration: Annotated[int | None, typer.Argument(help="The iteration; all of them without it.")] = None,
+    file: SpecFile = DEFAULT_SPEC,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Print where an iteration's report is, or open it."""
+    reports = _root(file) / "reports"
+    path = reports / "index.html" if iteration is None else reports / f"iter-{iteration:03d}" / "index.html"
+    if not path.exists():
+        have = ", ".join(sorted(p.name for p in reports.glob("iter-*"))) if reports.exists() else ""
+        raise UsageError(f"{path}: no such report. {'There are: ' + have if have else 'Run `flywheel apply` first.'}")
+    print(path)
+    if open_:
+        typer.launch(path.absolute().as_uri())
+
+
+@app.command()
+def rollback(
+    file: SpecFile = DEFAULT_SPEC,
+    to: Annotated[str | None, typer.Option(help="A model id that was deployed before.")] = None,
+) -> None:
+    """Point back at the model deployed before; its hashes are checked and it must answer."""
+    from flywheel.engine.rollback import rollback as move
+
+    manifest = move(_open(file), to)
+    print(f"deployed: {manifest['model_id']} (iteration {manifest['iteration']})")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if missing.")] = Path("."),
+    template: Annotated[
+        str, typer.Option("--template", "-t", help="Which domain to begin with; `list` shows them.")
+    ] = "shop_sql",
+) -> None:
+    """Write a complete domain that runs offline, to edit."""
+    from flywheel.engine.templates import copy_template, template_names
+
+    if template == "list":
+        print("\n".join(template_names()))
+        return
+    for path in copy_template(template, folder):
+        print(path)
+    print(f"Now: cd {folder} && flywheel apply" if folder != Path() else "Now: flywheel apply")
+
+
+def _open(file: Path) -> Any:
+    from flywheel.engine.project import open_project
+
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no spec here. Run `flywheel init`, or name one with --file.")
+    return open_project(file)
+
+
+def _root(file: Path) -> Path:
+    return file.absolute().parent
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["plan_version"] != 1 or not isinstance(saved["nodes"], list):
+            raise ValueError("not a plan of version 1")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a saved plan ({error}). Make one with `flywheel plan -o {path}`.") from error
+    return dict(saved)
+
+
+def _confirm(plan: Any) -> bool:
+    """Ask before money is spent; nothing else needs asking."""
+    from flywheel.console.plans import totals
+
+    if not any(node.estimate.usd for node in plan.pending) or not sys.stdin.isatty():
+        return True
+    return typer.confirm(f"{totals(plan)} Go on?")
+
+
+def _command(iterations: int | None) -> str:
+    return "flywheel apply" + (f" --iterations {iterations}" if iterations else "")
+
+
+def _say(outcome: Any, project: Any) -> None:
+    if outcome.error:
+        print(f"flywheel: {outcome.error}", file=sys.stderr)
+    if outcome.ran == 0 and not outcome.error:
+        print("Nothing to do: everything is as the spec wants it.")
+        return
+    promoted = ", ".join(str(n) for n in outcome.promoted)
+    print(f"{'promoted in iteration ' + promoted if promoted else 'nothing was promoted'}; report: reports/index.html")
+
+
+def _asked(lookup: Any, sql: str) -> list[dict[str, Any]]:
+    import duckdb
+
+    try:
+        return list(lookup(sql))
+    except duckdb.Error as error:
+        raise UsageError(f'{error}\nThe tables: flywheel query "SHOW TABLES"') from error

@@ -1,0 +1,72 @@
+"""Tables, lives and status as text. Everything that a model wrote is shown escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from flywheel.text import one_line, plural, printable
+
+Row = dict[str, Any]
+
+
+def table_text(rows: Sequence[Row], width: int = 60) -> str:
+    """Columns aligned; long cells cut."""
+    if not rows:
+        return "(no rows)"
+    names = list(rows[0])
+    cells = [[one_line(_cell(row[name]), width) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
+    lines = [names, ["-" * w for w in widths], *cells]
+    text = "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return f"{text}\n({plural(len(rows), 'row')})"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def life_text(chapters: Sequence[tuple[str, Row]]) -> str:
+    """One block a chapter, in the order in which it happened; empty columns left out."""
+    blocks = []
+    for title, row in chapters:
+        lines = [title.upper()]
+        lines += [f"  {key:<14} {_indented(value)}" for key, value in row.items() if value not in (None, "", [], {})]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _indented(value: Any) -> str:
+    return printable(_cell(value), 2_000).replace("\n", "\n" + " " * 17)
+
+
+def status_text(found: Row) -> str:
+    lines = []
+    run = found["run"]
+    if run is None:
+        lines.append("no run yet: flywheel apply")
+    else:
+        lines.append(f"run {run['run_id']}: {run['status']}" + (f" ({run['error']})" if run["error"] else ""))
+        for node, details in run["running"].items():
+            counted = (
+                f"{details['done']}/{details['total']} {details.get('what') or ''}" if details.get("total") else ""
+            )
+            lines.append(f"  {node:<28} {counted}".rstrip())
+    if found.get("store"):
+        lines.append(f"store: {found['store']}")
+    for decision in found["decisions"]:
+        lines.append(
+            f"iteration {decision['iteration']}: {decision['outcome']}: {one_line(decision['explanation'], 140)}"
+        )
+    for row in found["deployments"][-5:]:
+        lines.append(
+            f"{row['deployed_at']:%Y-%m-%d %H:%M} {row['action']} {row['model_id']} (iteration {row['iteration']})"
+        )
+    if found["deployments"]:
+        lines.append(f"deployed now: {found['deployments'][-1]['model_id']}")
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""A plan, drawn: as a table of what would happen and why, and as a graph."""
+
+from __future__ import annotations
+
+from flywheel.plan import Plan, PlanNode
+from flywheel.text import duration, one_line, plural
+
+_MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
+
+
+def plan_text(plan: Plan, verbose: bool = False) -> str:
+    """One line a node; reused ones are counted unless `verbose`."""
+    lines = [f"{plan.name}: {plural(plan.iterations, 'iteration')}, {plural(len(plan.nodes), 'node')}"]
+    for iteration in range(1, plan.iterations + 1):
+        nodes = [node for node in plan.nodes if node.iteration == iteration]
+        reused = sum(node.status == "reused" for node in nodes)
+        lines.append(f"\niteration {iteration}" + (f"  ({reused} reused)" if reused else ""))
+        lines += [_line(node) for node in nodes if verbose or node.status != "reused"]
+    return "\n".join([*lines, "", totals(plan)])
+
+
+def _line(node: PlanNode) -> str:
+    name = node.name.split(".", 1)[1]
+    shown = one_line("; ".join(node.why[:3]) + (f" (+{len(node.why) - 3} more)" if len(node.why) > 3 else ""), 110)
+    estimate = _estimate(node)
+    return f"  {_MARKS[node.status]} {name:<28} {node.status:<8} {estimate:<34} {shown}".rstrip()
+
+
+def _estimate(node: PlanNode) -> str:
+    found = node.estimate
+    parts = []
+    if found.calls:
+        parts.append(f"~{plural(found.calls, 'call')}")
+    if found.tokens:
+        parts.append(f"~{found.tokens:,} tokens")
+    if found.usd:
+        parts.append(f"~${found.usd:,.2f}")
+    if found.seconds is not None and node.status != "reused":
+        parts.append(f"~{duration(found.seconds)}")
+    return ", ".join(parts)
+
+
+def totals(plan: Plan) -> str:
+    pending = plan.pending
+    if not pending:
+        return "Nothing to do: everything is as the spec wants it."
+    blocked = sum(node.status == "blocked" for node in pending)
+    counted = [f"{plural(len(pending) - blocked, 'node')} to run"]
+    if blocked:
+        counted.append(f"{blocked} blocked")
+    calls, usd = sum(n.estimate.calls for n in pending), sum(n.estimate.usd for n in pending)
+    known = [n.estimate.seconds for n in pending if n.estimate.seconds is not None]
+    counted.append(f"about {plural(calls, 'teacher call')}, ${usd:,.2f}")
+    counted.append(f"about {duration(sum(known))}" if known else "no time estimate yet (nothing was measured)")
+    return "; ".join(counted) + "."
+
+
+def graph_dot(plan: Plan) -> str:
+    """Graphviz DOT."""
+    colours = {"new": "lightgreen", "changed": "khaki", "reused": "lightgrey", "blocked": "lightpink"}
+    nodes = [f'  "{n.name}" [style=filled, fillcolor={colours[n.status]}];' for n in plan.nodes]
+    edges = [f'  "{parent}" -> "{n.name}";' for n in plan.nodes for parent in n.parents]
+    return "\n".join(["digraph flywheel {", "  rankdir=LR; node [shape=box, fontname=monospace];", *nodes, *edges, "}"])
+
+
+def graph_mermaid(plan: Plan) -> str:
+    ids = {node.name: f"n{i}" for i, node in enumerate(plan.nodes)}
+    nodes = [f'  {ids[n.name]}["{n.name} ({n.status})"]' for n in plan.nodes]
+    edges = [f"  {ids[parent]} --> {ids[n.name]}" for n in plan.nodes for parent in n.parents]
+    return "\n".join(["flowchart LR", *nodes, *edges])

@@ -1,0 +1,277 @@
+"""Doing what the plan says: nodes in parallel where they are independent, each committed with its rows or not at all."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flywheel.engine.events import EventLog, Listener
+from flywheel.engine.overview import write_overview
+from flywheel.engine.planning import check_saved, make_plan
+from flywheel.engine.project import Project
+from flywheel.engine.resources import Resources
+from flywheel.errors import BudgetStop, FlywheelError, NodeFailed
+from flywheel.nodes import VERBS, Context, Result
+from flywheel.plan import Plan, PlanNode
+from flywheel.prompting import render
+from flywheel.store import Store
+
+#: Nodes at a time. The model worker serialises what computes; the others wait for teachers and verifiers.
+THREADS = 4
+
+EXIT_DONE, EXIT_FAILED, EXIT_NOTHING_PROMOTED, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 3, 5, 130
+
+
+@dataclass
+class ApplyOutcome:
+    """How an apply ended."""
+
+    run_id: str
+    exit_code: int
+    ran: int = 0
+    promoted: list[int] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+def apply(
+    project: Project,
+    *,
+    iterations: int | None = None,
+    saved_plan: Mapping[str, Any] | None = None,
+    listener: Listener = lambda event: None,
+    confirm: Callable[[Plan], bool] = lambda plan: True,
+    command: str = "flywheel apply",
+) -> ApplyOutcome:
+    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid before anything runs.
+
+    Ctrl-C ends the run with exit code 130: received answers are kept, unfinished nodes leave nothing.
+    """
+    with Store(project.store_path) as store:
+        run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        with Resources(project, store, run_id) as resources:
+            resources.take_in_journal()
+            plan = make_plan(project, iterations, store.query)
+            if saved_plan is not None:
+                check_saved(dict(saved_plan), plan)
+            if not plan.pending:
+                return ApplyOutcome(run_id, EXIT_DONE)
+            if not confirm(plan):
+                return ApplyOutcome(run_id, EXIT_DONE, error="nothing was run")
+            return _Run(project, store, resources, plan, run_id, listener, command).execute()
+
+
+class _Run:
+    def __init__(
+        self,
+        project: Project,
+        store: Store,
+        resources: Resources,
+        plan: Plan,
+        run_id: str,
+        listener: Listener,
+        command: str,
+    ) -> None:
+        self.project, self.store, self.resources, self.plan = project, store, resources, plan
+        self.run_id, self.command = run_id, command
+        self.log = EventLog(project.state / "runs" / run_id / "events.jsonl", listener)
+        resources.on_event = lambda event: self.log.emit(event.pop("event", "calls"), **event)
+        self.outcome = ApplyOutcome(run_id, EXIT_DONE)
+        self.done = {node.name for node in plan.nodes if node.status == "reused"}
+        self.dead: set[str] = set()
+        self.budget_stop = ""
+
+    def execute(self) -> ApplyOutcome:
+        self._begin()
+        try:
+            self._schedule()
+            self.outcome.exit_code = self._exit_code()
+        except KeyboardInterrupt:
+            self.resources.stop()
+            self.outcome.exit_code, self.outcome.error = EXIT_INTERRUPTED, "interrupted"
+        finally:
+            self.resources.take_in_journal()
+            self._end()
+        return self.outcome
+
+    # -- scheduling
+
+    def _schedule(self) -> None:
+        """Start a node when its parents are done; what a failed node leads to is left out, siblings go on."""
+        waiting = {node.name: node for node in self.plan.pending}
+        running: dict[Future[None], PlanNode] = {}
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="node")
+        try:
+            while True:
+                for node in self._ready(waiting):
+                    del waiting[node.name]
+                    running[pool.submit(self._run_node, node)] = node
+                if not running:
+                    return
+                finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    self._settle(running.pop(future), future)
+        except KeyboardInterrupt:
+            self.resources.stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ready(self, waiting: Mapping[str, PlanNode]) -> list[PlanNode]:
+        if self.budget_stop:
+            return []
+        ready = []
+        for node in list(waiting.values()):
+            if (node.status == "blocked" and node.kind == "generate") or any(p in self.dead for p in node.parents):
+                self.dead.add(node.name)
+            elif node.name not in self.dead and all(parent in self.done for parent in node.parents):
+                ready.append(node)
+        return ready
+
+    def _settle(self, node: PlanNode, future: Future[None]) -> None:
+        error = future.exception()
+        if error is None:
+            self.done.add(node.name)
+            return
+        self.dead.add(node.name)
+        if isinstance(error, BudgetStop):
+            self.budget_stop = str(error)
+            self.log.emit("budget_stop", node=node.name, error=str(error))
+            return
+        if not isinstance(error, FlywheelError):
+            error = self._bug(node, error)
+        self.outcome.failed.append(node.name)
+        self.outcome.error = str(error)
+        self._record_failure(node, str(error))
+        self.log.emit("node_failed", node=node.name, error=str(error))
+
+    def _bug(self, node: PlanNode, error: BaseException) -> FlywheelError:
+        """Anything unforeseen: one line for the user, the traceback in a file."""
+        path = self.project.state / "runs" / self.run_id / "traceback.txt"
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(f"{node.name}\n{''.join(traceback.format_exception(error))}\n")
+        where = path.relative_to(self.project.root)
+        return NodeFailed(f"{type(error).__name__}: {error} (a bug in flywheel; the traceback is in {where})")
+
+    # -- one node
+
+    def _run_node(self, node: PlanNode) -> None:
+        started = datetime.now(UTC)
+        self.log.emit("node_started", node=node.name, kind=node.kind, iteration=node.iteration)
+        result = VERBS[node.kind](self._context(node))
+        if not result.counts.balanced():
+            raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
+        seconds = self._commit(node, result, started)
+        if node.kind == "gate" and result.summary["outcome"] == "promote":
+            self.outcome.promoted.append(node.iteration)
+        if node.kind in ("report", "deploy"):
+            write_overview(self.project, self.plan, self.store.query)
+        self.outcome.ran += 1
+        self.log.emit(
+            "node_done",
+            node=node.name,
+            seconds=round(seconds, 3),
+            counts=vars(result.counts),
+            summary={k: v for k, v in result.summary.items() if k != "keys"},
+        )
+
+    def _context(self, node: PlanNode) -> Context:
+        project = self.project
+        return Context(
+            spec=project.spec,
+            spec_text=project.loaded.text,
+            spec_hash=project.spec_hash,
+            root=project.root,
+            node=node,
+            chain=self.plan.chain(),
+            student=project.student,
+            run_id=self.run_id,
+            query=self.store.query,
+            compute=self.resources.compute,
+            judge=self.resources.judge,
+            ask=self.resources.ask,
+            teacher_parameters=project.teacher_parameters,
+            render=lambda path, values: render(project.root / path, project.root, values),
+            progress=lambda **details: self.log.progress(node.name, **details),
+            versions=project.versions,
+            command=self.command,
+        )
+
+    def _commit(self, node: PlanNode, result: Result, started: datetime) -> float:
+        """Rows and record in one transaction: "done" is the last atomic act."""
+        ended = datetime.now(UTC)
+        with self.store.transaction() as transaction:
+            transaction.clear_node(node.fingerprint)
+            for table, rows in result.rows.items():
+                transaction.insert(table, rows)
+            transaction.insert("nodes", [self._record(node, "done", result, "", started, ended)])
+        return (ended - started).total_seconds()
+
+    def _record_failure(self, node: PlanNode, error: str) -> None:
+        now = datetime.now(UTC)
+        self.store.write("nodes", [self._record(node, "failed", Result(), error, now, now)])
+
+    def _record(
+        self, node: PlanNode, status: str, result: Result, error: str, started: datetime, ended: datetime
+    ) -> dict[str, Any]:
+        counts = result.counts
+        return {
+            "node": node.fingerprint, "run_id": self.run_id, "name": node.name, "kind": node.kind,
+            "iteration": node.iteration, "status": status, "inputs": node.inputs, "parents": list(node.parents),
+            "rows_in": counts.rows_in, "kept": counts.kept, "rejected": counts.rejected, "failed": counts.failed,
+            "summary": dict(result.summary), "error": error, "started_at": started, "ended_at": ended,
+            "seconds": (ended - started).total_seconds(),
+        }  # fmt: skip
+
+    # -- the run
+
+    def _begin(self) -> None:
+        self.store.write("runs", [self._run_row("running", None)])
+        self.log.emit(
+            "run_started",
+            run_id=self.run_id,
+            name=self.plan.name,
+            iterations=self.plan.iterations,
+            nodes=[[n.name, n.kind, n.iteration, n.status] for n in self.plan.nodes],
+        )
+
+    def _end(self) -> None:
+        status = {EXIT_FAILED: "failed", EXIT_BUDGET: "budget", EXIT_INTERRUPTED: "interrupted"}
+        word = status.get(self.outcome.exit_code, "done")
+        self.store.write("runs", [self._run_row(word, datetime.now(UTC))])
+        self.store.snapshot(self.project.state / "snapshot.duckdb")
+        self.log.emit(
+            "run_ended",
+            run_id=self.run_id,
+            status=word,
+            exit_code=self.outcome.exit_code,
+            ran=self.outcome.ran,
+            promoted=self.outcome.promoted,
+            error=self.outcome.error,
+        )
+        self.log.close()
+
+    def _run_row(self, status: str, ended: datetime | None) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id, "started_at": datetime.now(UTC), "ended_at": ended, "status": status,
+            "spec_hash": self.project.spec_hash, "spec_text": self.project.loaded.text,
+            "versions": self.project.versions, "command": self.command,
+        }  # fmt: skip
+
+    def _exit_code(self) -> int:
+        if self.budget_stop:
+            self.outcome.error = self.budget_stop
+            return EXIT_BUDGET
+        if self.outcome.failed or self.dead:
+            self.outcome.error = self.outcome.error or _blocked(self.plan.nodes)
+            return EXIT_FAILED
+        decided = any(node.kind == "gate" for node in self.plan.pending)
+        return EXIT_NOTHING_PROMOTED if decided and not self.outcome.promoted else EXIT_DONE
+
+
+def _blocked(nodes: Iterable[PlanNode]) -> str:
+    return next((f"{node.name} is blocked: {node.why[0]}" for node in nodes if node.status == "blocked"), "")

@@ -1,0 +1,44 @@
+"""Making a plan from a project and what its store remembers."""
+
+from __future__ import annotations
+
+from flywheel.engine.history import Lookup, done_nodes, measured, open_lookup
+from flywheel.engine.project import Project
+from flywheel.errors import PlanMoved
+from flywheel.plan import Plan, compile_plan
+from flywheel.plan.estimates import History
+
+
+def make_plan(project: Project, iterations: int | None = None, query: Lookup | None = None) -> Plan:
+    """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read."""
+    wanted = iterations or project.spec.loop.iterations
+    if query is not None:
+        return _compile(project, wanted, query)
+    if not project.store_path.exists():
+        return compile_plan(project.spec, project.spec_hash, project.facts(), {}, History(), wanted)
+    with open_lookup(project.state) as found:
+        return _compile(project, wanted, found)
+
+
+def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
+    return compile_plan(
+        project.spec, project.spec_hash, project.facts(), done_nodes(query), measured(query), iterations
+    )
+
+
+def check_saved(saved: dict[str, object], plan: Plan) -> None:
+    """Refuse a saved plan that is no longer what would happen. Raises PlanMoved with the first difference."""
+    if saved.get("state") == plan.state:
+        return
+    before = {n["name"]: n for n in saved.get("nodes", [])}  # type: ignore[attr-defined]
+    for node in plan.nodes:
+        old = before.get(node.name)
+        if old is None or old["fingerprint"] != node.fingerprint or old["status"] != node.status:
+            was = old["status"] if old else "absent"
+            raise PlanMoved(
+                f"the plan is out of date: {node.name} was {was} and is now {node.status}"
+                f"{' (' + node.why[0] + ')' if node.why else ''}. Run `flywheel plan -o …` again and look at it."
+            )
+    raise PlanMoved(
+        "the plan is out of date: it has nodes that the spec no longer has. Run `flywheel plan -o …` again."
+    )

@@ -1,0 +1,132 @@
+"""A spec on disk and everything that fingerprints need to know of it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import Fault, SpecInvalid
+from flywheel.hashing import fingerprint, hash_file
+from flywheel.plan import Facts
+from flywheel.records.rows import read_rows
+from flywheel.spec.files import spec_files
+from flywheel.spec.loader import Loaded, load, missing_env
+from flywheel.spec.models import Generator, LitellmTeacher, Spec
+from flywheel.student import StudentFiles, locate
+from flywheel.teachers import parameters
+from flywheel.verifiers import parts
+
+#: Packages whose version can change a result.
+MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A valid spec, its folder, and hashes of all that it names."""
+
+    loaded: Loaded
+    file: Path
+
+    @property
+    def spec(self) -> Spec:
+        return self.loaded.spec
+
+    @property
+    def root(self) -> Path:
+        return self.loaded.root
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".flywheel"
+
+    @property
+    def store_path(self) -> Path:
+        return self.state / "flywheel.duckdb"
+
+    @cached_property
+    def spec_hash(self) -> str:
+        return fingerprint(self.spec.model_dump(mode="json"))
+
+    @cached_property
+    def student(self) -> StudentFiles:
+        return locate(self.spec.student.base, self.spec.student.revision, self.root)
+
+    @cached_property
+    def teacher_parameters(self) -> dict[str, dict[str, Any]]:
+        return {name: parameters(name, teacher, self.root) for name, teacher in self.spec.teachers.items()}
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+        for package in MEASURED_WITH:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "absent"
+        return found
+
+    def facts(self) -> Facts:
+        student = self.spec.student
+        return Facts(
+            files={name: hash_file(self.root / name) for _, name in spec_files(self.spec)},
+            student={
+                "base": self.student.base,
+                "weights": self.student.weights_hash,
+                "dtype": student.dtype,
+                "device": student.device,
+            },
+            teachers=self.teacher_parameters,
+            verifiers={name: parts(name, v, self.root) for name, v in self.spec.verifiers.items()},
+            blocked=self._blocked(),
+        )
+
+    def _blocked(self) -> dict[str, str]:
+        """Generators that cannot run now, with the reason."""
+        missing = missing_env(self.loaded)
+        return {
+            generator.name: faults[0].message
+            for generator in self.spec.generate
+            if (faults := [f for f in missing if f.path[1] in _asks(self.spec, generator)])
+        }
+
+
+def _asks(spec: Spec, generator: Generator) -> set[str]:
+    names = {*generator.teachers, *generator.second_opinion}
+    return {name for name in names if isinstance(spec.teachers[name], LitellmTeacher)}
+
+
+def open_project(file: Path) -> Project:
+    """Load and check a spec with its predicates. Raises SpecInvalid with every fault found."""
+    project = Project(load(file), file)
+    if faults := predicate_faults(project.loaded):
+        raise SpecInvalid(faults)
+    return project
+
+
+def predicate_faults(loaded: Loaded) -> list[Fault]:
+    """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
+    spec = loaded.spec
+    if not any(mode.when for mode in spec.taxonomy):
+        return []
+    from flywheel.store.taxonomy import check_predicates
+
+    faults: dict[int, str] = {}
+    for name, task in spec.tasks.items():
+        path = task.probes or next((s.data for s in spec.evals.values() if s.task == name), None)
+        if path is None:
+            continue
+        modes = spec.modes_of(name)
+        rows = [{k: v for k, v in row.items() if k != task.target} for row in read_rows(loaded.root / path)]
+        for index, text in check_predicates(rows, modes, task.verify):
+            faults.setdefault(spec.taxonomy.index(modes[index]), text)
+    return [
+        loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
+        for index, text in sorted(faults.items())
+    ]
+
+
+_PREDICATE_HINT = "It sees answer, gold, row.<column>, verdict.<verifier> and reason.<verifier>."

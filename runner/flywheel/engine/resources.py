@@ -1,0 +1,129 @@
+"""What nodes share during a run: the model worker, the verifier pool, the teachers' desk. Each opened when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from flywheel.engine.project import Project
+from flywheel.executor import Worker
+from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
+from flywheel.store import Store
+from flywheel.student.loading import Arm
+from flywheel.student.work import AnswerJob, Asking
+from flywheel.teachers import Desk, Spent, drain
+from flywheel.verifiers import Judge
+
+#: Verifier processes.
+JUDGES = 2
+
+
+class Resources:
+    def __init__(self, project: Project, store: Store, run_id: str) -> None:
+        self._project, self._store, self._run_id = project, store, run_id
+        log = project.state / "runs" / run_id / "worker.log"
+        self._worker = Worker(log)
+        self._judge: Judge | None = None
+        self._judging = threading.Lock()
+        self._desk: Desk | None = None
+        self._opening = threading.Lock()
+        self._journal = project.state / "calls"
+        self._student: Arm | None = None
+        self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop asking, kill children; received answers stay in the journal."""
+        self._worker.close()
+        with self._opening:
+            if self._desk is not None:
+                self._desk.stop()
+                self._desk = None
+        with self._judging:
+            if self._judge is not None:
+                self._judge.close()
+                self._judge = None
+
+    # -- computing
+
+    def compute(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any:
+        return self._worker.call(function, payload, on_progress=on_progress)
+
+    # -- judging
+
+    def judge(self, subjects: Iterable[Subject]) -> Iterator[list[Verdict]]:
+        """Verdicts in order. One node at a time: the pool's children are as many as the machine's cores can use."""
+        spec = self._project.spec
+        with self._judging:
+            if self._judge is None:
+                self._judge = Judge(spec.verifiers, self._project.root, JUDGES)
+            verify = {name: task.verify for name, task in spec.tasks.items()}
+            yield from self._judge.judge(subjects, verify)
+
+    # -- asking teachers
+
+    def ask(self, requests: Sequence[LessonRequest], student: Arm) -> list[Reply]:
+        """Replies in order. `student` is the model that student teachers sample: the iteration's incumbent."""
+        self._student = student
+        return self._open_desk().ask(requests) if requests else []
+
+    def take_in_journal(self) -> None:
+        """Answers that are durable but not yet in the store."""
+
+        def commit(entries: list[tuple[dict[str, Any], Reply]]) -> None:
+            self._store.save_calls(self._run_id, entries)
+
+        with self._opening:
+            if self._desk is not None:
+                self._desk.drain(commit)
+            elif self._journal.exists():
+                drain(self._journal, commit)
+
+    def _open_desk(self) -> Desk:
+        with self._opening:
+            if self._desk is None:
+                project = self._project
+                self._desk = Desk(
+                    project.spec.teachers,
+                    project.root,
+                    self._journal,
+                    limits=project.spec.loop,
+                    known=self._store.known_calls,
+                    generate=self._sample,
+                    on_event=lambda event: self.on_event(event),
+                    spent_before=self._spent_before(),
+                    seed=project.spec.seed,
+                )
+            return self._desk
+
+    def _spent_before(self) -> dict[str, Spent]:
+        """What this run has cost so far: an apply that goes on where unfinished ones stopped continues their account."""
+        rows = self._store.query(
+            """SELECT teacher, sum(usd) AS usd, sum(attempts) AS calls, sum(input_tokens + output_tokens) AS tokens
+               FROM calls WHERE called_at > coalesce((SELECT max(ended_at) FROM runs WHERE status = 'done'), '-infinity')
+               GROUP BY teacher"""
+        )
+        return {row["teacher"]: Spent(row["usd"], int(row["calls"]), int(row["tokens"])) for row in rows}
+
+    def _sample(self, prompts: list[str], temperature: float, top_p: float, seeds: list[int]) -> list[Generation]:
+        assert self._student is not None
+        student = self._project.spec.student
+        job = AnswerJob(
+            self._student,
+            Asking(student.system, student.max_new_tokens, student.batch_size),
+            tuple((str(i), prompt) for i, prompt in enumerate(prompts)),
+            temperature,
+            top_p,
+            tuple(seeds),
+        )
+        found: list[Generation] = self._worker.call("flywheel.student.work:answer", job)
+        return found

@@ -1,0 +1,236 @@
+"""Many small items over a few killable children: in order, in bounded memory, each at its own cost."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from flywheel.executor.faults import WorkerCrashed, WorkerTimeout
+from flywheel.executor.process import Process
+from flywheel.executor.worker import revived
+
+#: Items read ahead of the one that is given next.
+WINDOW = 512
+#: Work sent to a child at a time, in seconds: with more, children idle at the end; with less, pipes cost.
+BATCH_SECONDS = 0.02
+_BATCH_LIMIT = 64
+_SETUP_SECONDS = 120.0
+#: One core each: the pool has as many children as it is meant to use cores.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one item: `value` where `status` is "ok", else `reason`, in words."""
+
+    status: Literal["ok", "raised", "timed_out", "crashed"]
+    value: Any = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    index: int
+    item: bytes
+    timeout: float
+    crashes: int = 0
+
+
+@dataclass
+class _Child:
+    process: Process
+    ready: bool = False
+    since: float = field(default_factory=time.monotonic)
+    """When the item that runs now (or the set-up) began, as far as the parent can tell: never too early."""
+    tickets: deque[_Ticket] = field(default_factory=deque)
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.tickets
+
+    @property
+    def limit(self) -> float | None:
+        if not self.ready:
+            return _SETUP_SECONDS
+        return self.tickets[0].timeout if self.tickets else None
+
+
+class Pool:
+    """`size` children. `function` ("package.module:name") is called once in each with `setup`, and gives the
+    function that is then called with every item.
+
+    Items go to the children in small batches. A time-out or a crash costs only the item that caused it; the
+    rest of its batch is run again in a new child. A crash counts when it happens twice: the first may be an
+    earlier item's doing, or the kernel's.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        size: int,
+        *,
+        setup: Any = None,
+        log: Path | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self._request = pickle.dumps((function, setup))
+        self._function = function
+        self._size = size
+        self._log = log
+        self._memory_bytes = memory_bytes
+        self._children: list[_Child] = []
+        self._item_seconds = BATCH_SECONDS  # first batches hold one item
+        self._busy = False
+
+    def map(self, items: Iterable[Any], timeout_of: Callable[[Any], float]) -> Iterator[Result]:
+        """One Result for each item, in order; at most WINDOW items are held at a time. `timeout_of`: seconds.
+
+        One map at a time. Raises what the set-up raised; WorkerTimeout, WorkerCrashed if it hung or died.
+        """
+        if self._busy:
+            raise RuntimeError("this pool is already mapping; give each thread a pool of its own")
+        self._busy = True
+        try:
+            yield from self._map(iter(items), timeout_of)
+        finally:
+            self._busy = False
+            for child in [c for c in self._children if not c.idle]:
+                self._drop(child)
+
+    def close(self) -> None:
+        for child in list(self._children):
+            self._drop(child)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _map(self, items: Iterator[Any], timeout_of: Callable[[Any], float]) -> Iterator[Result]:
+        waiting: deque[_Ticket] = deque()
+        done: dict[int, Result] = {}
+        read = given = 0
+        exhausted = False
+        while True:
+            while not exhausted and read - given < WINDOW:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    exhausted = True
+                    break
+                waiting.append(_Ticket(read, pickle.dumps(item), timeout_of(item)))
+                read += 1
+            if exhausted and given == read:
+                return
+            self._hand_out(waiting)
+            self._take_in(waiting, done)
+            while given in done:
+                yield done.pop(given)
+                given += 1
+
+    # --- handing out ---
+
+    def _hand_out(self, waiting: deque[_Ticket]) -> None:
+        """Batches for idle children. Only idle ones: sending to a child that is sending may deadlock."""
+        unserved = len(waiting) - sum(child.idle or not child.ready for child in self._children)
+        for _ in range(min(unserved, self._size - len(self._children))):
+            self._start()
+        for child in self._children:
+            if waiting and child.idle:
+                self._send(child, waiting)
+
+    def _start(self) -> None:
+        child = _Child(Process("items", self._log, self._memory_bytes, _ONE_THREAD))
+        self._children.append(child)
+        self._tell(child, self._request)
+
+    def _send(self, child: _Child, waiting: deque[_Ticket]) -> None:
+        count = max(1, min(_BATCH_LIMIT, len(waiting), int(BATCH_SECONDS / max(self._item_seconds, 1e-6))))
+        child.tickets.extend(waiting.popleft() for _ in range(count))
+        child.since = time.monotonic()
+        self._tell(child, pickle.dumps([ticket.item for ticket in child.tickets]))
+
+    def _tell(self, child: _Child, message: bytes) -> None:
+        with contextlib.suppress(ConnectionError):  # a dead child is seen by the next read
+            child.process.wire.send_bytes(message)
+
+    # --- taking in ---
+
+    def _take_in(self, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
+        by_wire = {child.process.wire: child for child in self._children}
+        for wire in wait(list(by_wire), timeout=self._patience()):
+            child = by_wire[wire]  # type: ignore[index]
+            try:
+                self._receive(child, done)
+            except (EOFError, ConnectionError):
+                self._bury(child, waiting, done)
+        for child in list(self._children):
+            if child.limit is not None and time.monotonic() - child.since > child.limit:
+                self._overdue(child, waiting, done)
+
+    def _patience(self) -> float | None:
+        """Seconds until the first child is overdue."""
+        now = time.monotonic()
+        left = [child.since + child.limit - now for child in self._children if child.limit is not None]
+        return max(0.0, min(left)) + 0.001 if left else None
+
+    def _receive(self, child: _Child, done: dict[int, Result]) -> None:
+        wire = child.process.wire
+        while True:
+            kind, *content = pickle.loads(wire.recv_bytes())
+            now = time.monotonic()
+            if child.ready:
+                done[child.tickets.popleft().index] = _result(kind, content[0])
+                self._item_seconds += 0.1 * (now - child.since - self._item_seconds)
+            elif kind == "raised":
+                self._drop(child)
+                raise revived(content[0], self._function)
+            child.ready = True
+            child.since = now
+            if not wire.poll():
+                return
+
+    def _overdue(self, child: _Child, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
+        if child.process.wire.poll():  # it answered between the wait and now
+            return
+        limit = child.limit
+        self._drop(child)
+        if not child.ready:
+            raise WorkerTimeout(f"{self._function} was not set up within {limit:g} s")
+        culprit, *others = child.tickets
+        waiting.extendleft(reversed(others))
+        done[culprit.index] = Result("timed_out", reason=f"timed out after {limit:g} s")
+
+    def _bury(self, child: _Child, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
+        cause, tail = child.process.cause_of_death(), child.process.log_tail()
+        self._drop(child)
+        if not child.ready:
+            raise WorkerCrashed(f"{self._function}: its process {cause} while it was set up\n{tail}", tail)
+        if not child.tickets:
+            return
+        culprit, *others = child.tickets
+        waiting.extendleft(reversed(others))
+        if culprit.crashes:
+            done[culprit.index] = Result("crashed", reason=f"crashed: {cause.removeprefix('was ')}")
+        else:
+            again = _Ticket(culprit.index, culprit.item, culprit.timeout, crashes=1)
+            waiting.appendleft(again)
+
+    def _drop(self, child: _Child) -> None:
+        self._children.remove(child)
+        child.process.close()
+
+
+def _result(kind: str, content: Any) -> Result:
+    return Result("ok", content) if kind == "ok" else Result("raised", reason=content)

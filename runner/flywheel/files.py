@@ -1,0 +1,80 @@
+"""Write, sync, rename: a file or folder that is there is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from flywheel.errors import FlywheelError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` atomically. Raises FlywheelError where the disk is full or read-only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Replace `folder` by one with these texts; the old one is there until the new one is whole."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, text in files.items():
+            write_text(temporary / name, text)
+        swap(temporary, folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _cannot_write(folder, error) from error
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """A whole copy of `source` at `target`, or nothing."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, temporary)
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        swap(temporary, target)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _cannot_write(target, error) from error
+
+
+def swap(temporary: Path, target: Path) -> None:
+    """Put `temporary` at `target`; a folder that is there goes away first, by one rename."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(temporary, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def point(link: Path, target: str) -> None:
+    """Make the symbolic link `link` point at `target` (relative), atomically."""
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+
+
+def _cannot_write(path: Path, error: OSError) -> FlywheelError:
+    return FlywheelError(
+        f"{path}: cannot be written: {error.strerror}. Nothing was changed there; mend it and run the same command again."
+    )

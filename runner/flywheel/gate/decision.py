@@ -1,0 +1,196 @@
+"""One decision from all rules: judge each on its suite, then promote, reject or say what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flywheel.gate.arms import Arms, arms_of
+from flywheel.gate.comparisons import (
+    COMPARISONS,
+    Comparison,
+    Evidence,
+    Name,
+    further_items,
+    loss_p,
+    rate_before,
+    threshold_of,
+)
+from flywheel.gate.wording import explain, further_words, label, verifier_errors
+from flywheel.hashing import seed_from
+from flywheel.records.decision import Decision, DecisionOutcome, PairedItem, Precondition, RuleResult
+from flywheel.spec.models import GateRule
+from flywheel.stats import alpha_at, holm
+from flywheel.text import plural
+
+#: Above this share of items without a verdict a suite decides nothing.
+MOST_UNKNOWN = 0.01
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One rule on its data, before it is judged."""
+
+    rule: GateRule
+    name: Name
+    threshold: float
+    arms: Arms
+    seed: int
+    alpha: float
+    """What this look may spend on the rule."""
+
+    @property
+    def comparison(self) -> Comparison:
+        return COMPARISONS[self.name]
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be said, or nothing."""
+        if not self.arms.n:
+            return f"No results for the suite {self.rule.suite}; evaluate both models with `flywheel apply`."
+        if self.arms.unknown > MOST_UNKNOWN * self.arms.n:
+            return verifier_errors(self.arms)
+        if self.name == "falls_by" and rate_before(self.arms) <= 0:
+            return f"The incumbent never shows it on {plural(self.arms.n, 'item')}: nothing is left to fall."
+        return ""
+
+    @property
+    def p_value(self) -> float:
+        return self.comparison.p_value(self.arms, self.threshold, self.seed)
+
+
+def decide(
+    rules: Sequence[GateRule],
+    suites: Mapping[str, Sequence[PairedItem]],
+    preconditions: Sequence[Precondition],
+    look: int,
+    seed: int,
+) -> Decision:
+    """Promote when every precondition and every rule holds.
+
+    `suites`: paired items by suite name; `look`: how many times this holdout has been looked at, this time
+    included, from 1. A rule's level is 1 - confidence, spent over looks (`alpha_at`) and shared among the
+    rules that claim a gain (Holm). The same arguments give the same decision, in whatever order items
+    come. Raises ValueError for a look before the first, or a rule without exactly one comparison.
+    """
+    cases = [_case(rule, suites.get(rule.suite, ()), look, seed) for rule in rules]
+    p_values = [1.0 if case.fault else case.p_value for case in cases]
+    levels = _levels(cases, p_values)
+    results = tuple(
+        _unjudged(case) if case.fault else _judge(case, p, alpha)
+        for case, p, alpha in zip(cases, p_values, levels, strict=True)
+    )
+    outcome, explanation = _conclude(results, preconditions, look)
+    return Decision(outcome, results, tuple(preconditions), look, explanation)
+
+
+def _case(rule: GateRule, items: Sequence[PairedItem], look: int, seed: int) -> _Case:
+    name, threshold = threshold_of(rule)
+    return _Case(
+        rule=rule,
+        name=name,
+        threshold=threshold,
+        arms=arms_of(items, rule.mode),
+        seed=seed_from(seed, rule.suite, rule.mode, name),
+        alpha=alpha_at(look, 1 - rule.confidence),
+    )
+
+
+def _levels(cases: Sequence[_Case], p_values: Sequence[float]) -> list[float]:
+    """Each rule's level: Holm among the claims of a gain, what the look may spend for all others."""
+    levels = [case.alpha for case in cases]
+    claims = [i for i, case in enumerate(cases) if case.comparison.superiority]
+    shared = holm([p_values[i] for i in claims], [levels[i] for i in claims])
+    for i, level in zip(claims, shared, strict=True):
+        levels[i] = level
+    return levels
+
+
+def _judge(case: _Case, p_value: float, alpha: float) -> RuleResult:
+    evidence = _evidence(case, p_value, alpha)
+    outcome = case.comparison.outcome(evidence, case.threshold)
+    words = explain(case.rule, case.name, case.threshold, case.arms, evidence, outcome)
+    further = None
+    if outcome == "undecided":
+        further = further_items(case.name, case.arms, case.threshold, alpha)
+        words += further_words(further) if further else ""
+    return replace(
+        _unjudged(case),
+        observed=evidence.observed,
+        low=evidence.low,
+        high=evidence.high,
+        p_value=p_value,
+        alpha=alpha,
+        outcome=outcome,
+        items_needed=further,
+        explanation=words,
+    )
+
+
+def _evidence(case: _Case, p_value: float, alpha: float) -> Evidence:
+    low, high = case.comparison.interval(case.arms, 1 - 2 * alpha, case.seed)
+    return Evidence(
+        observed=case.comparison.observed(case.arms, case.threshold),
+        low=low,
+        high=high,
+        p_value=p_value,
+        alpha=alpha,
+        unchanged=case.arms.unchanged,
+        worse_p=loss_p(case.arms, case.seed) if case.name == "not_worse_than" else 1.0,
+    )
+
+
+def _unjudged(case: _Case) -> RuleResult:
+    """The rule's counts, undecided for `case.fault`."""
+    before, after = _means(case)
+    return RuleResult(
+        label=label(case.rule, case.name, case.threshold),
+        suite=case.rule.suite,
+        comparison=case.name,
+        mode=case.rule.mode,
+        threshold=case.threshold,
+        items=case.arms.n,
+        incumbent=before,
+        candidate=after,
+        observed=None,
+        low=None,
+        high=None,
+        p_value=None,
+        alpha=case.alpha,
+        fixed=case.arms.fixed,
+        broken=case.arms.broken,
+        outcome="undecided",
+        items_needed=None,
+        explanation=case.fault,
+    )
+
+
+def _means(case: _Case) -> tuple[float | None, float | None]:
+    """Each arm's mean score; for `falls_by` its rate of what should fall."""
+    arms = case.arms
+    if not arms.n:
+        return None, None
+    before, after = math.fsum(arms.incumbent) / arms.n, math.fsum(arms.candidate) / arms.n
+    return (1 - before, 1 - after) if case.name == "falls_by" else (before, after)
+
+
+def _conclude(
+    results: Sequence[RuleResult], preconditions: Sequence[Precondition], look: int
+) -> tuple[DecisionOutcome, str]:
+    broken = [f"{p.name} does not hold: {p.detail}" for p in preconditions if not p.holds]
+    failed = [f"{r.label}: {r.explanation}" for r in results if r.outcome == "fails"]
+    open_ = [f"{r.label}: {r.explanation}" for r in results if r.outcome == "undecided"]
+    if broken or failed:
+        return "reject", "Reject. " + " ".join(broken + failed)
+    if open_:
+        return "inconclusive", "Inconclusive. " + " ".join(open_)
+    if not results:
+        return "inconclusive", "Inconclusive. The gate has no rules; add one under `gate:` in the spec."
+    return "promote", f"Promote. {_all_hold(results, preconditions)} at look {look} at this holdout."
+
+
+def _all_hold(results: Sequence[RuleResult], preconditions: Sequence[Precondition]) -> str:
+    checks = f" and {plural(len(preconditions), 'precondition')}" if preconditions else ""
+    verb = "holds" if len(results) + len(preconditions) == 1 else "hold"
+    return f"{plural(len(results), 'rule')}{checks} {verb}"

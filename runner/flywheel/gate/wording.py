@@ -1,0 +1,132 @@
+"""A rule's result in plain words."""
+
+from __future__ import annotations
+
+from flywheel.gate.arms import Arms
+from flywheel.gate.comparisons import Evidence, Name, Outcome, rate_before
+from flywheel.spec.models import GateRule
+from flywheel.text import plural
+
+
+def label(rule: GateRule, name: Name, threshold: float) -> str:
+    """Such as `holdout better_by 0.02` or `holdout wrong_sum falls_by 0.3`."""
+    return " ".join(part for part in (rule.suite, rule.mode, name, f"{threshold:g}") if part)
+
+
+def explain(rule: GateRule, name: Name, threshold: float, arms: Arms, evidence: Evidence, outcome: Outcome) -> str:
+    """What was seen, then what the rule makes of it."""
+    seen = _SEEN[name](arms, evidence)
+    about = f" ({_without(rule.mode)})" if rule.mode and name != "falls_by" else ""
+    return f"{seen}{about}{unknown_words(arms)}. {_judged(name, threshold, evidence, outcome)}"
+
+
+def further_words(items: int) -> str:
+    return f" About {plural(items, 'further item')} would settle it."
+
+
+def unknown_words(arms: Arms) -> str:
+    if not arms.unknown:
+        return ""
+    return f"; {plural(arms.unknown, 'item')} without a verdict, counted against the candidate"
+
+
+def verifier_errors(arms: Arms) -> str:
+    return (
+        f"{arms.unknown:,} of {plural(arms.n, 'item')} have no verdict in one arm or the other (verifier "
+        "errors); above 1% nothing is decided. Repair the verifier and run `flywheel apply` again."
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _interval(evidence: Evidence) -> str:
+    return f"{100 * (1 - 2 * evidence.alpha):.1f}% interval"
+
+
+def _movement(arms: Arms) -> str:
+    if not arms.graded:
+        return f"{arms.fixed:,} fixed, {arms.broken:,} broken"
+    return f"{arms.fixed:,} scored higher, {arms.broken:,} lower"
+
+
+def _clusters(arms: Arms) -> str:
+    return f" in {plural(len(arms.clusters), 'cluster')}" if arms.clustered else ""
+
+
+def _over(arms: Arms) -> str:
+    return f"over {plural(arms.n, 'item')}{_clusters(arms)}"
+
+
+def _difference(arms: Arms, evidence: Evidence) -> str:
+    edges = f"{_points(evidence.low)} to {_points(evidence.high)}"
+    gain = f"{_points(evidence.observed)} points ({_interval(evidence)} {edges})"
+    return f"{gain} {_over(arms)}: {_movement(arms)}"
+
+
+def _score(arms: Arms, evidence: Evidence) -> str:
+    edges = f"{_percent(evidence.low)} to {_percent(evidence.high)}"
+    return f"{_percent(evidence.observed)} ({_interval(evidence)} {edges}) {_over(arms)}"
+
+
+def _fall(arms: Arms, evidence: Evidence) -> str:
+    before = rate_before(arms)
+    edges = f"{_percent(evidence.low)} to {_percent(evidence.high)}"
+    verb = "fell" if evidence.observed >= 0 else "rose"
+    change = f"The rate {verb} by {_percent(abs(evidence.observed))} of what it was"
+    rates = f"from {_percent(before)} to {_percent(before - arms.gain)}"
+    return f"{change} ({_interval(evidence)} of the fall {edges}), {rates} {_over(arms)}: {_movement(arms)}"
+
+
+def _without(mode: str) -> str:
+    return f"items free of {mode}"
+
+
+_SEEN = {"better_by": _difference, "not_worse_than": _difference, "at_least": _score, "falls_by": _fall}
+
+
+def _chance(evidence: Evidence) -> str:
+    return f"p = {evidence.p_value:.2g}, limit {evidence.alpha:.3g}"
+
+
+def _judged(name: Name, threshold: float, evidence: Evidence, outcome: Outcome) -> str:
+    if name == "not_worse_than":
+        return _judged_guard(threshold, evidence, outcome)
+    if name == "at_least":
+        return _judged_score(threshold, evidence, outcome)
+    asked = f"a gain of {100 * threshold:.1f} points" if name == "better_by" else f"a fall of {_percent(threshold)}"
+    return _judged_gain(asked, threshold, evidence, outcome)
+
+
+def _judged_gain(asked: str, threshold: float, evidence: Evidence, outcome: Outcome) -> str:
+    if outcome == "holds":
+        return f"Asked was {asked}, and this is beyond chance ({_chance(evidence)})."
+    if outcome == "fails":
+        return "It moved the wrong way." if evidence.observed < 0 else f"Asked was {asked}: ruled out."
+    if evidence.unchanged:
+        return f"Asked was {asked}, and no item changed."
+    if evidence.observed < threshold:
+        return f"Asked was {asked}: not reached, and not ruled out."
+    return f"That could still be chance ({_chance(evidence)})."
+
+
+def _judged_guard(margin: float, evidence: Evidence, outcome: Outcome) -> str:
+    allowed = f"{100 * margin:.1f} points"
+    if outcome == "holds":
+        return f"A loss of {allowed} is ruled out ({_chance(evidence)})."
+    if outcome == "fails":
+        return f"The loss is beyond chance and reaches the margin of {allowed}."
+    return f"A loss of {allowed} is not ruled out ({_chance(evidence)})."
+
+
+def _judged_score(least: float, evidence: Evidence, outcome: Outcome) -> str:
+    if outcome == "holds":
+        return f"{_percent(least)} is reached ({_chance(evidence)})."
+    if outcome == "fails":
+        return f"{_percent(least)} is not reached."
+    return f"Whether it reaches {_percent(least)} is open ({_chance(evidence)})."

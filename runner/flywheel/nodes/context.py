@@ -1,0 +1,209 @@
+"""What a node is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from flywheel.errors import NodeFailed
+from flywheel.plan.model import PlanNode
+from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
+from flywheel.records.rows import read_rows, target_text
+from flywheel.spec.models import Spec, Task
+from flywheel.student import StudentFiles, model_id
+from flywheel.student.loading import Arm
+from flywheel.student.work import Asking
+from flywheel.text import plural
+from flywheel.verifiers import needs_reference, outcome_of
+
+Query = Callable[..., list[dict[str, Any]]]
+
+
+class Compute(Protocol):
+    """Runs a named function in the model worker and waits for it."""
+
+    def __call__(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any: ...
+
+
+class Judging(Protocol):
+    """Runs every verifier of each subject's task."""
+
+    def __call__(self, subjects: Iterable[Subject]) -> Iterable[list[Verdict]]: ...
+
+
+class AskTeachers(Protocol):
+    """Sends requests to teachers; replies in the same order. `student` is who a student teacher samples."""
+
+    def __call__(self, requests: Sequence[LessonRequest], student: Arm) -> list[Reply]: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a node wrote: rows by table, the conservation law's counts, and a few words or figures."""
+
+    counts: Counts = field(default_factory=Counts)
+    rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A row of a task's data file: what the student sees of it, the right answer, everything."""
+
+    row_id: str
+    inputs: Row
+    gold: str
+    columns: Row
+
+
+@dataclass(frozen=True)
+class Model:
+    """The incumbent or a candidate: an identity, and how to load it."""
+
+    model_id: str
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Context:
+    """One node's view of the world.
+
+    `chain` maps iteration → kind → node fingerprints of this plan; a node reads only what its ancestors wrote.
+    """
+
+    spec: Spec
+    spec_text: str
+    spec_hash: str
+    root: Path
+    node: PlanNode
+    chain: Mapping[int, Mapping[str, Sequence[str]]]
+    student: StudentFiles
+    run_id: str
+    query: Query
+    compute: Compute
+    judge: Judging
+    ask: AskTeachers
+    teacher_parameters: Mapping[str, Mapping[str, Any]]
+    render: Callable[[str, Mapping[str, Any]], str]
+    progress: Callable[..., None]
+    versions: Mapping[str, str]
+    command: str
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".flywheel"
+
+    @property
+    def artifact(self) -> Path:
+        """This node's folder; whoever writes there writes beside it and renames."""
+        return self.state / "artifacts" / self.node.fingerprint[:32]
+
+    @property
+    def asking(self) -> Asking:
+        student = self.spec.student
+        return Asking(student.system, student.max_new_tokens, student.batch_size)
+
+    def seed(self) -> int:
+        return int(self.node.inputs.get("seed", self.spec.seed))
+
+    def fingerprints(self, *kinds: str, iteration: int | None = None) -> list[str]:
+        """Nodes of these kinds in one iteration (this one by default)."""
+        nodes = self.chain.get(self.node.iteration if iteration is None else iteration, {})
+        return [fingerprint for kind in kinds for fingerprint in nodes.get(kind, ())]
+
+    def earlier(self, kind: str) -> list[str]:
+        """Nodes of a kind in all earlier iterations, oldest first."""
+        return [f for n in range(1, self.node.iteration) for f in self.fingerprints(kind, iteration=n)]
+
+    # -- rows of tasks
+
+    def task_rows(self, task: str, path: str) -> list[TaskRow]:
+        """Rows of a data file. Raises SpecInvalid with `file:line` where one lacks a needed column."""
+        spec = self.spec.tasks[task]
+        rows = read_rows(self.root / path)
+        return [self._task_row(spec, row) for row in rows]
+
+    def _task_row(self, task: Task, row: Row) -> TaskRow:
+        inputs = {k: v for k, v in row.items() if k != task.target}
+        return TaskRow(row_id(row), inputs, target_text(row[task.target]), row)
+
+    def prompt(self, task: str, inputs: Row) -> str:
+        return self.render(self.spec.tasks[task].prompt, {"row": inputs})
+
+    # -- models
+
+    def base(self) -> Model:
+        student = self.spec.student
+        arm = Arm(self.student.source, self.student.revision, student.dtype, student.device, self.student.weights_hash)
+        return Model(model_id(self.student.weights_hash, None), arm)
+
+    def incumbent(self) -> Model:
+        """The last model this chain promoted before this iteration; the base where there is none."""
+        promoted = self.query(
+            "SELECT a.* FROM decisions d JOIN adapters a ON a.model_id = d.candidate_id "
+            "WHERE d.outcome = 'promote' AND list_contains(?, d.node) AND list_contains(?, a.node) "
+            "ORDER BY d.iteration DESC LIMIT 1",
+            [self.earlier("gate"), self.earlier("train")],
+        )
+        return self.adapted(promoted[0]) if promoted else self.base()
+
+    def candidate(self) -> Model | None:
+        """What this iteration trained, if it trained."""
+        adapters = self.query("SELECT * FROM adapters WHERE list_contains(?, node)", [self.fingerprints("train")])
+        return self.adapted(adapters[0]) if adapters else None
+
+    def adapted(self, adapter: Mapping[str, Any]) -> Model:
+        base = self.base().arm
+        arm = Arm(
+            base.source, base.revision, base.dtype, base.device, base.base_hash,
+            str(self.root / adapter["path"]), adapter["weights_hash"],
+        )  # fmt: skip
+        return Model(adapter["model_id"], arm)
+
+    # -- verdicts
+
+    def refuse_unknown(self, subjects: Sequence[Subject], verdicts: Sequence[Sequence[Verdict]]) -> None:
+        """Raise NodeFailed where more subjects than `loop.max_unknown` allows could not be judged.
+
+        A verdict that had nothing trustworthy to compare with is the teacher's fault, not the verifier's.
+        """
+        reasons = [
+            f"{verdict.verifier}: {verdict.reason}"
+            for subject, found in zip(subjects, verdicts, strict=True)
+            for verdict in found
+            if verdict.outcome == "unknown" and self._verifier_to_blame(subject, verdict)
+        ]
+        if len(reasons) <= self.spec.loop.max_unknown * len(subjects):
+            return
+        common = max(set(reasons), key=reasons.count)
+        raise NodeFailed(
+            f"{plural(len(reasons), 'verdict')} on {len(subjects):,} answers unknown, more than loop.max_unknown "
+            f"({self.spec.loop.max_unknown:.0%}) allows. Most often: {common}. Mend the verifier, or raise the limit."
+        )
+
+    def _verifier_to_blame(self, subject: Subject, verdict: Verdict) -> bool:
+        return subject.trusted or not needs_reference(self.spec.verifiers[verdict.verifier])
+
+
+def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": node, "subject_id": v.subject_id, "verifier": v.verifier, "version": v.version,
+            "outcome": v.outcome, "reason": v.reason[:2_000], "seconds": v.seconds,
+        }
+        for found in verdicts
+        for v in found
+    ]  # fmt: skip
+
+
+def judge_all(ctx: Context, subjects: Sequence[Subject]) -> tuple[list[list[Verdict]], list[Outcome]]:
+    """Verdicts and outcome of each subject, in order, with progress."""
+    verdicts: list[list[Verdict]] = []
+    for found in ctx.judge(subjects):
+        verdicts.append(found)
+        ctx.progress(done=len(verdicts), total=len(subjects), what="judged")
+    outcomes: list[Outcome] = [outcome_of(found) for found in verdicts]
+    ctx.refuse_unknown(subjects, verdicts)
+    return verdicts, outcomes

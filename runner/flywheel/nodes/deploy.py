@@ -1,0 +1,100 @@
+"""deploy: a promoted candidate becomes the model in use; anything else leaves the pointer alone.
+
+Where the deployed model is not the one the candidate was measured against (it came from an earlier spec), the gate's
+rules are asked again, against that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flywheel.errors import Tampered
+from flywheel.gate import decide
+from flywheel.hashing import fingerprint
+from flywheel.nodes.context import Context, Model, Result
+from flywheel.nodes.deployment import check_history, history_row, place
+from flywheel.records import Counts
+from flywheel.records.decision import PairedItem
+
+
+def deploy(ctx: Context) -> Result:
+    decision = _decision(ctx)
+    candidate = ctx.candidate()
+    if decision["outcome"] != "promote" or candidate is None:
+        return Result(Counts(1, 0, 1), summary={"deployed": False, "why": f"the gate said {decision['outcome']}"})
+    history = ctx.query("SELECT * FROM deployments ORDER BY sequence")
+    check_history(history)
+    if why := _keep(ctx, decision, candidate, history[-1] if history else None):
+        return Result(Counts(1, 0, 1), summary={"deployed": False, "why": why})
+    manifest = _manifest(ctx, decision, candidate)
+    assert candidate.arm.adapter is not None
+    place(ctx.root / ctx.spec.deploy.path, ctx.root / candidate.arm.adapter, manifest)
+    row = history_row(
+        history, node=ctx.node.fingerprint, action="deploy", iteration=ctx.node.iteration, manifest=manifest
+    )
+    return Result(
+        Counts(1, 1), {"deployments": [row]}, {"deployed": True, "model_id": candidate.model_id, "why": "promoted"}
+    )
+
+
+def _decision(ctx: Context) -> dict[str, Any]:
+    """The gate's decision. Raises Tampered where the row in the store is not what the gate wrote."""
+    row = ctx.query("SELECT * FROM decisions WHERE list_contains(?, node)", [ctx.fingerprints("gate")])[-1]
+    body = {k: v for k, v in row.items() if k not in ("decision_hash", "decided_at")}
+    if fingerprint(body) != row["decision_hash"]:
+        raise Tampered(
+            f"the decision of iteration {ctx.node.iteration} does not match its hash: the store was edited after the gate "
+            "ran. Nothing was deployed."
+        )
+    return row
+
+
+def _keep(ctx: Context, decision: Mapping[str, Any], candidate: Model, deployed: Mapping[str, Any] | None) -> str:
+    """Why what is deployed should stay; empty where the candidate may replace it."""
+    if deployed is None or deployed["model_id"] in (decision["incumbent_id"], candidate.model_id):
+        return ""
+    items = {rule.suite: _against(ctx, rule.suite, deployed["model_id"]) for rule in ctx.spec.gate}
+    name = f"the deployed model {deployed['model_id']} (iteration {deployed['iteration']} of an earlier spec)"
+    if not all(items.values()):
+        return f"{name} was never measured on these suites; `flywheel rollback --to none` takes it away first"
+    again = decide(ctx.spec.gate, items, (), 1, ctx.seed())
+    return "" if again.outcome == "promote" else f"{name} stays: {again.explanation}"
+
+
+def _against(ctx: Context, suite: str, model_id: str) -> list[PairedItem]:
+    """This iteration's candidate paired with another model's stored scores on the same items."""
+    rows = ctx.query(
+        """WITH other AS (SELECT item_id, any_value(score) AS score, any_value(mode) AS mode FROM scores
+                         WHERE suite = ? AND model_id = ? GROUP BY item_id)
+           SELECT s.item_id, other.score AS before, s.score AS after, other.mode AS mode_before, s.mode AS mode_after,
+               s.cluster
+           FROM scores s LEFT JOIN other ON other.item_id = s.item_id
+           WHERE list_contains(?, s.node) AND s.suite = ? AND s.arm = 'candidate' ORDER BY s.item_id""",
+        [suite, model_id, ctx.fingerprints("evaluate"), suite],
+    )
+    if any(row["before"] is None for row in rows):
+        return []
+    return [
+        PairedItem(r["item_id"], r["before"], r["after"], r["mode_before"], r["mode_after"], r["cluster"]) for r in rows
+    ]
+
+
+def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model) -> dict[str, Any]:
+    adapter = ctx.query("SELECT * FROM adapters WHERE list_contains(?, node)", [ctx.fingerprints("train")])[-1]
+    report = ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [ctx.fingerprints("report")])[-1]
+    return {
+        "manifest_version": 1,
+        "name": ctx.spec.name,
+        "iteration": ctx.node.iteration,
+        "model_id": candidate.model_id,
+        "base": adapter["base"],
+        "base_revision": ctx.student.revision,
+        "base_hash": adapter["base_hash"],
+        "adapter_hash": adapter["weights_hash"],
+        "dataset_hash": adapter["dataset_hash"],
+        "decision_hash": decision["decision_hash"],
+        "report_hash": report["summary"]["hash"],
+        "spec_hash": ctx.spec_hash,
+        "versions": dict(ctx.versions),
+    }

@@ -1,0 +1,82 @@
+"""The pointer: which model is deployed. Folders beside each other, one symbolic link, an append-only history.
+
+`deploy/` holds `<model id>/` (adapter and manifest) for each model ever deployed, `current` → one of them, and
+`manifest.json`, a copy of the current manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import Tampered
+from flywheel.files import copy_folder, point, write_text
+from flywheel.hashing import fingerprint, short
+from flywheel.student.loading import adapter_hash, check_adapter
+
+
+def place(folder: Path, adapter: Path, manifest: Mapping[str, Any]) -> None:
+    """Put adapter and manifest at `folder/<model id>` and point `current` there. Safe to repeat."""
+    check_adapter(adapter, manifest["adapter_hash"])
+    home = folder / str(manifest["model_id"])
+    copy_folder(adapter, home)
+    write_text(home / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    move_pointer(folder, manifest)
+
+
+def move_pointer(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """The atomic act. Raises Tampered where the folder is not what was deployed."""
+    home = folder / str(manifest["model_id"])
+    verify_home(home, manifest)
+    point(folder / "current", home.name)
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def verify_home(home: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise Tampered, naming the part, where a deployed folder differs from its manifest in the store."""
+    if not home.is_dir():
+        raise Tampered(f"{home}: the deployed model is gone. Run `flywheel apply` to train it again.")
+    if (found := adapter_hash(home)) != manifest["adapter_hash"]:
+        raise Tampered(
+            f"{home}: the adapter has changed since it was deployed (hash {short(found)}, recorded "
+            f"{short(manifest['adapter_hash'])}). It was not used."
+        )
+    written = json.loads((home / "manifest.json").read_text())
+    if written != dict(manifest):
+        parts = sorted(k for k in {*written, *manifest} if written.get(k) != manifest.get(k))
+        raise Tampered(f"{home / 'manifest.json'}: {', '.join(parts)} changed since it was deployed. It was not used.")
+
+
+def history_row(
+    history: Sequence[Mapping[str, Any]], *, node: str, action: str, iteration: int, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The next row of the append-only history, chained by hash to the one before."""
+    last = history[-1] if history else None
+    row = {
+        "sequence": (last["sequence"] + 1) if last else 1,
+        "node": node,
+        "action": action,
+        "iteration": iteration,
+        "model_id": manifest["model_id"],
+        "weights_hash": manifest["adapter_hash"],
+        "decision_hash": manifest["decision_hash"],
+        "manifest": dict(manifest),
+        "previous_hash": last["hash"] if last else "",
+    }
+    return {**row, "hash": fingerprint(row), "deployed_at": datetime.now(UTC)}
+
+
+def check_history(history: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Tampered where a row of the history was edited, removed or put in."""
+    previous = ""
+    for row in history:
+        body = {k: v for k, v in row.items() if k not in ("hash", "deployed_at")}
+        if row["previous_hash"] != previous or fingerprint(body) != row["hash"]:
+            raise Tampered(
+                f"deployment history: entry {row['sequence']} ({row['action']} of {row['model_id']}) does not match its "
+                "hash. The store was edited; restore it from a copy before deploying."
+            )
+        previous = row["hash"]

@@ -1,0 +1,68 @@
+"""Lessons as curation and the gate see them, and whether they overlap what the model is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flywheel.hashing import fingerprint
+from flywheel.nodes.context import Context, TaskRow
+from flywheel.prompting import row_columns
+from flywheel.records import Row
+from flywheel.records.rows import target_text
+from flywheel.store.similarity import Overlap, contaminated
+
+
+@dataclass(frozen=True)
+class Lesson:
+    lesson_id: str
+    candidate_id: str | None
+    task: str
+    mode: str | None
+    teacher: str | None
+    generator: str
+    row: Row
+    target: str
+
+    @property
+    def question(self) -> str:
+        return words_of(self.row)
+
+    @property
+    def whole(self) -> str:
+        return f"{self.question}\n{self.target}"
+
+
+def words_of(row: Row) -> str:
+    """A row's columns as one text, in column order."""
+    return "\n".join(target_text(row[key]) for key in sorted(row) if row[key] is not None)
+
+
+def lesson_id_of(task: str, row: Row, target: str) -> str:
+    return fingerprint([task, row, target])[:16]
+
+
+def overlaps_with_evals(ctx: Context, lessons: Sequence[Lesson]) -> Mapping[int, Overlap]:
+    """Lessons that overlap an item of any declared suite: index → overlap."""
+    pairs = [(lesson.question, lesson.whole) for lesson in lessons]
+    return contaminated(pairs, _eval_texts(ctx), ctx.spec.curate.decontaminate.ngram)
+
+
+def _eval_texts(ctx: Context) -> list[tuple[str, str, str, str]]:
+    """(suite, item id, question, question and answer) of every declared suite, lm-eval's own included."""
+    texts: list[tuple[str, str, str, str]] = []
+    for name, suite in ctx.spec.evals.items():
+        if suite.task is not None and suite.data is not None:
+            columns = row_columns(ctx.root / ctx.spec.tasks[suite.task].prompt)
+            texts += [_item_text(name, row, columns) for row in ctx.task_rows(suite.task, suite.data)]
+        elif suite.lm_eval is not None:
+            found = ctx.compute(
+                "flywheel.harness.texts:item_texts", (suite.lm_eval, str(ctx.root / "evals")), lambda _: None
+            )
+            texts += [(name, item, question, f"{question}\n{gold}") for item, question, gold in found]
+    return texts
+
+
+def _item_text(suite: str, row: TaskRow, columns: Iterable[str]) -> tuple[str, str, str, str]:
+    question = words_of({column: row.inputs.get(column) for column in columns})
+    return suite, row.row_id, question, f"{question}\n{row.gold}"

@@ -1,0 +1,51 @@
+"""train: LoRA on the curated rows, in the model worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flywheel.nodes.context import Context, Result
+from flywheel.records import Counts
+from flywheel.student import model_id
+from flywheel.training import TrainingJob, TrainingResult
+
+
+def train(ctx: Context) -> Result:
+    rows = ctx.query(
+        "SELECT prompt, target FROM dataset WHERE list_contains(?, node) ORDER BY position",
+        [ctx.fingerprints("curate")],
+    )
+    if not rows:
+        return Result(summary={"trained": False, "why": "no new lesson survived verification and curation"})
+    incumbent, base = ctx.incumbent(), ctx.base()
+    job = TrainingJob(
+        arm=incumbent.arm if ctx.spec.train.init == "incumbent" else base.arm,
+        base_name=ctx.student.base,
+        rows=tuple((row["prompt"], row["target"]) for row in rows),
+        settings=ctx.spec.train.model_dump(mode="json"),
+        system=ctx.spec.student.system,
+        seed=ctx.seed(),
+        out=str(ctx.artifact),
+    )
+    ctx.artifact.parent.mkdir(parents=True, exist_ok=True)
+    result: TrainingResult = ctx.compute("flywheel.training:train", job, lambda m: ctx.progress(**m, what="steps"))
+    return Result(
+        Counts(len(rows), result.rows, result.left_out),
+        {"adapters": [_adapter(ctx, result)], "losses": [{"node": ctx.node.fingerprint, **x} for x in result.losses]},
+        {
+            "trained": True, "rows": result.rows, "left_out": result.left_out, "steps": result.steps,
+            "tokens": result.tokens, "loss": result.loss,
+        },
+    )  # fmt: skip
+
+
+def _adapter(ctx: Context, result: TrainingResult) -> dict[str, Any]:
+    curated = ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [ctx.fingerprints("curate")])
+    return {
+        "node": ctx.node.fingerprint, "model_id": model_id(ctx.student.weights_hash, result.weights_hash),
+        "base": ctx.student.base, "base_hash": ctx.student.weights_hash,
+        "path": ctx.artifact.relative_to(ctx.root).as_posix(), "weights_hash": result.weights_hash,
+        "dataset_hash": curated[-1]["summary"]["dataset_hash"], "settings": ctx.spec.train.model_dump(mode="json"),
+        "rows": result.rows, "left_out": result.left_out, "tokens": result.tokens, "steps": result.steps,
+        "loss": result.loss,
+    }  # fmt: skip

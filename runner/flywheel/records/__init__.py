@@ -1,0 +1,159 @@
+"""What is observed: the nouns that rooms hand to each other. Plain frozen values, no behaviour but identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flywheel.hashing import fingerprint
+
+Row = dict[str, Any]
+"""A row's columns, as JSON values."""
+
+Outcome = Literal["pass", "fail", "unknown"]
+
+
+def row_id(row: Row) -> str:
+    """Stable identity of a row: its content."""
+    return fingerprint(row)[:16]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An answer to be judged.
+
+    `row` holds the input columns, `reference` the known right answer (gold, or a second opinion) or None; `trusted` is
+    False where the reference is only another teacher's opinion, or missing.
+    """
+
+    subject_id: str
+    task: str
+    row: Row
+    answer: str
+    reference: str | None = None
+    trusted: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one verifier says of one subject. Unknown (time-out, crash, no reference) is never right or wrong."""
+
+    subject_id: str
+    verifier: str
+    version: str
+    outcome: Outcome
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class LessonRequest:
+    """One call to a teacher, whatever its kind. `key` identifies it for ever: the same key is never paid twice."""
+
+    teacher: str
+    purpose: Literal["lessons", "answer"]
+    task: str
+    mode: str | None
+    mode_description: str
+    n: int
+    failures: tuple[Row, ...]
+    """`{"row": …, "gold": …, "answer": …, "reason": …}` of the mode."""
+    seeds: tuple[Row, ...]
+    row: Row | None
+    """The row to answer, for purpose "answer"."""
+    messages: tuple[Message, ...]
+    parameters: Row
+    """Everything of the teacher's spec that can change its answer, file hashes included; secrets never."""
+    sample: int
+    """Distinguishes samples of one prompt."""
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return fingerprint(
+            {
+                "teacher": self.teacher,
+                "purpose": self.purpose,
+                "mode": self.mode,
+                "n": self.n,
+                "row": self.row,
+                "failures": list(self.failures),
+                "seeds": list(self.seeds),
+                "messages": [[m.role, m.content] for m in self.messages],
+                "parameters": self.parameters,
+                "sample": self.sample,
+                "seed": self.seed,
+            }
+        )[:32]
+
+
+CallStatus = Literal["ok", "failed"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A teacher's answer, as received. `status` "failed" carries the class of the fault and no text to learn from."""
+
+    key: str
+    teacher: str
+    status: CallStatus
+    text: str = ""
+    fault: str = ""
+    """Class of the fault: rate_limit, timeout, server, connection, auth, bad_request, context_length, content_filter,
+    truncated, empty, malformed, crashed."""
+    detail: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 1
+    model: str = ""
+    cached: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lesson proposed by a teacher, not yet judged."""
+
+    candidate_id: str
+    task: str
+    generator: str
+    teacher: str
+    mode: str | None
+    call_key: str
+    row: Row
+    target: str
+    reference: str | None
+    reference_from: str
+    """Where the reference is from: `person`, `row:<id>`, `teacher:<name>`, or empty."""
+    failure_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer of the student."""
+
+    prompt_id: str
+    text: str
+    tokens: int
+    truncated: bool
+    """True where the answer hit the token limit."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The conservation law of a node that maps rows: `rows_in == kept + rejected + failed`."""
+
+    rows_in: int = 0
+    kept: int = 0
+    rejected: int = 0
+    failed: int = 0
+
+    def balanced(self) -> bool:
+        return self.rows_in == self.kept + self.rejected + self.failed

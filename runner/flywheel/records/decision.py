@@ -1,0 +1,65 @@
+"""What the gate saw and said. The report, `report.json`, the exit code and the pointer all come from one `Decision`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DecisionOutcome = Literal["promote", "reject", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class PairedItem:
+    """One eval item, answered by both arms. Scores are in [0, 1]; None where a verifier could not say."""
+
+    item_id: str
+    incumbent: float | None
+    candidate: float | None
+    incumbent_mode: str | None = None
+    candidate_mode: str | None = None
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """One rule of the gate on the data: what was observed, how sure, against what."""
+
+    label: str
+    """The rule in words, as in the spec: "holdout better_by 0.02"."""
+    suite: str
+    comparison: Literal["better_by", "not_worse_than", "at_least", "falls_by"]
+    mode: str | None
+    threshold: float
+    items: int
+    incumbent: float | None
+    candidate: float | None
+    observed: float | None
+    low: float | None
+    high: float | None
+    """Interval of `observed` at the rule's confidence after spending."""
+    p_value: float | None
+    alpha: float
+    fixed: int
+    """Items wrong before and right after."""
+    broken: int
+    outcome: Literal["holds", "fails", "undecided"]
+    items_needed: int | None
+    """For "undecided": about how many further items would settle it; None where that cannot be said."""
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Precondition:
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    outcome: DecisionOutcome
+    rules: tuple[RuleResult, ...]
+    preconditions: tuple[Precondition, ...]
+    look: int
+    """How many times this holdout has been looked at, this time included."""
+    explanation: str

@@ -1,0 +1,202 @@
+"""Rows in files: JSONL, CSV or Parquet. Every fault names `file:line`, and all of them come at once.
+
+Three encodings, one meaning: a row is a mapping of column to JSON value. What JSON cannot carry without
+loss (NaN, half a surrogate pair, a date) is refused here, so that no fingerprint or store meets it later.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import Fault, SpecInvalid
+from flywheel.hashing import canonical
+from flywheel.records import Row
+from flywheel.text import did_you_mean, one_line, plural
+
+MAX_FAULTS = 20
+"""Faults shown for one file; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """The rows of a file and the 1-based place of each: a line (JSONL, CSV) or a row number (Parquet)."""
+
+    file: str
+    rows: tuple[Row, ...]
+    lines: tuple[int, ...]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a `.jsonl`, `.csv` or `.parquet` file, in order; an empty file has none.
+
+    CSV values are text; an empty line is skipped. Raises `SpecInvalid` with every bad line.
+    """
+    return list(read_row_file(path).rows)
+
+
+def read_row_file(path: Path) -> RowFile:
+    """Like `read_rows`, with the line of each row."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .csv, .parquet."
+        raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
+    rows: list[Row] = []
+    lines: list[int] = []
+    faults: list[Fault] = []
+    for line, row in _guarded(reader, path, faults):
+        rows.append(row)
+        lines.append(line)
+    if faults:
+        raise SpecInvalid(_cut(faults))
+    return RowFile(shown(path), tuple(rows), tuple(lines))
+
+
+def target_text(value: Any) -> str:
+    """The right answer as the text a student must write: text unchanged, anything else as canonical JSON."""
+    return value if isinstance(value, str) else canonical(value)
+
+
+def shown(path: Path) -> str:
+    """The path as a person at the prompt would type it: relative to where they are, when it is below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else Path(relative).as_posix()
+
+
+# --- the three formats --------------------------------------------------------------------------------------
+
+_Numbered = Iterator[tuple[int, Row]]
+_Reader = Callable[[Path, list[Fault]], _Numbered]
+
+
+def _guarded(reader: _Reader, path: Path, faults: list[Fault]) -> _Numbered:
+    """`reader`, with an error of the operating system or the text encoding as a fault of the file."""
+    try:
+        yield from reader(path, faults)
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        faults.append(Fault("not UTF-8 text.", file=shown(path), hint="Save the file as UTF-8.", line=line))
+    except OSError as error:
+        faults.append(Fault(f"cannot be read: {error.strerror or error}.", file=shown(path)))
+
+
+def _jsonl(path: Path, faults: list[Fault]) -> _Numbered:
+    text = path.read_bytes().decode("utf-8-sig")
+    for line, source in enumerate(text.split("\n"), start=1):
+        if source.strip():
+            try:
+                yield line, _row(source)
+            except _BadRow as bad:
+                faults.append(Fault(str(bad), file=shown(path), line=line, hint=bad.hint, source=one_line(source)))
+
+
+def _csv(path: Path, faults: list[Fault]) -> _Numbered:
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.reader(handle, strict=True)
+        try:
+            header = next(reader, [])
+            if problem := _header_problem(header):
+                faults.append(Fault(problem, file=shown(path), line=1, hint="Name every column once."))
+                return
+            for cells in reader:
+                if len(cells) == len(header):
+                    yield reader.line_num, dict(zip(header, cells, strict=True))
+                elif cells:
+                    message = f"{plural(len(cells), 'value')} for {plural(len(header), 'column')}."
+                    hint = "Put a value that holds a comma in quotes."
+                    faults.append(Fault(message, file=shown(path), line=reader.line_num, hint=hint))
+        except csv.Error as error:
+            faults.append(Fault(f"not CSV: {error}.", file=shown(path), line=reader.line_num))
+
+
+def _header_problem(header: list[str]) -> str:
+    if any(not name.strip() for name in header):
+        return "a column without a name."
+    twice = sorted({name for name in header if header.count(name) > 1})
+    return f'the column "{twice[0]}" stands twice.' if twice else ""
+
+
+def _parquet(path: Path, faults: list[Fault]) -> _Numbered:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, ValueError) as error:
+        faults.append(Fault(f"not a Parquet file: {one_line(str(error))}.", file=shown(path)))
+        return
+    for number, row in enumerate(rows, start=1):
+        if problem := _not_json(row):
+            faults.append(Fault(problem, file=shown(path), line=number, hint="Store it as text."))
+        else:
+            yield number, row
+
+
+_READERS: dict[str, _Reader] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+
+
+# --- one row ------------------------------------------------------------------------------------------------
+
+
+class _BadRow(ValueError):
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def _row(source: str) -> Row:
+    try:
+        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at column {error.colno}."
+        raise _BadRow(message, "Write one JSON object a line.") from None
+    except RecursionError:
+        raise _BadRow("not JSON that can be read: nested too deep.") from None
+    except ValueError as error:
+        raise error if isinstance(error, _BadRow) else _BadRow("a number with too many digits.") from None
+    if not isinstance(row, dict):
+        raise _BadRow("not a JSON object.", 'Write the columns by name: {"question": …}.')
+    if "\\ud" in source.lower() and not _encodable(row):
+        raise _BadRow("text with half of a surrogate pair.", "Write the character itself, or both halves.")
+    return row
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _BadRow(f"{name} is not JSON.", "Write null, or leave the row out.")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _BadRow(f"the number {one_line(digits, 30)} is too large.")
+    return value
+
+
+def _encodable(row: Row) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _not_json(row: Row) -> str:
+    for column, value in row.items():
+        try:
+            canonical(value)
+        except Exception as error:
+            return f'column "{column}": {error}.'
+    return ""
+
+
+def _cut(faults: list[Fault]) -> list[Fault]:
+    if len(faults) <= MAX_FAULTS:
+        return faults
+    rest = len(faults) - MAX_FAULTS
+    return [*faults[:MAX_FAULTS], Fault(f"and {plural(rest, 'more fault')}.", file=faults[0].file)]

@@ -1,0 +1,134 @@
+"""From the store's rows to one `Report`. Pure: rows come from a `query` callable, the rest from `Facts`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from flywheel.errors import StoreError
+from flywheel.records.decision import Precondition, RuleResult
+from flywheel.report import lessons, queries, scoring, words
+from flywheel.report.facts import Facts
+from flywheel.report.model import (
+    Deployed,
+    Funnel,
+    Modes,
+    Movement,
+    NodeIdentity,
+    Outcome,
+    Provenance,
+    Report,
+    Scores,
+    Verdict,
+)
+from flywheel.report.scoring import Query, Row
+from flywheel.report.words import shown
+
+#: Characters of the spec that provenance carries; a longer one is cut and its hash still names it.
+SPEC_LIMIT = 60_000
+
+TARGET_EXAMPLES: Mapping[Movement, int] = {"fixed": 6, "broken": 6, "still_wrong": 4}
+GUARD_EXAMPLES: Mapping[Movement, int] = {"broken": 6}
+
+
+def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence[str]]], facts: Facts) -> Report:
+    """The report of one iteration.
+
+    `query(sql, params)` gives rows as dicts. `chain[i]` maps each kind of node (probe, diagnose, budget,
+    generate, verify, curate, train, evaluate, gate) to its fingerprints in iteration i + 1; later iterations
+    are not looked at. Without an adapter the outcome is "untrained", whatever the gate's row says.
+    Raises StoreError for an adapter without a decision.
+    """
+    turns = {n: nodes for n, nodes in enumerate(chain, start=1) if n <= iteration}
+    nodes = turns[iteration]
+    scores = scoring.scores(query, turns, iteration, facts)
+    modes = scoring.modes(query, nodes, iteration, facts, scores)
+    funnel = lessons.funnel(query, nodes)
+    training = lessons.training(query, nodes)
+    others = [suite.name for suite in facts.suites if suite.role != "target"]
+    return Report(
+        name=facts.name,
+        description=shown(facts.description, 2_000),
+        iteration=iteration,
+        generated_at=facts.generated_at,
+        changed=tuple(shown(line, 300) for line in facts.changed),
+        verdict=_verdict(query, nodes, scores, modes, funnel, training.trained),
+        scores=scores,
+        modes=modes,
+        examples=scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
+        guard_examples=scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
+        funnel=funnel,
+        teachers=lessons.teachers(query, nodes, facts),
+        verifiers=lessons.verifiers(query, nodes),
+        training=training,
+        trend=scoring.trend(query, turns, facts),
+        costs=lessons.costs(query, turns, iteration),
+        provenance=_provenance(query, nodes, facts),
+        deployed=deployed(query),
+    )
+
+
+def _from_json(value: Any) -> list[dict[str, Any]]:
+    return json.loads(value) if isinstance(value, str) else value or []
+
+
+def _verdict(
+    query: Query, nodes: queries.Nodes, scores: Scores, modes: Modes, funnel: Funnel, trained: bool
+) -> Verdict:
+    sql = queries.decision(nodes)
+    row: Row = next(iter(query(sql, ())), {})
+    rules = tuple(RuleResult(**rule) for rule in _from_json(row.get("rules")))
+    preconditions = tuple(Precondition(**p) for p in _from_json(row.get("preconditions")))
+    if trained and not row:
+        raise StoreError("the iteration has an adapter but no decision: let `flywheel apply` finish it, then report")
+    outcome: Outcome = row["outcome"] if trained else "untrained"
+    target = next((score for score in scores.suites if score.role == "target"), None)
+    blocked = sum(not p.holds for p in preconditions)
+    why = words.why_untrained(modes, funnel)
+    return Verdict(
+        outcome=outcome,
+        headline=words.headline(outcome, target, rules, blocked, why),
+        explanation=shown(row.get("explanation") or "", 2_000),
+        rules=rules,
+        preconditions=preconditions,
+        incumbent_id=row.get("incumbent_id") or "",
+        candidate_id=row.get("candidate_id") or "",
+        query=sql,
+    )
+
+
+def _provenance(query: Query, nodes: queries.Nodes, facts: Facts) -> Provenance:
+    sql = queries.adapters(nodes)
+    adapter: Row = next(iter(query(sql, ())), {})
+    decided: Row = next(iter(query(queries.decision(nodes), ())), {})
+    hashes = [("spec", facts.spec_hash)]
+    hashes += [(name, adapter.get(f"{name}_hash") or "") for name in ("base", "dataset", "weights")]
+    hashes.append(("decision", decided.get("decision_hash") or ""))
+    return Provenance(
+        command=facts.command,
+        seed=facts.seed,
+        spec_hash=facts.spec_hash,
+        spec_text=shown(facts.spec_text, SPEC_LIMIT),
+        versions=tuple(sorted(facts.versions.items())),
+        nodes=tuple(NodeIdentity(kind=kind, fingerprint=node) for kind, found in nodes.items() for node in found),
+        hashes=tuple((name, digest) for name, digest in hashes if digest),
+        training=lessons.settings_of(adapter),
+        query=sql,
+    )
+
+
+def deployed(query: Query) -> Deployed | None:
+    """What the pointer names now; None before the first deployment."""
+    sql = queries.deployed()
+    row = next(iter(query(sql, ())), None)
+    if row is None:
+        return None
+    at = (
+        datetime.fromtimestamp(row["deployed_at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if row["deployed_at"] is not None
+        else ""
+    )
+    named = {key: row[key] or "" for key in ("model_id", "action", "weights_hash")}
+    return Deployed(iteration=row["iteration"] or 0, at=at, query=sql, **named)

@@ -1,0 +1,38 @@
+"""What the overview of all iterations shows of one of them."""
+
+from __future__ import annotations
+
+from flywheel.report.model import Deployed, Model, Outcome, Report, Trend
+
+
+class IndexEntry(Model):
+    """`href` is the page's address relative to the overview."""
+
+    name: str
+    iteration: int
+    href: str
+    outcome: Outcome
+    headline: str
+    generated_at: str
+    lessons: int
+    usd: float
+    seconds: float
+    trend: Trend
+    deployed: Deployed | None
+
+
+def index_entry(report: Report) -> IndexEntry:
+    """A report's line in the overview; its page is at `iter-NNN/index.html`."""
+    return IndexEntry(
+        name=report.name,
+        iteration=report.iteration,
+        href=f"iter-{report.iteration:03d}/index.html",
+        outcome=report.verdict.outcome,
+        headline=report.verdict.headline,
+        generated_at=report.generated_at,
+        lessons=report.training.rows,
+        usd=report.costs.usd,
+        seconds=report.costs.seconds,
+        trend=report.trend,
+        deployed=report.deployed,
+    )

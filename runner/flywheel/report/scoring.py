@@ -1,0 +1,265 @@
+"""How good each arm is: suites, slices, error modes, items that moved, trend. Rows in, model values out."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from flywheel.report import queries
+from flywheel.report.facts import Facts, ModeFact
+from flywheel.report.model import (
+    Change,
+    Example,
+    Examples,
+    Mode,
+    Modes,
+    Movement,
+    Rate,
+    Score,
+    Scores,
+    Trend,
+    TrendScore,
+    TrendTurn,
+)
+from flywheel.report.words import shown
+from flywheel.stats import paired_difference_interval, wilson
+
+Row = dict[str, Any]
+Query = Callable[[str, Sequence[Any]], list[Row]]
+Chain = Mapping[int, queries.Nodes]
+
+#: Characters of a question or an answer that the page shows.
+TEXT_LIMIT = 600
+#: Slices that a page has room for.
+SLICES = 150
+
+
+def rate(hits: float, items: int) -> Rate | None:
+    """Share of `items` with its Wilson interval; for graded scores `hits` is their sum (a wide interval)."""
+    if not items:
+        return None
+    low, high = wilson(hits, items)
+    return Rate(value=hits / items, low=low, high=high)
+
+
+def change(gained: float, lost: float, items: int) -> Change | None:
+    """(gained - lost) / items, paired; for graded scores the sums of all rises and of all falls."""
+    if not items:
+        return None
+    low, high = paired_difference_interval(gained, lost, items)
+    return Change(value=(gained - lost) / items, low=low, high=high)
+
+
+def _arm(row: Row, arm: str) -> Rate | None:
+    return None if row[arm] is None else rate(row[arm], row["items"])
+
+
+def _change(row: Row) -> Change | None:
+    return None if row["after"] is None else change(row["gained"], row["lost"], row["items"])
+
+
+def _score(row: Row, roles: Mapping[str, str]) -> Score:
+    return Score(
+        suite=row["suite"],
+        role=roles.get(row["suite"], "watch"),
+        column=row.get("slice_column", ""),
+        slice=shown(str(row.get("slice_value", "")), 80),
+        incumbent=_arm(row, "before"),
+        candidate=_arm(row, "after"),
+        change=_change(row),
+        **{k: row[k] for k in ("items", "unknown", "fixed", "broken", "still_right", "still_wrong")},
+    )
+
+
+def suite_roles(facts: Facts) -> dict[str, str]:
+    return {suite.name: suite.role for suite in facts.suites}
+
+
+def scores(query: Query, chain: Chain, iteration: int, facts: Facts) -> Scores:
+    """Suites in the order of the spec, slices under them."""
+    roles = suite_roles(facts)
+    order = list(roles)
+    now = {iteration: chain[iteration]}
+    sql, slices_sql = queries.scores(now), queries.slices(now)
+    suites = sorted(
+        (_score(r, roles) for r in query(sql, ())),
+        key=lambda s: (order.index(s.suite) if s.suite in order else len(order), s.suite),
+    )
+    slices = [_score(r, roles) for r in query(slices_sql, ())]
+    largest = _largest(slices, SLICES)
+    return Scores(
+        suites=tuple(suites),
+        slices=largest,
+        slices_left_out=len(slices) - len(largest),
+        query=sql,
+        slices_query=slices_sql,
+    )
+
+
+def _largest(scores: list[Score], limit: int) -> tuple[Score, ...]:
+    """The `limit` scores over the most items, in the order given."""
+    ranked = sorted(range(len(scores)), key=lambda i: -scores[i].items)
+    return tuple(scores[i] for i in sorted(ranked[:limit]))
+
+
+def targets(facts: Facts) -> tuple[str, ...]:
+    return tuple(suite.name for suite in facts.suites if suite.role == "target")
+
+
+def _mode_facts(facts: Facts, seen: set[str]) -> list[ModeFact]:
+    """The taxonomy in its order, then modes that only the rows know."""
+    known = {mode.name for mode in facts.taxonomy}
+    return [*facts.taxonomy, *(ModeFact(name=n, severity="major") for n in sorted(seen - known))]
+
+
+def _by_mode(rows: list[Row]) -> dict[str, Row]:
+    return {row["mode"]: row for row in rows if row["mode"] is not None}
+
+
+def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[str, Row]]) -> Mode:
+    seen = {kind: found.get(fact.name, {}) for kind, found in rows.items()}
+    moved = seen["rates"]
+    return Mode(
+        name=fact.name,
+        severity=fact.severity,
+        description=shown(fact.description, 300),
+        before=rate(moved.get("before", 0), items),
+        after=rate(moved.get("after", 0), items) if trained else None,
+        change=change(moved.get("caught", 0), moved.get("cured", 0), items) if trained else None,
+        probe_failures=seen["failures"].get("failures", 0),
+        budget=int(seen["budget"].get("lessons", 0)),
+        candidates=seen["lessons"].get("generated", 0),
+        accepted=seen["lessons"].get("verified", 0),
+        trained=seen["lessons"].get("trained", 0),
+    )
+
+
+def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: Facts, scored: Scores) -> Modes:
+    """Each error mode, from its rate before through the lessons bought for it to its rate after."""
+    suites = targets(facts)
+    sql = {
+        "rates": queries.mode_rates({iteration: nodes}, suites),
+        "failures": queries.failures(nodes),
+        "budget": queries.budgets(nodes),
+        "lessons": queries.lessons(nodes, "mode"),
+    }
+    rows = {kind: _by_mode(query(text, ())) for kind, text in sql.items()}
+    on_target = [s for s in scored.suites if s.suite in suites]
+    items = sum(s.items for s in on_target)
+    trained = any(s.candidate is not None for s in on_target)
+    every = _mode_facts(facts, {name for found in rows.values() for name in found})
+    return Modes(
+        rows=tuple(_mode(fact, items, trained, rows) for fact in every),
+        items=items,
+        suites=suites,
+        probes=query(queries.probes(nodes), ())[0]["probes"],
+        probe_failures=sum(row["failures"] for row in rows["failures"].values()),
+        rates_query=sql["rates"],
+        failures_query=sql["failures"],
+        budget_query=sql["budget"],
+        lessons_query=sql["lessons"],
+    )
+
+
+# --- items that moved ---------------------------------------------------------------------------------------
+
+
+def _spread(rows: list[Row], limit: int) -> list[Row]:
+    """At most `limit` rows, in turn from each (suite, mode before, mode after): no mode hides another."""
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[(row["suite"], row["mode_before"] or "", row["mode_after"] or "")].append(row)
+    rounds = zip_longest(*(groups[key] for key in sorted(groups)))
+    return [row for turn in rounds for row in turn if row is not None][:limit]
+
+
+def _question(row: Any, gold: str, target: str) -> str:
+    """The row's columns without the right answer, one a line; a single column stands alone."""
+    columns = json.loads(row) if isinstance(row, str) else row
+    if not isinstance(columns, dict):
+        return shown(str(columns), TEXT_LIMIT)
+    asked = {k: v for k, v in columns.items() if k != target and str(v) != gold}
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in asked.items()}
+    if len(texts) == 1:
+        return shown(next(iter(texts.values())), TEXT_LIMIT)
+    return shown("\n".join(f"{k}: {v}" for k, v in texts.items()), TEXT_LIMIT)
+
+
+def _example(moved: Row, arms: Mapping[str, Row], target: str) -> Example:
+    before, after = arms["incumbent"], arms["candidate"]
+    gold = before["gold"] or ""
+    return Example(
+        suite=moved["suite"],
+        item_id=shown(moved["item_id"], 80),
+        movement=moved["movement"],
+        question=_question(before["question"], gold, target),
+        gold=shown(gold, TEXT_LIMIT),
+        incumbent_answer=shown(before["answer"] or "", TEXT_LIMIT),
+        candidate_answer=shown(after["answer"] or "", TEXT_LIMIT),
+        incumbent_mode=before["mode"] or "",
+        candidate_mode=after["mode"] or "",
+    )
+
+
+def _fetched(query: Query, nodes: queries.Nodes, chosen: list[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for row in chosen:
+        wanted[row["suite"]].append(row["item_id"])
+    arms: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for suite, item_ids in wanted.items():
+        for row in query(queries.items(nodes, suite, item_ids), ()):
+            arms[(row["suite"], row["item_id"])][row["arm"]] = row
+    return arms
+
+
+def examples(
+    query: Query,
+    nodes: queries.Nodes,
+    iteration: int,
+    facts: Facts,
+    suites: Sequence[str],
+    wanted: Mapping[Movement, int],
+) -> Examples:
+    """Items of these suites, at most so many of each movement, as both arms answered them."""
+    sql = queries.movements({iteration: nodes})
+    moved = [row for row in query(sql, ()) if row["suite"] in suites]
+    chosen = [
+        row for kind, limit in wanted.items() for row in _spread([r for r in moved if r["movement"] == kind], limit)
+    ]
+    arms = _fetched(query, nodes, chosen)
+    target = {suite.name: suite.target for suite in facts.suites}
+    rows = (_example(r, arms[(r["suite"], r["item_id"])], target.get(r["suite"], "")) for r in chosen)
+    return Examples(rows=tuple(rows), query=sql)
+
+
+# --- trend --------------------------------------------------------------------------------------------------
+
+
+def _turn(row: Row) -> TrendTurn:
+    return TrendTurn(
+        iteration=row["iteration"],
+        outcome=row["outcome"] if row["trained"] and row["outcome"] else "untrained",
+        trained_rows=row["rows"] or 0,
+        seconds=row["seconds"],
+    )
+
+
+def trend(query: Query, chain: Chain, facts: Facts) -> Trend:
+    """All iterations so far: what their gates said and how both arms scored."""
+    roles = suite_roles(facts)
+    sql, turns_sql = queries.scores(chain), queries.turns(chain)
+    points = (
+        TrendScore(
+            iteration=row["iteration"],
+            suite=row["suite"],
+            role=roles.get(row["suite"], "watch"),
+            incumbent=_arm(row, "before"),
+            candidate=_arm(row, "after"),
+        )
+        for row in query(sql, ())
+    )
+    turns = tuple(_turn(row) for row in query(turns_sql, ()))
+    return Trend(turns=turns, scores=tuple(points), query=sql, turns_query=turns_sql)

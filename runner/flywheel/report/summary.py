@@ -1,0 +1,130 @@
+"""The iteration in short: markdown for a pull request, JUnit XML for a build server."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from flywheel.records.decision import RuleResult
+from flywheel.report import words
+from flywheel.report.model import Rate, Report, Score
+from flywheel.text import one_line
+
+_SIGNS = {"holds": "✅ holds", "fails": "❌ fails", "undecided": "❔ undecided"}
+
+
+def render_summary(report: Report) -> str:
+    """Markdown: verdict, rules, scores, error modes, cost. All text is escaped, whoever wrote it."""
+    parts = [
+        f"## {_plain(report.name)}, iteration {report.iteration}: {words.standing(report.verdict)}",
+        _plain(report.verdict.headline),
+        _rules(report),
+        _blocks(report),
+        _scores(report),
+        _modes(report),
+        _cost(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that markdown and HTML leave alone, on one line."""
+    flat = one_line(words.shown(text), 400)
+    for mark in "\\`*_{}[]()#+!|<>&~@":
+        flat = flat.replace(mark, f"\\{mark}" if mark not in "<>&@" else f"&#{ord(mark)};")
+    return flat
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rules(report: Report) -> str:
+    rows = [
+        [
+            _SIGNS[r.outcome],
+            _plain(words.demand(r)),
+            words.observed(r),
+            words.observed_interval(r),
+            f"{r.items:,}",
+        ]
+        for r in report.verdict.rules
+    ]
+    return _table(["", "rule", "observed", "interval", "items"], rows)
+
+
+def _blocks(report: Report) -> str:
+    blocks = [p for p in report.verdict.preconditions if not p.holds]
+    return "\n".join(f"- **Blocked:** {_plain(p.name)}: {_plain(p.detail)}" for p in blocks)
+
+
+def _scores(report: Report) -> str:
+    return _table(["suite", "incumbent", "candidate", "difference"], [_score(s) for s in report.scores.suites])
+
+
+def _share(rate: Rate | None) -> str:
+    return words.percent(rate.value if rate else None)
+
+
+def _score(score: Score) -> list[str]:
+    before, after = (_share(rate) for rate in (score.incumbent, score.candidate))
+    change = f"{words.points(score.change.value)} ({words.interval(score.change)})" if score.change else "–"
+    return [f"{_plain(score.suite)} ({score.role})", before, after, change]
+
+
+def _modes(report: Report) -> str:
+    rows = [
+        [
+            _plain(mode.name),
+            _share(mode.before),
+            f"{mode.trained:,}",
+            _share(mode.after),
+            f"{words.points(mode.change.value)} ({words.interval(mode.change)})" if mode.change else "–",
+        ]
+        for mode in report.modes.rows
+    ]
+    return _table(["error mode", "before", "lessons", "after", "change"], rows)
+
+
+def _cost(report: Report) -> str:
+    costs, simulated = report.costs, [_plain(t.name) for t in report.teachers.rows if t.simulated]
+    line = (
+        f"{report.funnel.stages[-1].rows:,} new lessons of {report.funnel.stages[0].rows:,} candidates, "
+        f"{words.usd(costs.usd)}, {words.seconds(costs.seconds)}."
+    )
+    return f"{line} Simulated teachers: {', '.join(simulated)}." if simulated else line
+
+
+def render_junit(report: Report) -> str:
+    """One test case a rule and a precondition; what is open is a failure of type "undecided"."""
+    verdict = report.verdict
+    suite = ElementTree.Element("testsuite", name=f"{report.name} gate, iteration {report.iteration}")
+    for rule in verdict.rules:
+        _rule_case(suite, rule)
+    for check in verdict.preconditions:
+        _case(suite, check.name, "" if check.holds else "precondition", check.detail)
+    if verdict.outcome == "untrained":
+        case = ElementTree.SubElement(suite, "testcase", classname="gate", name="candidate")
+        ElementTree.SubElement(case, "skipped", message=words.shown(verdict.headline))
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _rule_case(suite: ElementTree.Element, rule: RuleResult) -> None:
+    fault = {"holds": "", "fails": "failed", "undecided": "undecided"}[rule.outcome]
+    _case(suite, rule.label, fault, rule.explanation)
+
+
+def _case(suite: ElementTree.Element, name: str, fault: str, detail: str) -> None:
+    """`fault` empty: it holds, and the detail is its output."""
+    case = ElementTree.SubElement(suite, "testcase", classname="gate", name=words.shown(name, 200))
+    if fault:
+        ElementTree.SubElement(case, "failure", type=fault, message=words.shown(detail))
+    else:
+        ElementTree.SubElement(case, "system-out").text = words.shown(detail)

@@ -1,0 +1,183 @@
+"""The report in words: safe text, numbers, and the sentences that a reader in a hurry reads."""
+
+from __future__ import annotations
+
+import math
+
+from flywheel.records.decision import RuleResult
+from flywheel.report.model import Change, Funnel, Modes, Outcome, Rate, Score, Scores, Training, Verdict
+from flywheel.text import duration, plural, printable
+
+TITLES: dict[Outcome, str] = {
+    "promote": "Promote",
+    "reject": "Do not promote",
+    "inconclusive": "Inconclusive: do not promote",
+    "untrained": "Nothing was trained",
+}
+
+#: Characters that neither UTF-8 nor XML can carry.
+_UNCARRIED = dict.fromkeys((*range(55296, 57344), 65534, 65535), "�")
+
+
+def shown(text: str, limit: int = 2_000) -> str:
+    """Text that a model wrote, cut and made safe to show; lone surrogates and non-characters are replaced."""
+    head = printable(text[:limit].translate(_UNCARRIED), limit)
+    return head if len(text) <= limit else f"{head}… ({len(text):,} characters)"
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    if difference is None:
+        return "–"
+    value = round(100 * difference, 1)
+    return f"{_sign(value)}{abs(value):.1f}"
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else "\u2212" if value < 0 else "±"
+
+
+def interval(of: Rate | Change | None) -> str:
+    if of is None:
+        return ""
+    if isinstance(of, Rate):
+        return f"{100 * of.low:.1f} to {100 * of.high:.1f}%"
+    return f"{points(of.low)} to {points(of.high)}"
+
+
+def usd(amount: float | None) -> str:
+    """Cents, and under ten cents two significant digits."""
+    if amount is None:
+        return "–"
+    digits = 2 if amount == 0 or amount >= 0.1 else 1 - math.floor(math.log10(amount))
+    return f"${amount:,.{digits}f}"
+
+
+def seconds(value: float | None) -> str:
+    return "–" if value is None else duration(value)
+
+
+def count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+# --- the verdict --------------------------------------------------------------------------------------------
+
+
+def headline(
+    outcome: Outcome, target: Score | None, rules: tuple[RuleResult, ...], blocked: int, why_untrained: str
+) -> str:
+    """One sentence: what was decided, and on what."""
+    if outcome == "untrained":
+        return f"No model was trained in this iteration, so nothing changes: {why_untrained}."
+    said = f"{_measured(target)} " if target else ""
+    if outcome == "promote":
+        return f"{said}Every rule of the gate holds: the new model takes over."
+    return f"{said}{_unmet(rules, blocked)} The incumbent stays."
+
+
+def _measured(target: Score) -> str:
+    if target.candidate is None or target.incumbent is None or target.change is None:
+        return f"There is no comparison on {target.suite}."
+    return (
+        f"The new model gets {percent(target.candidate.value)} of {target.suite} right, the incumbent "
+        f"{percent(target.incumbent.value)}: it fixed {plural(target.fixed, 'item')} "
+        f"and broke {target.broken:,}."
+    )
+
+
+def _unmet(rules: tuple[RuleResult, ...], blocked: int) -> str:
+    failing = [demand(rule) for rule in rules if rule.outcome == "fails"]
+    unsure = [demand(rule) for rule in rules if rule.outcome == "undecided"]
+    parts = []
+    if blocked:
+        parts.append(f"{plural(blocked, 'precondition')} did not hold.")
+    if failing:
+        parts.append(f"Asked for and not met: {'; '.join(failing)}.")
+    if unsure:
+        parts.append(f"Asked for and not proven: {'; '.join(unsure)}.")
+    return " ".join(parts) or "The gate did not agree."
+
+
+def why_untrained(modes: Modes, funnel: Funnel) -> str:
+    """Which step left nothing to train on."""
+    rows = {stage.name: stage.rows for stage in funnel.stages}
+    if modes.probes and not modes.probe_failures:
+        return f"the student failed none of its {plural(modes.probes, 'probe')}, so no lessons were bought"
+    if not rows["generated"]:
+        return "no teacher proposed a lesson"
+    if not rows["verified"]:
+        return f"of {plural(rows['generated'], 'candidate')} none passed its verifiers"
+    if not rows["curated"]:
+        return f"of {plural(rows['verified'], 'verified lesson')} none survived curation"
+    return "the training set was empty"
+
+
+def modes_in_words(modes: Modes) -> str:
+    """How many modes fell and rose beyond chance, and which rose."""
+    moved = [mode for mode in modes.rows if mode.change is not None]
+    if not moved:
+        return "There is no rate after: no candidate was evaluated."
+    fell = [m.name for m in moved if m.change and m.change.direction == "down"]
+    rose = [m.name for m in moved if m.change and m.change.direction == "up"]
+    worse = f"Got worse beyond chance: {', '.join(rose)}." if rose else "None got worse beyond chance."
+    named = f": {', '.join(fell)}" if fell else ""
+    better = f"{len(fell)} of {plural(len(moved), 'error mode')} fell beyond chance{named}."
+    return f"{better} {worse}"
+
+
+def demand(rule: RuleResult) -> str:
+    """What a rule asks for, in words: "holdout gains at least 2.0 points"."""
+    what = f"{rule.mode} on {rule.suite}" if rule.mode else rule.suite
+    return f"{what} {threshold(rule)}"
+
+
+def threshold(rule: RuleResult) -> str:
+    """A rule's threshold as words and number."""
+    if rule.comparison == "at_least":
+        return f"reaches {percent(rule.threshold)}"
+    if rule.comparison == "falls_by":
+        return f"falls by at least {percent(rule.threshold)} of what it was"
+    bound = f"{100 * rule.threshold:.1f} points"
+    return f"gains at least {bound}" if rule.comparison == "better_by" else f"loses less than {bound}"
+
+
+def observed(rule: RuleResult) -> str:
+    """`at_least` and `falls_by` observe a share; the others a difference in points."""
+    return _as_observed(rule, rule.observed)
+
+
+def observed_interval(rule: RuleResult) -> str:
+    if rule.low is None and rule.high is None:
+        return "–"
+    return f"{_as_observed(rule, rule.low)} to {_as_observed(rule, rule.high)}"
+
+
+def _as_observed(rule: RuleResult, value: float | None) -> str:
+    return percent(value) if rule.comparison in ("at_least", "falls_by") else points(value)
+
+
+def standing(verdict: Verdict) -> str:
+    return TITLES[verdict.outcome]
+
+
+# --- what the page's charts and tables ask for --------------------------------------------------------------
+
+
+def bounds(modes: Modes) -> list[float]:
+    """Upper ends of every mode's intervals: what the axis must hold."""
+    return [rate.high for mode in modes.rows for rate in (mode.before, mode.after) if rate]
+
+
+def largest_mix(training: Training) -> int:
+    return max((row.new + row.replay + row.seed for row in training.mix), default=1)
+
+
+def worst_first(scores: Scores) -> list[Score]:
+    """Suites that are no target and that a candidate answered, the largest loss first."""
+    guards = [(s.change.value, s) for s in scores.suites if s.role != "target" and s.change]
+    return [score for _, score in sorted(guards, key=lambda pair: (pair[0], pair[1].suite))]

@@ -1,0 +1,334 @@
+"""What the spec's files hold: rows with the needed columns, probes apart from holdouts, sound prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.errors import Fault, Path_, SpecInvalid
+from flywheel.records import Row
+from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
+from flywheel.spec.document import Document
+from flywheel.spec.models import DatasetTeacher, Task
+from flywheel.spec.outline import Outline
+from flywheel.text import did_you_mean, normalised, one_line, plural
+
+if TYPE_CHECKING:
+    from jinja2 import nodes
+
+TEACHER_VARIABLES = ("task", "mode", "mode_description", "n", "failures", "seeds", "style", "row")
+"""What a generator's prompts see; a task's prompt sees only `row`."""
+MAX_OVERLAPS = 3
+"""Overlapping rows shown for a pair of files; the rest is counted."""
+
+
+def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
+    """Faults of the contents of the files in `good` (place in the spec → path)."""
+    prompts, faults = _read_prompts(outline, good)
+    uses = [use for use in _uses(outline, prompts) if use.place in good]
+    files: dict[Path_, RowFile] = {}
+    for use in uses:
+        faults += _read(document, use, good[use.place], files)
+    columns = _columns_by_task(uses, files)
+    for use in uses:
+        if use.place in files:
+            faults += _own_columns(document, use, files[use.place])
+            faults += _cut(use, _row_faults(use, files[use.place], columns))
+    for place, prompt in prompts.items():
+        faults += _prompt_faults(outline, place, prompt, columns)
+    faults += _overlaps(outline, uses, files)
+    faults += _labels(document, outline, good)
+    return faults
+
+
+# --- prompts ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a Jinja file reads."""
+
+    file: str
+    columns: dict[str, int] | None
+    """Columns of `row` with their first line; None where the whole row is used."""
+    unknown: dict[str, int]
+    """Variables other than `row`, with their line."""
+
+
+def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_, Prompt], list[Fault]]:
+    prompts: dict[Path_, Prompt] = {}
+    faults: list[Fault] = []
+    task_prompts: list[Path_] = [("tasks", name, "prompt") for name in outline.tasks]
+    keys = ("prompt", "second_opinion_prompt")
+    for place in [*task_prompts, *(("generate", i, key) for i in outline.generate for key in keys)]:
+        if place in good:
+            try:
+                prompts[place] = read_prompt(good[place])
+            except SpecInvalid as invalid:
+                faults += [replace(fault, path=place) for fault in invalid.faults]
+    return prompts, faults
+
+
+def read_prompt(path: Path) -> Prompt:
+    """Parses a Jinja file without rendering it. Raises `SpecInvalid` at its file and line."""
+    import jinja2
+
+    text = _read_text(path)
+    try:
+        return _prompt(path, jinja2.Environment().parse(text))
+    except jinja2.TemplateSyntaxError as error:
+        lines = text.splitlines()
+        source = one_line(lines[error.lineno - 1]) if error.lineno <= len(lines) else ""
+        message = f"not Jinja: {one_line(error.message or '').rstrip('.')}."
+        raise SpecInvalid([Fault(message, file=shown(path), line=error.lineno, source=source)]) from None
+    except RecursionError:
+        raise SpecInvalid([Fault("not Jinja: nested too deep.", file=shown(path))]) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecInvalid([Fault("not UTF-8 text.", file=shown(path), hint="Save it as UTF-8.")]) from None
+    except OSError as error:
+        raise SpecInvalid([Fault(f"cannot be read: {error.strerror}.", file=shown(path))]) from None
+
+
+def _prompt(path: Path, tree: nodes.Template) -> Prompt:
+    from jinja2 import meta, nodes
+
+    for include in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        message, hint = "a prompt cannot read other files.", "Write the text out here."
+        raise SpecInvalid([Fault(message, file=shown(path), line=include.lineno, hint=hint)])
+    unknown = meta.find_undeclared_variables(tree) - {"row", "range"}
+    lines = {name.name: name.lineno for name in tree.find_all(nodes.Name) if name.name in unknown}
+    return Prompt(shown(path), _row_columns(tree), lines)
+
+
+def _row_columns(tree: nodes.Template) -> dict[str, int] | None:
+    from jinja2 import nodes
+
+    columns: dict[str, int] = {}
+    uses = sum(1 for name in tree.find_all(nodes.Name) if name.name == "row")
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        inner = getattr(node, "node", None)
+        if not isinstance(inner, nodes.Name) or inner.name != "row":
+            continue
+        column = getattr(node, "attr", None) or getattr(getattr(node, "arg", None), "value", None)
+        if not isinstance(column, str) or column in _DICT_METHODS:
+            return None
+        columns.setdefault(column, node.lineno)
+        uses -= 1
+    return columns if uses == 0 else None
+
+
+_DICT_METHODS = frozenset(name for name in dir(dict) if not name.startswith("_"))
+
+
+def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict[str, set[str]]) -> Iterator[Fault]:
+    """Variables that could never be rendered."""
+    name = _task_of_prompt(outline, place)
+    task = outline.tasks.get(name)
+    if task is None:
+        return
+    known = columns.get(name, set())
+    for variable, line in prompt.unknown.items():
+        if place[0] == "tasks" or variable not in TEACHER_VARIABLES:
+            yield Fault(
+                f'unknown variable "{variable}".', place, _variable_hint(place, variable, known), prompt.file, line
+            )
+    for column, line in (prompt.columns or {}).items():
+        if column == task.target:
+            message = f'row.{column} is the answer: the prompt sees the row without "{column}".'
+            yield Fault(message, place, "Remove it.", prompt.file, line)
+        elif known and column not in known:
+            hint = did_you_mean(column, known - {task.target})
+            yield Fault(f'no row has the column "{column}".', place, hint, prompt.file, line)
+
+
+def _variable_hint(place: Path_, variable: str, columns: set[str]) -> str:
+    if variable in columns:
+        return f"Did you mean row.{variable}?"
+    return "A task's prompt sees only row." if place[0] == "tasks" else did_you_mean(variable, TEACHER_VARIABLES)
+
+
+def _task_of_prompt(outline: Outline, place: Path_) -> str:
+    if place[0] == "tasks":
+        return str(place[1])
+    return outline.task_of(outline.generate[int(place[1])].task) or ""
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Use:
+    """A data file in one of its places: which columns its rows must have."""
+
+    place: Path_
+    noun: str
+    task: str
+    """Empty where the file serves several tasks."""
+    target: str | None
+    columns: tuple[str, ...]
+    """What the task's prompt reads."""
+    own: dict[Path_, str]
+    """Columns that the spec names for this file, by the place that names them."""
+
+
+def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
+    for name, task in outline.tasks.items():
+        columns = _input_columns(name, task, prompts)
+        yield Use(("tasks", name, "probes"), "probe", name, task.target, columns, {})
+        yield Use(("tasks", name, "seeds"), "seed", name, task.target, columns, {})
+    for name, suite in outline.evals.items():
+        of = outline.tasks.get(suite.task or "")
+        if of is not None and suite.task is not None:
+            columns = _input_columns(suite.task, of, prompts)
+            own: dict[Path_, str] = {("evals", name, "slices", i): c for i, c in enumerate(suite.slices)}
+            yield Use(("evals", name, "data"), "holdout", suite.task, of.target, columns, own)
+    for name, teacher in outline.teachers.items():
+        if isinstance(teacher, DatasetTeacher):
+            yield _teacher_use(outline, name, teacher, prompts)
+
+
+def _teacher_use(outline: Outline, name: str, teacher: DatasetTeacher, prompts: dict[Path_, Prompt]) -> Use:
+    """A teacher's rows need what the task needs, where all its generators are of one task."""
+    own: dict[Path_, str] = {} if teacher.match is None else {("teachers", name, "match"): teacher.match}
+    place: Path_ = ("teachers", name, "path")
+    used = {outline.task_of(g.task) for g in outline.generate.values() if name in g.teachers}
+    only = used.pop() if len(used) == 1 else None
+    task = outline.tasks.get(only or "")
+    if only is None or task is None:
+        return Use(place, "lesson", "", None, (), own)
+    return Use(place, "lesson", only, task.target, _input_columns(only, task, prompts), own)
+
+
+def _input_columns(name: str, task: Task, prompts: dict[Path_, Prompt]) -> tuple[str, ...]:
+    prompt = prompts.get(("tasks", name, "prompt"))
+    columns = prompt.columns if prompt is not None else None
+    return tuple(column for column in columns or () if column != task.target)
+
+
+def _read(document: Document, use: Use, path: Path, files: dict[Path_, RowFile]) -> list[Fault]:
+    try:
+        file = read_row_file(path)
+    except SpecInvalid as invalid:
+        return [replace(fault, path=use.place) for fault in invalid.faults]
+    if not file.rows:
+        return [document.fault(use.place, f"{file.file} is empty: no {use.noun} rows.", "Add rows to it.")]
+    files[use.place] = file
+    return []
+
+
+def _columns_by_task(uses: list[Use], files: dict[Path_, RowFile]) -> dict[str, set[str]]:
+    """Task → every column that any of its rows has."""
+    found: dict[str, set[str]] = {}
+    for use in uses:
+        if use.place in files:
+            columns = found.setdefault(use.task, set())
+            columns.update(*(row.keys() for row in files[use.place].rows))
+    return found
+
+
+def _own_columns(document: Document, use: Use, file: RowFile) -> Iterator[Fault]:
+    present = {column for row in file.rows for column in row}
+    for place, column in use.own.items():
+        if column not in present:
+            message = f'no row of {file.file} has the column "{column}".'
+            yield document.fault(place, message, did_you_mean(column, present))
+
+
+def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterator[Fault]:
+    """Columns that a row lacks. (Of one that no row of the task has, the prompt's fault speaks.)"""
+    known = columns.get(use.task, set())
+    needed = [] if use.target is None else [use.target]
+    needed += [column for column in use.columns if column in known]
+    for line, row in zip(file.lines, file.rows, strict=True):
+        for column in needed:
+            if row.get(column) is None:
+                what = "has null in" if column in row else "lacks"
+                hint = did_you_mean(column, row) if column not in row else "Give it a value."
+                yield Fault(f'the row {what} the column "{column}".', use.place, hint, file.file, line)
+
+
+def _cut(use: Use, faults: Iterator[Fault]) -> list[Fault]:
+    shown_faults = list(islice(faults, MAX_FAULTS))
+    rest = sum(1 for _ in faults)
+    if rest:
+        more = f"and {plural(rest, 'more fault')}."
+        shown_faults.append(Fault(more, use.place, file=shown_faults[0].file, line=shown_faults[-1].line))
+    return shown_faults
+
+
+def _labels(document: Document, outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
+    for name in outline.verifiers:
+        place: Path_ = ("verifiers", name, "labels")
+        if place not in good:
+            continue
+        try:
+            text = _read_text(good[place])
+        except SpecInvalid as invalid:
+            yield from (replace(fault, path=place) for fault in invalid.faults)
+            continue
+        if not text.strip():
+            yield document.fault(place, f"{shown(good[place])} is empty: no labels.", "Write one a line.")
+
+
+# --- probes and holdouts ------------------------------------------------------------------------------------
+
+Identity = tuple[str, ...]
+
+
+def _overlaps(outline: Outline, uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:
+    """Rows of the probes or seeds that are in a suite: what is practised would be what is measured."""
+    read = [use for use in uses if use.place in files and use.noun in ("probe", "seed", "holdout")]
+    known = {use.place: list(_identities(use, files[use.place])) for use in read}
+    for held in (use for use in read if use.noun == "holdout"):
+        index = {identity: line for line, found in reversed(known[held.place]) for identity in found}
+        for use in read:
+            if use.noun != "holdout" and use.task == held.task:
+                yield from _shared(use, held, files, known[use.place], index)
+
+
+def _identities(use: Use, file: RowFile) -> Iterator[tuple[int, list[Identity]]]:
+    for line, row in zip(file.lines, file.rows, strict=True):
+        yield line, _identity(use, row)
+
+
+def _identity(use: Use, row: Row) -> list[Identity]:
+    """The forms in which a row can be another's: the same input; the same words of input and the same answer.
+
+    Words alone are not enough: "3 + 4" and "3 - 4" have the same. The input is what the prompt shows, else
+    every column but the target.
+    """
+    names = use.columns or sorted(column for column in row if column != use.target)
+    if any(column not in row for column in names):
+        return []
+    texts = [target_text(row[column]) for column in names]
+    words = [normalised(text) for text in texts]
+    answer = target_text(row.get(use.target or ""))
+    return [("=", *texts), ("~", *words, answer)] if any(words) else [("=", *texts)]
+
+
+def _shared(
+    use: Use,
+    held: Use,
+    files: dict[Path_, RowFile],
+    rows: list[tuple[int, list[Identity]]],
+    index: dict[Identity, int],
+) -> Iterator[Fault]:
+    matches = ((line, next((index[i] for i in found if i in index), None)) for line, found in rows)
+    shared = [(line, match) for line, match in matches if match is not None]
+    file, other = files[use.place].file, files[held.place].file
+    suite = str(held.place[1])
+    for line, match in shared[:MAX_OVERLAPS]:
+        message = f'the row is also in {other}:{match}, of the suite "{suite}".'
+        yield Fault(message, use.place, "Keep it in one of the two.", file, line)
+    if len(shared) > MAX_OVERLAPS:
+        rest = plural(len(shared) - MAX_OVERLAPS, "more row")
+        message = f'and {rest} that are also in {other}, of the suite "{suite}".'
+        yield Fault(message, use.place, file=file, line=shared[MAX_OVERLAPS][0])

@@ -1,0 +1,373 @@
+"""Cross-references: names that must exist, and combinations that would fail only after money is spent.
+
+Each check takes the document (for places) and the outline (what is well-formed) and returns faults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from flywheel.errors import Fault, Path_
+from flywheel.spec.document import Document
+from flywheel.spec.models import (
+    DatasetTeacher,
+    GateRule,
+    Generator,
+    LabelVerifier,
+    LitellmTeacher,
+    PythonTeacher,
+    RegexVerifier,
+    StudentTeacher,
+    Suite,
+)
+from flywheel.spec.outline import Outline, compares
+from flywheel.text import did_you_mean
+
+COMPARISONS = ("better_by", "not_worse_than", "at_least", "falls_by")
+
+
+def reference_faults(document: Document, outline: Outline) -> list[Fault]:
+    """All faults and warnings of references between sections."""
+    return [fault for check in _CHECKS for fault in check(document, outline)]
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def _unknown_names(document: Document, outline: Outline) -> Iterator[Fault]:
+    for path, section, name in _references(outline):
+        known = outline.names.get(section)
+        if known is not None and name not in known:
+            noun = _NOUN[section]
+            yield document.fault(path, f'unknown {noun} "{name}".', did_you_mean(name, known))
+
+
+_NOUN = {
+    "tasks": "task",
+    "teachers": "teacher",
+    "verifiers": "verifier",
+    "evals": "suite",
+    "taxonomy": "error mode",
+}
+
+
+def _references(outline: Outline) -> Iterator[tuple[Path_, str, str]]:
+    """Every name that stands for something declared elsewhere: (place, section, name)."""
+    for name, task in outline.tasks.items():
+        yield from _each(("tasks", name, "verify"), "verifiers", task.verify)
+    for index, mode in outline.taxonomy.items():
+        yield from _each(("taxonomy", index), "tasks", {"task": mode.task})
+    for index, generator in outline.generate.items():
+        yield from _generator_references(("generate", index), generator)
+    for name, suite in outline.evals.items():
+        yield from _each(("evals", name), "tasks", {"task": suite.task})
+    for index, rule in outline.gate.items():
+        yield from _each(("gate", index), "evals", {"suite": rule.suite})
+        yield from _each(("gate", index), "taxonomy", {"mode": rule.mode})
+
+
+def _generator_references(path: Path_, generator: Generator) -> Iterator[tuple[Path_, str, str]]:
+    yield from _each(path, "tasks", {"task": generator.task})
+    names = generator.teachers
+    keyed = {name: name for name in names} if isinstance(names, dict) else names
+    yield from _each((*path, "teachers"), "teachers", keyed)
+    yield from _each((*path, "modes"), "taxonomy", generator.modes or [])
+    yield from _each((*path, "second_opinion"), "teachers", generator.second_opinion)
+
+
+def _each(
+    path: Path_, section: str, names: list[str] | dict[str, str | None] | dict[str, str]
+) -> Iterator[tuple[Path_, str, str]]:
+    pairs: Iterable[tuple[str | int, str | None]] = names.items() if isinstance(names, dict) else enumerate(names)
+    for key, name in pairs:
+        if name is not None:
+            yield (*path, key), section, name
+
+
+def _duplicates(document: Document, outline: Outline) -> Iterator[Fault]:
+    modes = [((i,), mode.name) for i, mode in outline.taxonomy.items()]
+    yield from _twice(document, ("taxonomy",), modes, "the error mode")
+    generators = [((i,), generator.name) for i, generator in outline.generate.items()]
+    yield from _twice(document, ("generate",), generators, "the generator")
+    for name, task in outline.tasks.items():
+        yield from _twice(document, ("tasks", name, "verify"), _numbered(task.verify), "the verifier")
+    for index, generator in outline.generate.items():
+        path: Path_ = ("generate", index)
+        if isinstance(generator.teachers, list):
+            listed = _numbered(generator.teachers)
+            yield from _twice(document, (*path, "teachers"), listed, "the teacher", "Give weights: {name: 2}.")
+        yield from _twice(document, (*path, "modes"), _numbered(generator.modes or []), "the error mode")
+
+
+def _numbered(names: list[str]) -> list[tuple[tuple[int], str]]:
+    return [((i,), name) for i, name in enumerate(names)]
+
+
+def _twice(
+    document: Document, path: Path_, named: list[tuple[tuple[int], str]], noun: str, hint: str = ""
+) -> Iterator[Fault]:
+    seen: dict[str, Path_] = {}
+    for index, name in named:
+        place = (*path, *index)
+        if name in seen:
+            first = document.fault(seen[name], "").line
+            yield document.fault(place, f'{noun} "{name}" stands twice, here and in line {first}.', hint)
+        seen.setdefault(name, place)
+
+
+# --- tasks and modes ----------------------------------------------------------------------------------------
+
+
+def _tasks_left_out(document: Document, outline: Outline) -> Iterator[Fault]:
+    tasks = outline.names.get("tasks", [])
+    if len(tasks) < 2:
+        return
+    for index, generator in outline.generate.items():
+        if generator.task is None:
+            hint = f"Add one of {', '.join(tasks)}."
+            yield document.fault(("generate", index), 'missing key "task": there are several tasks.', hint)
+
+
+def _fallbacks(document: Document, outline: Outline) -> Iterator[Fault]:
+    """For each task the modes must end in one that takes what is left, and each mode must be reachable."""
+    tasks = outline.names.get("tasks", [])
+    if not outline.whole("taxonomy") or any(m.task not in (None, *tasks) for m in outline.taxonomy.values()):
+        return
+    above: dict[int, str] = {}
+    reached: set[int] = set()
+    for task in tasks:
+        fallback = ""
+        for index, mode in outline.modes_of(task).items():
+            above[index] = fallback
+            reached |= set() if fallback else {index}
+            fallback = fallback or ("" if mode.when else mode.name)
+        if not fallback:
+            message = f'no fallback: the last error mode for task "{task}" must be one without `when`.'
+            yield document.fault(("taxonomy",), message, "Add - {name: other} at the end.")
+    for index in above.keys() - reached:
+        name = outline.taxonomy[index].name
+        message = f'"{name}" can never be reached: "{above[index]}" above it has no `when`.'
+        hint = f'Give "{above[index]}" a `when`, or move it to the end.'
+        yield document.fault(("taxonomy", index), message, hint)
+
+
+def _coverage(document: Document, outline: Outline) -> Iterator[Fault]:
+    if not outline.whole("generate"):
+        return
+    for task in outline.names.get("tasks", []):
+        generators = [g for g in outline.generate.values() if outline.task_of(g.task) == task]
+        if not generators:
+            message = f'no generator teaches the task "{task}": it is only measured.'
+            yield document.warning(("tasks", task), message, "Add one under generate.")
+            continue
+        for index, mode in outline.modes_of(task).items():
+            if all(g.modes is not None and mode.name not in g.modes for g in generators):
+                names = ", ".join(g.name for g in generators)
+                message = f'no generator covers the error mode "{mode.name}" of task "{task}".'
+                yield document.fault(("taxonomy", index), message, f"Add it to the modes of one of: {names}.")
+
+
+def _mode_scopes(document: Document, outline: Outline) -> Iterator[Fault]:
+    """A mode of one task is of no use to a generator or gate rule of another."""
+    scopes = {mode.name: mode.task for mode in outline.taxonomy.values()}
+    for index, generator in outline.generate.items():
+        for number, name in enumerate(generator.modes or []):
+            place: Path_ = ("generate", index, "modes", number)
+            yield from _scope(document, place, name, scopes.get(name), outline.task_of(generator.task))
+    for index, rule in outline.gate.items():
+        suite = outline.evals.get(rule.suite)
+        if rule.mode is not None and suite is not None:
+            yield from _scope(document, ("gate", index, "mode"), rule.mode, scopes.get(rule.mode), suite.task)
+
+
+def _scope(document: Document, place: Path_, mode: str, scope: str | None, task: str | None) -> Iterator[Fault]:
+    if scope is not None and task is not None and scope != task:
+        yield document.fault(place, f'the error mode "{mode}" is of task "{scope}", not of "{task}".')
+
+
+# --- generators ---------------------------------------------------------------------------------------------
+
+
+def _authors(outline: Outline, generator: Generator) -> list[str]:
+    return [name for name in generator.teachers if name in outline.names.get("teachers", [])]
+
+
+def _second_opinions(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, generator in outline.generate.items():
+        path: Path_ = ("generate", index, "second_opinion")
+        if generator.second_opinion_prompt and not generator.second_opinion:
+            hint = "Add second_opinion: […], or remove the prompt."
+            yield document.fault((*path[:2], "second_opinion_prompt"), "no teacher gives a second opinion.", hint)
+        for number, name in enumerate(generator.second_opinion):
+            if isinstance(outline.teachers.get(name), DatasetTeacher):
+                message = f'the teacher "{name}" has recorded rows only and cannot answer a new one.'
+                yield document.fault((*path, number), message, "Name a teacher of another kind.")
+        for author in _authors(outline, generator):
+            if generator.second_opinion and set(generator.second_opinion) == {author}:
+                message = f'"{author}" would be asked about its own lessons.'
+                yield document.fault(path, message, "Add a teacher that did not write them.")
+
+
+def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]:
+    """Who writes question and answer gives no known answer: a comparing verifier could only say unknown."""
+    for index, generator in outline.generate.items():
+        task = outline.tasks.get(outline.task_of(generator.task) or "")
+        if task is None or generator.parse == "text" or generator.second_opinion:
+            continue
+        verifiers = [v for v in task.verify if v in outline.verifiers and compares(outline.verifiers[v])]
+        writers = [
+            name
+            for name in generator.teachers
+            if isinstance(outline.teachers.get(name), LitellmTeacher | PythonTeacher)
+        ]
+        if verifiers and writers:
+            message = (
+                f'nothing to compare with: "{verifiers[0]}" needs a known answer, '
+                f'and "{writers[0]}" writes its own questions.'
+            )
+            others = [name for name in outline.teachers if _can_answer(outline, name) and name not in writers]
+            other = next(iter(others or writers[1:]), "…")
+            yield document.fault(("generate", index), message, f"Add second_opinion: [{other}].")
+
+
+def _can_answer(outline: Outline, name: str) -> bool:
+    return isinstance(outline.teachers[name], LitellmTeacher | PythonTeacher)
+
+
+def _prompts(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, generator in outline.generate.items():
+        for name in generator.teachers:
+            if generator.prompt is None and isinstance(outline.teachers.get(name), LitellmTeacher):
+                message = f'missing key "prompt": the teacher "{name}" reads prompts.'
+                yield document.fault(("generate", index), message, "Name a Jinja file.")
+                break
+
+
+def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
+    """Rows that a generator starts from must be declared."""
+    for index, generator in outline.generate.items():
+        name = outline.task_of(generator.task)
+        task = outline.tasks.get(name or "")
+        if task is None:
+            continue
+        if generator.source == "errors" and task.probes is None:
+            message = f'task "{name}" has no probes, so no errors are found to teach from.'
+            yield document.fault(("generate", index), message, f"Add tasks.{name}.probes, or from: seeds.")
+        answers = _needs_answers(outline, generator)
+        if answers and generator.source == "seeds" and task.seeds is None:
+            message = f'{answers} needs rows with known answers, and task "{name}" has no seeds.'
+            yield document.fault(("generate", index), message, f"Add tasks.{name}.seeds, or from: errors.")
+
+
+def _needs_answers(outline: Outline, generator: Generator) -> str:
+    if generator.parse == "text":
+        return "parse: text"
+    students = [n for n in generator.teachers if isinstance(outline.teachers.get(n), StudentTeacher)]
+    return f'the teacher "{students[0]}"' if students else ""
+
+
+def _amounts(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, generator in outline.generate.items():
+        path: Path_ = ("generate", index)
+        if generator.max_candidates is not None and generator.max_candidates < generator.accept:
+            message = f"{generator.max_candidates:,} candidates cannot give {generator.accept:,} lessons."
+            yield document.fault((*path, "max_candidates"), message, "Raise it above accept.")
+        if generator.floor > generator.cap:
+            yield document.fault((*path, "floor"), f"floor {generator.floor:g} is above cap {generator.cap:g}.")
+
+
+def _unused(document: Document, outline: Outline) -> Iterator[Fault]:
+    if not (outline.whole("generate") and outline.whole("tasks")):
+        return
+    used = {n for g in outline.generate.values() for n in (*g.teachers, *g.second_opinion)}
+    for name in outline.names.get("teachers", []):
+        if name not in used:
+            yield document.warning(("teachers", name), f'no generator uses the teacher "{name}".')
+    verify = {n for task in outline.tasks.values() for n in task.verify}
+    for name in outline.names.get("verifiers", []):
+        if name not in verify:
+            yield document.warning(("verifiers", name), f'no task uses the verifier "{name}".')
+
+
+# --- verifiers, suites, gate --------------------------------------------------------------------------------
+
+
+def _patterns(document: Document, outline: Outline) -> Iterator[Fault]:
+    for name, verifier in outline.verifiers.items():
+        path: Path_ = ("verifiers", name)
+        if isinstance(verifier, RegexVerifier):
+            try:
+                re.compile(verifier.pattern)
+            except (re.error, OverflowError, RecursionError) as error:
+                yield document.fault((*path, "pattern"), f"not a regular expression: {error}.")
+        if isinstance(verifier, LabelVerifier) and isinstance(verifier.labels, list):
+            if not verifier.labels:
+                yield document.fault((*path, "labels"), "needs at least one entry, has none.")
+            yield from _twice(document, (*path, "labels"), _numbered(verifier.labels), "the label")
+
+
+def _suites(document: Document, outline: Outline) -> Iterator[Fault]:
+    for name, suite in outline.evals.items():
+        yield from _suite(document, ("evals", name), suite)
+    if outline.whole("evals") and not any(s.role == "target" for s in outline.evals.values()):
+        message = "no suite has the role target: nothing says what should rise."
+        yield document.fault(("evals",), message, "Give one suite role: target.")
+
+
+def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
+    if suite.lm_eval is not None:
+        for key in ("task", "data"):
+            if getattr(suite, key) is not None:
+                message = f"{key} and lm_eval exclude each other."
+                yield document.fault((*path, key), message, "Make two suites of it.")
+        return
+    for key in ("task", "data"):
+        if getattr(suite, key) is None:
+            hint = "A suite is task and data, or lm_eval."
+            yield document.fault(path, f'missing key "{key}".', hint)
+    for key in ("metric", "num_fewshot"):
+        if getattr(suite, key) is not None:
+            yield document.fault((*path, key), f"{key} is for lm_eval suites only.", "Remove it.")
+
+
+def _gate(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, rule in outline.gate.items():
+        yield from _rule(document, ("gate", index), rule)
+        suite = outline.evals.get(rule.suite)
+        if rule.mode is not None and suite is not None and suite.lm_eval is not None:
+            message = f'the suite "{rule.suite}" is one of lm-eval, whose failures have no error modes.'
+            yield document.fault(("gate", index, "mode"), message, "Name a suite with a task.")
+
+
+def _rule(document: Document, path: Path_, rule: GateRule) -> Iterator[Fault]:
+    given = [key for key in COMPARISONS if getattr(rule, key) is not None]
+    choices = ", ".join(COMPARISONS)
+    if not given:
+        yield document.fault(path, "says nothing that must hold.", f"Add one of {choices}.")
+    elif len(given) > 1:
+        yield document.fault(path, f"{' and '.join(given)} in one rule.", "Make a rule of each.")
+    elif given == ["falls_by"] and rule.mode is None:
+        yield document.fault(path, 'missing key "mode": falls_by is about one error mode.')
+    elif rule.mode is not None and given != ["falls_by"]:
+        hint = "Use falls_by, or remove mode."
+        yield document.fault((*path, "mode"), f"{given[0]} is about the score, not about an error mode.", hint)
+
+
+_CHECKS = (
+    _unknown_names,
+    _duplicates,
+    _tasks_left_out,
+    _fallbacks,
+    _coverage,
+    _mode_scopes,
+    _second_opinions,
+    _nothing_to_compare,
+    _prompts,
+    _sources,
+    _amounts,
+    _unused,
+    _patterns,
+    _suites,
+    _gate,
+)

@@ -1,0 +1,237 @@
+"""pydantic's errors in the project's words, each at its place in the YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from flywheel.errors import Fault, Path_
+from flywheel.spec.document import Document
+from flywheel.spec.models import Spec
+from flywheel.text import did_you_mean, one_line
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+_LIMIT = {
+    "greater_than": ("gt", "must be more than"),
+    "greater_than_equal": ("ge", "must be at least"),
+    "less_than": ("lt", "must be less than"),
+    "less_than_equal": ("le", "must be at most"),
+}
+_QUOTED = re.compile(r"'([^']*)'")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+NAME_RULE = "A name is a letter, then at most 62 letters, digits, - or _."
+
+
+def schema_faults(document: Document, error: ValidationError) -> list[Fault]:
+    """One fault for each thing that is wrong, in the order of the file."""
+    found = [_Finding(document.tree, detail) for detail in error.errors(include_url=False, include_input=False)]
+    groups: dict[Path_, list[_Finding]] = {}
+    for finding in found:
+        groups.setdefault(finding.path if finding.union is None else finding.union, []).append(finding)
+    faults = [fault for group in groups.values() for fault in _group_faults(document, group)]
+    return sorted(faults, key=lambda f: (f.line, f.column))
+
+
+class _Finding:
+    """A pydantic error with its real path. In `loc` the members of a union stand among the keys: `path` is
+    without them, and `union` says where the union is, if there is one."""
+
+    def __init__(self, tree: Any, detail: ErrorDetails) -> None:
+        self.type = detail["type"]
+        self.message = detail["msg"]
+        self.context = detail.get("ctx", {})
+        self.of_key = detail["loc"][-1:] == ("[key]",)
+        self.union: Path_ | None = None
+        self.path: Path_ = ()
+        self.raw: Any = tree
+        for index, part in enumerate(detail["loc"]):
+            self._step(part, is_last=index == len(detail["loc"]) - 1)
+
+    def _step(self, part: str | int, is_last: bool) -> None:
+        is_index = isinstance(self.raw, list) and isinstance(part, int)
+        is_key = isinstance(self.raw, dict) and part in self.raw and not self._is_kind(part)
+        if is_index or is_key:
+            self.raw = self.raw[part]
+            self.path += (part,)
+        elif is_last and self.type == "missing":
+            self.path += (part,)
+        elif not self._is_kind(part) and part != "[key]":
+            self.union = self.path
+
+    def _is_kind(self, part: str | int) -> bool:
+        """Whether `part` is the tag of a discriminated union: teachers and verifiers, by `kind`."""
+        at_member = len(self.path) == 2 and self.path[0] in ("teachers", "verifiers")
+        return at_member and isinstance(self.raw, dict) and part == self.raw.get("kind")
+
+
+def _group_faults(document: Document, group: list[_Finding]) -> Iterator[Fault]:
+    """Faults of one path; where a union is, only what concerns the member that was meant."""
+    union = group[0].union
+    inner = [f for f in group if f.path != union or f.of_key]
+    if union is None or inner:
+        for finding in inner or group:
+            yield _fault(document, finding)
+        return
+    words = dict.fromkeys(word for f in group for word in _choices(f))
+    expected = "a single value" if len(words) >= 4 else " or ".join(words)
+    yield document.fault(union, f"expected {expected}, found {_kind_of(group[0].raw)}.")
+
+
+def _choices(finding: _Finding) -> list[str]:
+    if finding.type == "literal_error":
+        return [f'"{choice}"' for choice in _QUOTED.findall(finding.context["expected"])]
+    return [_EXPECTED.get(finding.type, finding.message)]
+
+
+def _fault(document: Document, finding: _Finding) -> Fault:
+    path, raw, context = finding.path, finding.raw, finding.context
+    name = one_line(str(path[-1]), 60) if path else ""
+    if finding.of_key:
+        return document.key_fault(path, f'"{name}" is not a name.', NAME_RULE)
+    if finding.type == "extra_forbidden":
+        return document.key_fault(path, f'unknown key "{name}".', did_you_mean(name, _keys_at(document, path[:-1])))
+    if finding.type == "missing":
+        return document.fault(path, f'missing key "{name}".', _description(document, path))
+    if finding.type in _EXPECTED:
+        return document.fault(path, f"expected {_EXPECTED[finding.type]}, found {_kind_of(raw)}.", _retype(finding))
+    if finding.type in _LIMIT:
+        key, words = _LIMIT[finding.type]
+        return document.fault(path, f"{words} {context[key]:g}, is {raw}.")
+    if finding.type == "string_pattern_mismatch":
+        return document.fault(path, f'"{one_line(raw, 80)}" is not a name.', NAME_RULE)
+    if finding.type == "too_short":
+        return document.fault(path, "needs at least one entry, has none.")
+    return _choice_fault(document, finding)
+
+
+def _choice_fault(document: Document, finding: _Finding) -> Fault:
+    """A value out of a fixed set: a literal, or the `kind` of a teacher or verifier."""
+    path, raw, context = finding.path, finding.raw, finding.context
+    if finding.type == "union_tag_not_found":
+        kinds = ", ".join(sorted(_kinds_at(document, path)))
+        return document.fault((*path, "kind"), 'missing key "kind".', f"One of {kinds}.")
+    if finding.type == "union_tag_invalid":
+        return _not_one_of(document, (*path, "kind"), raw["kind"], _QUOTED.findall(context["expected_tags"]))
+    if finding.type == "literal_error":
+        choices = _QUOTED.findall(context["expected"]) or [context["expected"]]
+        return _not_one_of(document, path, raw, choices)
+    return document.fault(path, f"{finding.message}.")
+
+
+def _not_one_of(document: Document, path: Path_, raw: Any, choices: list[str]) -> Fault:
+    if not isinstance(raw, str):
+        found = f"{raw:g}" if type(raw) in (int, float) else _kind_of(raw)
+        return document.fault(path, f"expected {' or '.join(choices)}, found {found}.")
+    near = did_you_mean(raw, choices)
+    hint = near if near.startswith("Did") and len(choices) > 1 else ""
+    one = "" if len(choices) == 1 else "one of "
+    return document.fault(path, f'"{one_line(raw, 60)}" is not {one}{", ".join(choices)}.', hint)
+
+
+def _kind_of(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    kinds = {int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return kinds.get(type(raw), "nothing")
+
+
+def _retype(finding: _Finding) -> str:
+    """How to write the value that was meant."""
+    raw, expected = finding.raw, finding.type
+    if raw is None:
+        return "Leave the key out, or give it a value."
+    if isinstance(raw, str) and expected in ("int_type", "float_type") and _NUMBER.fullmatch(raw):
+        return f"Write {raw} without quotes."
+    if isinstance(raw, str) and expected == "bool_type" and raw.lower() in _TRUTH:
+        return f"YAML 1.2 knows only true and false: write {_TRUTH[raw.lower()]}."
+    if isinstance(raw, int | float) and expected == "string_type":
+        return "Put it in quotes."
+    if isinstance(raw, str) and expected == "list_type":
+        return f"Write [{one_line(raw, 60)}]."
+    return ""
+
+
+_TRUTH = {"yes": "true", "on": "true", "no": "false", "off": "false", "true": "true", "false": "false"}
+
+
+# --- what the models say about a place ----------------------------------------------------------------------
+
+
+def _keys_at(document: Document, path: Path_) -> list[str]:
+    return [key for model in _models_at(document, path) for key in fields_by_key(model)]
+
+
+def _kinds_at(document: Document, path: Path_) -> list[str]:
+    models = _members(_annotation_at(document, path))
+    return [kind for model in models for kind in get_args(model.model_fields["kind"].annotation)]
+
+
+def _description(document: Document, path: Path_) -> str:
+    """The first sentence that the models say of a missing key."""
+    for model in _models_at(document, path[:-1]):
+        field = fields_by_key(model).get(str(path[-1]))
+        if field is not None and field.description:
+            return field.description.split("\n")[0].split(". ")[0].rstrip(".") + "."
+    return ""
+
+
+def fields_by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The model's fields by the key that the YAML has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _models_at(document: Document, path: Path_) -> list[type[BaseModel]]:
+    """The models that the mapping at `path` may be: one, or one of a kind that is declared."""
+    raw: Any = document.tree
+    for part in path:
+        raw = raw[part]
+    kind = raw.get("kind") if isinstance(raw, dict) else None
+    members = _members(_annotation_at(document, path))
+    return [m for m in members if "kind" not in m.model_fields or kind in get_args(m.model_fields["kind"].annotation)]
+
+
+def _annotation_at(document: Document, path: Path_) -> Any:
+    here: Any = Spec
+    for index, part in enumerate(path):
+        here = _under(document, here, path[:index], part)
+    return here
+
+
+def _under(document: Document, annotation: Any, path: Path_, part: str | int) -> Any:
+    for option in options(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if option in _models_at(document, path) and part in fields_by_key(option):
+                return fields_by_key(option)[str(part)].annotation
+        elif get_origin(option) is dict:
+            return get_args(option)[1]
+        elif get_origin(option) is list:
+            return get_args(option)[0]
+    return None
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    return [o for o in options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
+
+
+def options(annotation: Any) -> list[Any]:
+    """The alternatives of an annotation, without `Annotated` and None."""
+    if get_origin(annotation) is Annotated:
+        return options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [o for member in get_args(annotation) for o in options(member) if o is not type(None)]
+    return [annotation]

@@ -1,0 +1,309 @@
+"""The store's one connection, its lock, its migrations and its transactions."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+
+from flywheel.errors import StoreError, StoreLocked
+from flywheel.records import Counts, Reply
+from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
+from flywheel.store.rows import decoded, insert_rows
+
+
+@dataclass(frozen=True)
+class StoredNode:
+    """A node that is done (or failed): what it read and what it says."""
+
+    node: str
+    name: str
+    kind: str
+    iteration: int
+    status: str
+    inputs: dict[str, Any]
+    counts: Counts
+    summary: dict[str, Any]
+    error: str
+    seconds: float
+    started_at: datetime
+    run_id: str
+
+
+class Store:
+    """Owner of the file: `Store(path)` takes the lock, opens, migrates. Thread-safe, a statement at a time.
+
+    Raises StoreLocked where another process holds it, StoreError where the file is newer than this program or
+    cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._mutex = threading.RLock()
+        self._lock = _take_lock(path.with_suffix(".lock"))
+        try:
+            self._connection = _open(path)
+            self._migrate()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._connection.close()
+            self._lock.close()
+
+    # -- reading
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dicts, JSON columns decoded."""
+        with self._mutex:
+            return rows_of(self._connection, sql, parameters)
+
+    def nodes(self) -> dict[str, StoredNode]:
+        """Every finished node, by fingerprint; of several records of one node the last counts."""
+        rows = self.query("SELECT * FROM nodes ORDER BY started_at")
+        return {row["node"]: _stored_node(row) for row in rows}
+
+    # -- writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing. A disk that is full raises StoreError with the way out."""
+        with self._mutex:
+            self._connection.execute("BEGIN")
+            try:
+                yield Transaction(self._connection)
+                self._connection.execute("COMMIT")
+            except duckdb.FatalException as error:
+                self._reopen()
+                raise _disk_error(self.path, error) from error
+            except duckdb.Error as error:
+                self._rollback()
+                raise _disk_error(self.path, error) from error
+            except BaseException:
+                self._rollback()
+                raise
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:  # the failed COMMIT has ended the transaction itself
+            return
+
+    def _reopen(self) -> None:
+        """After a fatal error the instance is dead; what was committed is found again by opening the file."""
+        self._connection.close()
+        self._connection = _open(self.path)
+
+    def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self.transaction() as transaction:
+            transaction.insert(table, rows)
+
+    def save_calls(self, run_id: str, calls: Sequence[tuple[Mapping[str, Any], Reply]]) -> None:
+        """Take calls from the journal. Safe to repeat: what is here already is left alone."""
+        keys = [reply.key for _, reply in calls]
+        here = self.query("SELECT * FROM calls WHERE list_contains(?, key)", [keys])
+        seen = {_call_identity(_reply(row)) for row in here}
+        fresh = {_call_identity(reply): (request, reply) for request, reply in calls}
+        self.write("calls", [_call_row(run_id, *call) for identity, call in fresh.items() if identity not in seen])
+
+    def known_calls(self, keys: Sequence[str]) -> dict[str, Reply]:
+        """The last reply to each key; an answer counts before any failure."""
+        rows = self.query(
+            "SELECT * FROM calls WHERE list_contains(?, key) ORDER BY status = 'ok', called_at", [list(keys)]
+        )
+        return {row["key"]: _reply(row) for row in rows}
+
+    def snapshot(self, path: Path) -> None:
+        """A copy that other processes may open, put in place atomically."""
+        temporary = path.with_name(f"{path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        with self._mutex:
+            name = self.query("SELECT current_database() AS name")[0]["name"]
+            self._connection.execute(f"ATTACH '{_quoted(temporary)}' AS copied")
+            try:
+                self._connection.execute(f'COPY FROM DATABASE "{name}" TO copied')
+            finally:
+                self._connection.execute("DETACH copied")
+        os.replace(temporary, path)
+
+    # -- schema
+
+    def _migrate(self) -> None:
+        self._connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, migrated_at TIMESTAMPTZ)")
+        done = {row["name"] for row in self.query("SELECT name FROM migrations")}
+        known = [name for name, _ in MIGRATIONS]
+        if newer := sorted(done - set(known)):
+            raise StoreError(
+                f"{self.path}: the store was written by a newer flywheel (it has {newer[0]}, this one knows up to "
+                f"{known[-1]}). Upgrade flywheel, or move the file away to start anew."
+            )
+        pending = [(name, sql) for name, sql in MIGRATIONS if name not in done]
+        if not pending:
+            return
+        with self.transaction() as transaction:
+            for name, sql in pending:
+                transaction.execute(sql)
+                transaction.insert("migrations", [{"name": name, "migrated_at": datetime.now(UTC)}])
+        # DDL in the write-ahead log is where replay bugs live: fold it into the file at once.
+        self._connection.execute("CHECKPOINT")
+
+
+class Transaction:
+    """What may be done inside `Store.transaction()`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        self._connection.execute(sql, parameters or None)
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        insert_rows(self._connection, table, rows)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        return rows_of(self._connection, sql, parameters)
+
+    def clear_node(self, node: str) -> None:
+        """Remove what an unfinished attempt of a node left."""
+        for table in NODE_TABLES:
+            self.execute(f"DELETE FROM {table} WHERE node = ?", [node])
+
+
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[dict[str, Any]]:
+    cursor = connection.execute(sql, parameters or None)
+    names = [column[0] for column in cursor.description or ()]
+    return [decoded(dict(zip(names, values, strict=True))) for values in cursor.fetchall()]
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for reading only, without access to other files. Raises StoreLocked, StoreError."""
+    if not path.exists():
+        raise StoreError(f"{path}: no store yet. Run `flywheel apply` first.")
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.Error as error:
+        raise _open_error(path, error) from error
+    try:
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path))
+    except duckdb.Error as error:
+        raise _open_error(path, error) from error
+
+
+def _open_error(path: Path, error: duckdb.Error) -> StoreError:
+    text = str(error)
+    if "lock" in text.lower():
+        return StoreLocked(f"{path}: another process holds the store. {text.splitlines()[0]}")
+    if "newer version" in text or "version number" in text:
+        return StoreError(f"{path}: written by another version of DuckDB: {text.splitlines()[0]}")
+    return StoreError(
+        f"{path}: the store cannot be opened: {text.splitlines()[0]} "
+        f"Nothing was deleted. Move {path.name} and {path.name}.wal away to start anew; "
+        "paid teacher answers are also in .flywheel/calls/."
+    )
+
+
+def _disk_error(path: Path, error: duckdb.Error) -> Exception:
+    text = str(error)
+    if "No space left" in text or "disk" in text.lower():
+        free = shutil.disk_usage(path.parent).free
+        return StoreError(
+            f"{path}: the disk is full ({free / 1e6:,.0f} MB left): {text.splitlines()[0]} Free some space and run "
+            "`flywheel apply` again; it goes on where it was."
+        )
+    return error
+
+
+def _take_lock(path: Path) -> Any:
+    """An flock that dies with its process, so a stale one needs no clearing."""
+    handle = path.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        owner = handle.read().strip() or "unknown"
+        handle.close()
+        raise StoreLocked(
+            f"the store is held by process {owner} (another `flywheel apply`?). Wait for it, or look at "
+            "`flywheel status`."
+        ) from None
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _stored_node(row: Mapping[str, Any]) -> StoredNode:
+    return StoredNode(
+        node=row["node"],
+        name=row["name"],
+        kind=row["kind"],
+        iteration=row["iteration"],
+        status=row["status"],
+        inputs=row["inputs"] or {},
+        counts=Counts(row["rows_in"], row["kept"], row["rejected"], row["failed"]),
+        summary=row["summary"] or {},
+        error=row["error"] or "",
+        seconds=row["seconds"],
+        started_at=row["started_at"],
+        run_id=row["run_id"],
+    )
+
+
+def _call_row(run_id: str, request: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
+    return {
+        "key": reply.key, "run_id": run_id, "teacher": reply.teacher, "kind": request.get("kind"),
+        "purpose": request.get("purpose"), "mode": request.get("mode"), "model": reply.model,
+        "request": dict(request), "status": reply.status, "text": reply.text, "fault": reply.fault,
+        "detail": reply.detail, "input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens,
+        "usd": reply.usd, "seconds": reply.seconds, "attempts": reply.attempts, "called_at": datetime.now(UTC),
+    }  # fmt: skip
+
+
+def _call_identity(reply: Reply) -> tuple[str, str, str, int, float]:
+    return reply.key, reply.status, reply.fault, reply.attempts, reply.usd
+
+
+def _reply(row: Mapping[str, Any]) -> Reply:
+    return Reply(
+        key=row["key"], teacher=row["teacher"], status=row["status"], text=row["text"] or "",
+        fault=row["fault"] or "", detail=row["detail"] or "", input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"], usd=row["usd"], seconds=row["seconds"], attempts=row["attempts"],
+        model=row["model"] or "", cached=True,
+    )  # fmt: skip

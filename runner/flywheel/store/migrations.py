@@ -1,0 +1,91 @@
+"""The tables, forward only. A migration is a function's worth of SQL appended to `MIGRATIONS`; never edit one.
+
+Every table but the first few carries `node`: the fingerprint of the node that wrote the row. Lineage is a join:
+deployments → decisions → scores → adapters → dataset → candidates → verdicts, calls, budgets → failures → answers.
+"""
+
+from __future__ import annotations
+
+INITIAL = """
+CREATE TABLE runs (
+    run_id VARCHAR, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, status VARCHAR,     -- running done failed interrupted
+    spec_hash VARCHAR, spec_text VARCHAR, versions JSON, command VARCHAR);
+
+-- One row a node that is done. What a node read is in `inputs` (part → hash or value), what it says in `summary`.
+CREATE TABLE nodes (
+    node VARCHAR, run_id VARCHAR, name VARCHAR, kind VARCHAR, iteration INTEGER,
+    status VARCHAR,                                                                     -- done failed
+    inputs JSON, parents JSON, rows_in BIGINT, kept BIGINT, rejected BIGINT, failed BIGINT,
+    summary JSON, error VARCHAR, started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, seconds DOUBLE);
+
+-- The student's answers to probe rows (suite answers are in `scores`).
+CREATE TABLE answers (
+    node VARCHAR, answer_id VARCHAR, task VARCHAR, row_id VARCHAR, model_id VARCHAR, "row" JSON, gold VARCHAR,
+    prompt VARCHAR, answer VARCHAR, tokens INTEGER, truncated BOOLEAN, outcome VARCHAR); -- outcome: pass fail unknown
+
+-- One row for each subject (answer_id, candidate_id) and verifier that looked at it.
+CREATE TABLE verdicts (
+    node VARCHAR, subject_id VARCHAR, verifier VARCHAR, version VARCHAR, outcome VARCHAR, reason VARCHAR, seconds DOUBLE);
+
+CREATE TABLE failures (
+    node VARCHAR, failure_id VARCHAR, answer_id VARCHAR, task VARCHAR, mode VARCHAR, severity VARCHAR);
+
+-- Rates of each mode among the probes, and what they buy.
+CREATE TABLE budgets (
+    node VARCHAR, generator VARCHAR, task VARCHAR, mode VARCHAR, severity VARCHAR, probes BIGINT, failures BIGINT,
+    mass DOUBLE, share DOUBLE, lessons BIGINT);
+
+-- Every teacher call that was answered or given up; the key is never paid twice.
+CREATE TABLE calls (
+    key VARCHAR, run_id VARCHAR, teacher VARCHAR, kind VARCHAR, purpose VARCHAR, mode VARCHAR, model VARCHAR,
+    request JSON, status VARCHAR, text VARCHAR, fault VARCHAR, detail VARCHAR, input_tokens BIGINT, output_tokens BIGINT,
+    usd DOUBLE, seconds DOUBLE, attempts INTEGER, called_at TIMESTAMPTZ);
+
+-- What teachers proposed. `status`: parsed, or unparsed (then `problem` says why and `text` has it).
+CREATE TABLE candidates (
+    node VARCHAR, candidate_id VARCHAR, task VARCHAR, generator VARCHAR, teacher VARCHAR, mode VARCHAR, round INTEGER,
+    call_key VARCHAR, "row" JSON, target VARCHAR, reference VARCHAR, reference_from VARCHAR, failure_ids VARCHAR[],
+    status VARCHAR, problem VARCHAR, text VARCHAR);
+
+-- Whether a candidate passed all its verifiers.
+CREATE TABLE judged (
+    node VARCHAR, candidate_id VARCHAR, outcome VARCHAR, verifier VARCHAR, reason VARCHAR);
+
+-- Every accepted candidate's fate in curation: kept, or dropped with the stage and the reason.
+CREATE TABLE curation (
+    node VARCHAR, candidate_id VARCHAR, decision VARCHAR, stage VARCHAR, reason VARCHAR, difficulty DOUBLE, rank INTEGER);
+
+-- The training rows of an iteration, in order. `origin`: new, replay, seed.
+CREATE TABLE dataset (
+    node VARCHAR, position INTEGER, lesson_id VARCHAR, candidate_id VARCHAR, origin VARCHAR, task VARCHAR, mode VARCHAR,
+    teacher VARCHAR, "row" JSON, target VARCHAR, prompt VARCHAR);
+
+CREATE TABLE adapters (
+    node VARCHAR, model_id VARCHAR, base VARCHAR, base_hash VARCHAR, path VARCHAR, weights_hash VARCHAR,
+    dataset_hash VARCHAR, settings JSON, rows BIGINT, left_out BIGINT, tokens BIGINT, steps INTEGER, loss DOUBLE);
+
+CREATE TABLE losses (node VARCHAR, step INTEGER, epoch DOUBLE, loss DOUBLE, learning_rate DOUBLE, tokens BIGINT);
+
+-- One row for each suite item and arm (incumbent, candidate).
+CREATE TABLE scores (
+    node VARCHAR, suite VARCHAR, arm VARCHAR, model_id VARCHAR, item_id VARCHAR, "row" JSON, gold VARCHAR, answer VARCHAR,
+    outcome VARCHAR, score DOUBLE, mode VARCHAR, severity VARCHAR, verdicts JSON, slices JSON, cluster VARCHAR);
+
+CREATE TABLE decisions (
+    node VARCHAR, iteration INTEGER, outcome VARCHAR, incumbent_id VARCHAR, candidate_id VARCHAR, rules JSON,
+    preconditions JSON, explanation VARCHAR, decision_hash VARCHAR,
+    holdout VARCHAR, decided_at TIMESTAMPTZ);  -- holdout: hash over the gate's suites, to count how often it was looked at
+
+-- Append-only history of the pointer. `action`: deploy, rollback.
+CREATE TABLE deployments (
+    sequence BIGINT, node VARCHAR, action VARCHAR, iteration INTEGER, model_id VARCHAR, weights_hash VARCHAR,
+    decision_hash VARCHAR, manifest JSON, deployed_at TIMESTAMPTZ, previous_hash VARCHAR, hash VARCHAR);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (("0001_initial", INITIAL),)
+
+#: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
+NODE_TABLES: tuple[str, ...] = (
+    "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
+    "scores", "decisions",
+)  # fmt: skip

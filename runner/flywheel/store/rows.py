@@ -1,0 +1,63 @@
+"""Rows in: JSON-ready dicts to a table, by Arrow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Columns that hold JSON text; Python values are encoded on the way in and decoded on the way out.
+JSON_COLUMNS = frozenset(
+    {"row", "inputs", "parents", "summary", "versions", "request", "settings", "rules", "preconditions", "verdicts",
+     "slices", "manifest"}
+)  # fmt: skip
+
+
+def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows` into `table`; keys are column names, absent columns become NULL.
+
+    Raises duckdb.Error with nothing inserted.
+    """
+    if not rows:
+        return
+    import pyarrow as pa
+
+    columns = list({key: None for row in rows for key in row})
+    data = {name: [_encoded(name, row.get(name)) for row in rows] for name in columns}
+    batch = pa.table({name: _array(pa, values) for name, values in data.items()})
+    names = ", ".join(f'"{name}"' for name in columns)
+    connection.register("incoming_rows", batch)
+    try:
+        connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming_rows")
+    finally:
+        connection.unregister("incoming_rows")
+
+
+def _encoded(column: str, value: Any) -> Any:
+    if column in JSON_COLUMNS and value is not None:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return _storable(value)
+
+
+def _storable(value: Any) -> Any:
+    """Text that UTF-8 cannot carry (a lone surrogate from a model's JSON) is kept as escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def _array(pa: Any, values: list[Any]) -> Any:
+    if all(value is None for value in values):
+        return pa.array(values, pa.string())
+    return pa.array(values)
+
+
+def decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its JSON columns as values."""
+    return {
+        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
+        for key, value in row.items()
+    }

@@ -1,0 +1,130 @@
+"""A student in memory: base, tokenizer, adapter. Safetensors only; code that comes with a model is never run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from flywheel.errors import FlywheelError, Tampered
+from flywheel.hashing import hash_file, short
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model to load: a base as resolved by `identity.locate`, and an adapter folder or None."""
+
+    source: str
+    revision: str | None
+    dtype: str
+    device: str
+    base_hash: str
+    adapter: str | None = None
+    adapter_hash: str | None = None
+
+
+@dataclass
+class Loaded:
+    model: Any
+    tokenizer: Any
+    device: str
+
+
+_kept: dict[Arm, Loaded] = {}
+
+
+def load(arm: Arm) -> Loaded:
+    """The model, kept in this process until another is asked for: two may not fit.
+
+    Raises FlywheelError where files are missing or unsafe, Tampered where the adapter is not the recorded one.
+    """
+    if arm not in _kept:
+        _kept.clear()
+        _kept[arm] = _load(arm)
+    return _kept[arm]
+
+
+def prepare_torch() -> Any:
+    """torch, set up so that a seeded run repeats on the same machine."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch
+
+
+def choose_device(wanted: str) -> str:
+    torch = prepare_torch()
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_dtype(wanted: str, device: str) -> Any:
+    torch = prepare_torch()
+    if wanted == "auto":
+        fast = device == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return getattr(torch, wanted)
+
+
+def load_base(arm: Arm) -> Loaded:
+    """The base without an adapter, never shared: training may change it."""
+    prepare_torch()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    device = choose_device(arm.device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            arm.source, revision=arm.revision, trust_remote_code=False, padding_side="left"
+        )
+        model = AutoModelForCausalLM.from_pretrained(
+            arm.source,
+            revision=arm.revision,
+            dtype=choose_dtype(arm.dtype, device),
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = cast(Any, model).to(device).eval()
+    return Loaded(model, tokenizer, device)
+
+
+def _load(arm: Arm) -> Loaded:
+    loaded = load_base(arm)
+    if arm.adapter is not None:
+        check_adapter(Path(arm.adapter), arm.adapter_hash)
+        from peft import PeftModel
+
+        loaded.model = PeftModel.from_pretrained(loaded.model, arm.adapter, torch_device=loaded.device).eval()
+    return loaded
+
+
+def check_adapter(folder: Path, expected_hash: str | None) -> None:
+    """Refuse pickled adapters and adapters whose weights are not the recorded ones."""
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        pickled = (folder / "adapter_model.bin").exists()
+        why = "only pickled weights, which can run code" if pickled else "no adapter_model.safetensors"
+        raise FlywheelError(f"{folder}: {why}. Run `flywheel apply` to train it again.")
+    if expected_hash is not None and (found := adapter_hash(folder)) != expected_hash:
+        raise Tampered(
+            f"{weights.parent}: the adapter has changed: its hash is {short(found)}, recorded was {short(expected_hash)}. "
+            "Restore it, or delete the folder and run `flywheel apply` to train it again."
+        )
+
+
+def adapter_hash(folder: Path) -> str:
+    """Over weights and configuration: either one changes the model."""
+    from flywheel.hashing import fingerprint
+
+    config = json.loads((folder / "adapter_config.json").read_text())
+    return fingerprint([hash_file(folder / "adapter_model.safetensors"), config])

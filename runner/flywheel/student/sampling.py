@@ -1,0 +1,167 @@
+"""Asking a student: prompts in, answers out, in batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flywheel.records import Generation
+from flywheel.student.loading import Loaded, prepare_torch
+
+
+def chat_prompt(tokenizer: Any, prompt: str, system: str | None) -> str:
+    """What the model reads: the tokenizer's chat template around the prompt, or the prompt itself without one."""
+    if not tokenizer.chat_template:
+        return prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": prompt})
+    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+
+def chat_completion(tokenizer: Any, prompt: str, system: str | None, target: str) -> str:
+    """What the model should write after `chat_prompt`: the target and the template's end of turn."""
+    if not tokenizer.chat_template:
+        return target + tokenizer.eos_token
+    messages = [{"role": "system", "content": system}] if system else []
+    messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": target}]
+    whole = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    asked = chat_prompt(tokenizer, prompt, system)
+    if whole.startswith(asked):
+        return whole[len(asked) :]
+    return target + tokenizer.eos_token
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids, with the tokenizer's own special tokens unless the text has them already.
+
+    The same rule as lm-eval's HFLM, so that training and evaluation see the same prompts.
+    """
+    bos = tokenizer.bos_token
+    ids = tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
+    return list(ids)
+
+
+def generate(
+    loaded: Loaded,
+    prompts: Sequence[tuple[str, str]],
+    *,
+    system: str | None,
+    max_new_tokens: int,
+    batch_size: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seeds: Sequence[int] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Generation]:
+    """Answer `prompts` (id, text), in order. Greedy at temperature 0; else sampled, with a seed for each prompt.
+
+    Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
+    how many are done.
+    """
+    torch = prepare_torch()
+    tokenizer = loaded.tokenizer
+    encoded = [encode(tokenizer, chat_prompt(tokenizer, text, system)) for _, text in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), prompts[i][0]))
+    answers: dict[int, Generation] = {}
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
+        outputs = _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise)
+        for index, tokens in zip(batch, outputs, strict=True):
+            answers[index] = _generation(tokenizer, prompts[index][0], tokens, max_new_tokens)
+        progress(len(answers))
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _generate_batch(
+    loaded: Loaded, rows: list[list[int]], max_new_tokens: int, noise: Callable[[Any, Any], Any] | None
+) -> list[list[int]]:
+    torch = prepare_torch()
+    batch = loaded.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(loaded.device)
+    with torch.inference_mode():
+        output = loaded.model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            pad_token_id=loaded.tokenizer.pad_token_id,
+            logits_processor=[noise] if noise else [],
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+        )
+    tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
+    return tokens
+
+
+def _noise(
+    torch: Any, loaded: Loaded, seeds: Sequence[int], temperature: float, top_p: float
+) -> Callable[[Any, Any], Any]:
+    """Sampling as argmax of logits plus Gumbel noise (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030).
+
+    Each row draws from its own generator, so that an answer does not depend on the rows it was batched with, and a
+    run that goes on after a crash samples what it would have sampled.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def add_noise(_: Any, scores: Any) -> Any:
+        scores = scores.float() / temperature
+        ordered, places = scores.sort(dim=-1, descending=True)
+        shares = ordered.softmax(dim=-1)
+        outside = (shares.cumsum(dim=-1) - shares) >= top_p
+        scores = scores.scatter(1, places, ordered.masked_fill(outside, float("-inf")))
+        uniform = torch.stack([torch.rand(scores.shape[1], generator=g) for g in generators]).to(scores.device)
+        return scores - (-uniform.clamp(1e-9, 1 - 1e-7).log()).log()
+
+    return add_noise
+
+
+def _generation(tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int) -> Generation:
+    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    kept = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    text = tokenizer.decode(tokens[:kept], skip_special_tokens=True)
+    return Generation(prompt_id, text, kept, truncated=kept == len(tokens) and kept >= max_new_tokens)
+
+
+def completion_losses(
+    loaded: Loaded, pairs: Sequence[tuple[str, str]], *, system: str | None, batch_size: int
+) -> list[float]:
+    """Mean negative log-likelihood, in nats a token, of each target after its prompt: how hard a lesson is."""
+    torch = prepare_torch()
+    tokenizer = loaded.tokenizer
+    rows = [supervised(tokenizer, prompt, target, system) for prompt, target in pairs]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    losses = [0.0] * len(rows)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        inputs, labels = collate(torch, tokenizer, [rows[i] for i in batch], loaded.device)
+        with torch.inference_mode():
+            logits = loaded.model(**inputs).logits[:, :-1].float()
+        token_losses = torch.nn.functional.cross_entropy(
+            logits.transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none"
+        )
+        counted = (labels[:, 1:] != -100).sum(dim=1).clamp(min=1)
+        for index, loss in zip(batch, (token_losses.sum(dim=1) / counted).tolist(), strict=True):
+            losses[index] = loss
+    return losses
+
+
+def supervised(tokenizer: Any, prompt: str, target: str, system: str | None) -> tuple[list[int], int]:
+    """A training row: token ids of prompt and completion, and how many of them are prompt (masked in the loss)."""
+    asked = encode(tokenizer, chat_prompt(tokenizer, prompt, system))
+    completion = chat_completion(tokenizer, prompt, system, target)
+    return asked + list(tokenizer.encode(completion, add_special_tokens=False)), len(asked)
+
+
+def collate(
+    torch: Any, tokenizer: Any, rows: Sequence[tuple[list[int], int]], device: str
+) -> tuple[dict[str, Any], Any]:
+    """Right-padded batch: model inputs, and labels with prompt and padding at -100."""
+    width = max(len(ids) for ids, _ in rows)
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in rows], device=device)
+    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows], device=device)
+    labels = torch.tensor(
+        [[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in rows], device=device
+    )
+    return {"input_ids": ids, "attention_mask": mask}, labels

@@ -1,0 +1,105 @@
+"""A teacher that is a file: rows that people wrote, handed out in a fixed order."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flywheel.hashing import canonical, seed_from
+from flywheel.records import LessonRequest, Row
+from flywheel.records.rows import read_rows
+from flywheel.spec.models import DatasetTeacher
+from flywheel.teachers.chat import Completion
+from flywheel.teachers.faults import TeacherFault
+from flywheel.teachers.parameters import project_file
+
+MODE_COLUMN = "mode"
+"""`match: mode` compares a row's own column "mode" with the error mode's name."""
+
+
+class Dataset:
+    """`Transport` to rows of a file. Call `i` for one mode gives the `i`-th `n` rows of the mode's order."""
+
+    def __init__(self, name: str, teacher: DatasetTeacher, root: Path, seed: int) -> None:
+        self._file = project_file(teacher.path, root, ("teachers", name, "path"))
+        self._teacher = teacher
+        self._seed = seed_from(seed, name)
+        self._rows: list[Row] = []
+        self._order = lru_cache(maxsize=64)(self._ordered)
+
+    async def open(self) -> None:
+        self._rows = await asyncio.to_thread(read_rows, self._file)
+
+    async def complete(self, request: LessonRequest) -> Completion:
+        text = self._answer(request) if request.purpose == "answer" else self._lessons(request)
+        return Completion(text, model=self._teacher.path)
+
+    async def close(self) -> None:
+        return None
+
+    def _lessons(self, request: LessonRequest) -> str:
+        wanted = tuple(sorted(wanted_values(self._teacher.match, request).items()))
+        order = self._order(request.mode or "", wanted)
+        start = request.sample * request.n
+        return json.dumps([self._rows[i] for i in order[start : start + request.n]], ensure_ascii=False)
+
+    def _ordered(self, mode: str, wanted: tuple[tuple[str, int], ...]) -> list[int]:
+        """Indices of rows, the best first; nothing where no row matches."""
+        indices = list(range(len(self._rows)))
+        random.Random(seed_from(self._seed, mode)).shuffle(indices)
+        if self._teacher.match is None:
+            return indices
+        groups: dict[str, list[int]] = {value: [] for value, _ in wanted}
+        for index in indices:
+            value = canonical(self._rows[index].get(self._teacher.match))
+            if value in groups:
+                groups[value].append(index)
+        return in_proportion([(count, groups[value]) for value, count in wanted])
+
+    def _answer(self, request: LessonRequest) -> str:
+        """The recorded answer to `request.row`: the one column of a row that has all the others."""
+        asked = request.row or {}
+        for row in self._rows:
+            rest = [column for column in row if column not in asked]
+            if len(rest) == 1 and all(row.get(column) == value for column, value in asked.items()):
+                value = row[rest[0]]
+                return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        raise TeacherFault("empty", f"{self._teacher.path} has no answer recorded for this row")
+
+
+def wanted_values(match: str | None, request: LessonRequest) -> Counter[str]:
+    """How often each value (as canonical JSON) of the matched column stands among the mode's failures."""
+    if match is None:
+        return Counter()
+    if match == MODE_COLUMN:
+        return Counter([canonical(request.mode)])
+    return Counter(canonical(_value(failure, match)) for failure in request.failures)
+
+
+def _value(failure: Row, column: str) -> Any:
+    """From the failure's row; the target is not in it, and then the column is the target: its gold."""
+    row = failure.get("row") or {}
+    return row[column] if column in row else failure.get("gold")
+
+
+def in_proportion(groups: Sequence[tuple[int, list[int]]]) -> list[int]:
+    """All members, interleaved so that each prefix holds the groups in proportion to their weights (Sainte-
+    Laguë).
+    """
+    order: list[int] = []
+    queue = [(0.5 / weight, position, 0) for position, (weight, members) in enumerate(groups) if members]
+    heapq.heapify(queue)
+    while queue:
+        _, position, taken = heapq.heappop(queue)
+        weight, members = groups[position]
+        order.append(members[taken])
+        if taken + 1 < len(members):
+            heapq.heappush(queue, ((taken + 1.5) / weight, position, taken + 1))
+    return order

@@ -1,0 +1,529 @@
+"""The one place through which all teachers are asked: cache, pace, money, journal, and one background event
+loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import BudgetStop, FlywheelError, SpecInvalid, UsageError
+from flywheel.records import LessonRequest, Reply
+from flywheel.spec.models import (
+    DatasetTeacher,
+    LitellmTeacher,
+    Loop,
+    PythonTeacher,
+    StudentTeacher,
+    Teacher,
+)
+from flywheel.teachers.chat import Completion, Transport
+from flywheel.teachers.dataset import Dataset
+from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
+from flywheel.teachers.function import Function
+from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
+from flywheel.teachers.litellm import Litellm
+from flywheel.teachers.money import NOTHING, Ledger, Price, Spent, check_prices, declared_price, input_bound, price_of
+from flywheel.teachers.openai_compatible import OpenAICompatible, serves
+from flywheel.teachers.pace import START, Pace
+from flywheel.teachers.secrets import Lookup, Redactor, resolve, secret_values
+from flywheel.teachers.student import Generate, StudentSampler
+from flywheel.text import did_you_mean
+
+BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+EVENT_SECONDS = 0.25
+"""Progress events of one teacher come at most this often."""
+BLOCK = 256
+"""Requests that are handed to the loop together."""
+STOPPED = "stopped; answers received are kept. Run `flywheel apply` to go on."
+EVERYTHING_AT_ONCE = 1_000_000_000
+"""Concurrency of a teacher that batches by itself."""
+
+
+class DeskStopped(FlywheelError):
+    """The desk was stopped while answers were awaited. Those received are in the journal."""
+
+    exit_code = 130
+
+
+@dataclass
+class _Tally:
+    """Progress of one teacher since the desk opened; `cached` never waited."""
+
+    asked: int = 0
+    done: int = 0
+    failed: int = 0
+    cached: int = 0
+    waiting: int = 0
+    busy_since: float = 0.0
+    done_before: int = 0
+    shown_at: float = 0.0
+
+    def begin(self) -> None:
+        if self.waiting == 0:
+            self.busy_since, self.done_before = time.monotonic(), self.done
+        self.waiting += 1
+
+    def end(self) -> None:
+        self.waiting -= 1
+
+    def rate(self) -> float:
+        """Calls a second since there was last nothing to do."""
+        return (self.done - self.done_before) / max(time.monotonic() - self.busy_since, 1e-3)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """All that belongs to one teacher."""
+
+    name: str
+    spec: Teacher
+    transport: Transport
+    pace: Pace
+    price: Price | None
+    tally: _Tally
+
+    def bound(self, request: LessonRequest) -> Spent:
+        """Upper bound of one attempt; teachers without tokens cost a call."""
+        if not isinstance(self.spec, LitellmTeacher):
+            return Spent(calls=1)
+        return self._cost(input_bound(request.messages), self.spec.max_tokens)
+
+    def cost_of(self, bound: Spent, input_tokens: int, output_tokens: int, paid: bool) -> Spent:
+        """What an attempt cost: what the server reported, else all of its bound where it may have been paid."""
+        if input_tokens and output_tokens:
+            return self._cost(input_tokens, output_tokens)
+        return bound if paid else Spent(calls=1)
+
+    def _cost(self, input_tokens: int, output_tokens: int) -> Spent:
+        usd = self.price.usd(input_tokens, output_tokens) if self.price else 0.0
+        return Spent(usd, 1, input_tokens + output_tokens)
+
+
+class Desk:
+    """Asks teachers. Thread-safe: node threads call `ask`, everything else happens on the desk's own loop.
+
+    `known(keys)` gives replies that the store already has; `lookup(NAME)` the value of an environment
+    variable; `spent_before` what this run's earlier attempts cost, by teacher, as the store has it. Drain the
+    journal (`flywheel.teachers.drain`) into the store before opening a desk: what is left there is used as
+    cache and counted as spent, too. `on_event` gets progress as dicts, from the desk's thread. Raises
+    `SpecInvalid` where a price, a file or an environment variable is missing.
+    """
+
+    def __init__(
+        self,
+        teachers: Mapping[str, Teacher],
+        root: Path,
+        journal: Path,
+        *,
+        limits: Loop | None = None,
+        known: Callable[[Sequence[str]], Mapping[str, Reply]] = lambda keys: {},
+        generate: Generate | None = None,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+        lookup: Lookup = os.environ.get,
+        spent_before: Mapping[str, Spent] | None = None,
+        seed: int = 0,
+    ) -> None:
+        limits = limits or Loop()
+        faults = check_prices(teachers, limits)
+        if faults:
+            raise SpecInvalid(faults)
+        self._known = known
+        self._on_event = on_event
+        keys = (t.api_key for t in teachers.values() if isinstance(t, LitellmTeacher))
+        self._redact = Redactor(secret_values(keys, lookup))
+        opener = _Opener(root, lookup, generate, seed)
+        self._lines = {name: _line(name, spec, opener, limits) for name, spec in teachers.items()}
+        self._answers, left = _left_behind(journal)
+        self._ledger = Ledger(teachers, limits, _sum(spent_before or {}, left))
+        self._journal = Journal(journal)
+        self._flying: dict[str, asyncio.Task[Reply]] = {}
+        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._ids = (f"{uuid.uuid4().hex[:12]}-{n}" for n in itertools.count())
+        self._stopped = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="teachers", daemon=True)
+        self._thread.start()
+
+    # --- for node threads ---
+
+    def ask(self, requests: Sequence[LessonRequest]) -> list[Reply]:
+        """One reply for each request, in order, each in the journal by now. A teacher's failure is a failed reply.
+
+        Raises `BudgetStop` at a declared limit and `DeskStopped` after `stop`; both leave received answers
+        saved.
+        """
+        lines = [self._line(name) for name in {request.teacher for request in requests}]
+        # In blocks: the first calls are on their way while the keys of the rest are computed. A student's batches
+        # must not depend on such timing.
+        remote = all(isinstance(line.spec, LitellmTeacher) for line in lines)
+        size = BLOCK if remote else max(1, len(requests))
+        blocks = [self._submit(requests[i : i + size]) for i in range(0, len(requests), size)]
+        wait(blocks)
+        return [reply for block in blocks for reply in block.result()]
+
+    def spent(self) -> dict[str, Spent]:
+        """By teacher: this run's cost so far, earlier attempts included."""
+        return dict(self._ledger.spent)
+
+    def drain(self, commit: Callable[[list[Entry]], None]) -> int:
+        """Hands journaled replies to `commit`; forgets them once it returns. The store answers for them from
+        then on.
+        """
+
+        def commit_and_forget(entries: list[Entry]) -> None:
+            commit(entries)
+            for _, reply in entries:
+                self._answers.pop(reply.key, None)
+
+        return self._journal.drain(commit_and_forget)
+
+    def stop(self, grace_seconds: float = 5.0) -> None:
+        """Sends nothing more, gives calls in flight `grace_seconds`, saves what came. Everyone waiting is
+        released.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        asyncio.run_coroutine_threadsafe(self._shut(grace_seconds), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._journal.close()
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+    def _line(self, name: str) -> _Line:
+        if name not in self._lines:
+            raise UsageError(f'there is no teacher "{name}". {did_you_mean(name, self._lines)}')
+        return self._lines[name]
+
+    def _stored(self, keys: Iterable[str]) -> dict[str, Reply]:
+        wanted = sorted(keys)
+        found = self._known(wanted) if wanted else {}
+        return {key: reply for key, reply in found.items() if is_final(reply)}
+
+    def _submit(self, requests: Sequence[LessonRequest]) -> Future[list[Reply]]:
+        if self._stopped:
+            raise DeskStopped(STOPPED)
+        keyed = [(request.key, request) for request in requests]
+        stored = self._stored({key for key, _ in keyed} - self._answers.keys())
+        return asyncio.run_coroutine_threadsafe(self._ask(keyed, stored), self._loop)
+
+    # --- on the loop ---
+
+    async def _ask(self, keyed: list[tuple[str, LessonRequest]], stored: Mapping[str, Reply]) -> list[Reply]:
+        teachers = {request.teacher for _, request in keyed}
+        await asyncio.gather(*(self._open(self._lines[name]) for name in sorted(teachers)))
+        found = [self._begin(key, request, stored) for key, request in keyed]
+        waiting = {reply for reply, _ in found if isinstance(reply, asyncio.Task)}
+        if waiting:
+            # All of them, also when one fails: what is in flight is paid for and gets saved.
+            await asyncio.wait(waiting)
+        for name in teachers:
+            self._show(self._lines[name], now=True)
+        _raise_first(waiting)
+        return [_reply(reply, cached) for reply, cached in found]
+
+    def _begin(
+        self, key: str, request: LessonRequest, stored: Mapping[str, Reply]
+    ) -> tuple[Reply | asyncio.Task[Reply], bool]:
+        """(the reply or who is getting it, whether it costs this asker nothing)."""
+        line = self._lines[request.teacher]
+        line.tally.asked += 1
+        answer = self._answers.get(key) or stored.get(key)
+        if answer is not None:
+            line.tally.cached += 1
+            return answer, True
+        if key in self._flying:
+            line.tally.cached += 1
+            return self._flying[key], True
+        task = self._loop.create_task(self._answer(line, _Flight(next(self._ids), key, request)))
+        self._flying[key] = task
+        line.tally.begin()
+        task.add_done_callback(lambda _: self._ended(line, key))
+        return task, False
+
+    def _ended(self, line: _Line, key: str) -> None:
+        del self._flying[key]
+        line.tally.end()
+
+    async def _answer(self, line: _Line, flight: _Flight) -> Reply:
+        """Asks until there is an answer, a fault that will not pass, or no attempt left; saves what came of
+        it.
+        """
+        try:
+            result = await self._attempts(line, flight)
+        except BudgetStop:
+            if flight.attempts:
+                await self._save(line, flight, flight.faults[-1])
+            raise
+        return await self._save(line, flight, result)
+
+    async def _attempts(self, line: _Line, flight: _Flight) -> Completion | TeacherFault:
+        retries = line.spec.max_retries if isinstance(line.spec, LitellmTeacher) else 0
+        while True:
+            result = await self._attempt(line, flight)
+            if isinstance(result, Completion):
+                return result
+            flight.faults.append(result)
+            if result.fault not in RETRIED or flight.attempts > retries:
+                return result
+            self._landed()
+            # Full jitter: those who failed together do not come back together.
+            ceiling = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (flight.attempts - 1))
+            await asyncio.sleep(random.uniform(0, ceiling))
+
+    async def _attempt(self, line: _Line, flight: _Flight) -> Completion | TeacherFault:
+        try:
+            await line.pace.enter()
+        except TeacherFault as fault:
+            return fault
+        bound = line.bound(flight.request)
+        try:
+            await self._ledger.reserve(line.name, bound)
+        except BaseException:
+            line.pace.abandon()
+            raise
+        return await self._send(line, flight, bound)
+
+    async def _open(self, line: _Line) -> None:
+        if line.name not in self._opening:
+            self._opening[line.name] = self._loop.create_task(line.transport.open())
+        # Shielded: one cancelled asker must not close the door for the others.
+        await asyncio.shield(self._opening[line.name])
+
+    async def _send(self, line: _Line, flight: _Flight, bound: Spent) -> Completion | TeacherFault:
+        sent_at = time.monotonic()
+        flight.attempts += 1
+        # Whatever ends this attempt without a bill (a cancel, a bug) leaves it counted in full.
+        actual, fault = bound, None
+        try:
+            self._note_sent(line, flight, bound)
+            self._in_flight.add(_this_task())
+            completion = await _completed(line, flight.request)
+            actual = line.cost_of(bound, completion.input_tokens, completion.output_tokens, paid=True)
+            return completion
+        except TeacherFault as raised:
+            fault = raised
+            actual = line.cost_of(bound, fault.input_tokens, fault.output_tokens, fault.paid)
+            return fault
+        finally:
+            flight.paid += actual
+            self._ledger.settle(line.name, bound, actual)
+            line.pace.leave(sent_at, fault)
+
+    def _note_sent(self, line: _Line, flight: _Flight, bound: Spent) -> None:
+        if isinstance(line.spec, LitellmTeacher):
+            request = flight.request
+            brief = {
+                "key": flight.key,
+                "teacher": line.name,
+                "purpose": request.purpose,
+                "mode": request.mode,
+            }
+            cost = flight.paid + bound
+            self._journal.sent(Sent(flight.flight, brief, line.name, flight.attempts, cost.tokens, cost.usd))
+
+    async def _save(self, line: _Line, flight: _Flight, result: Completion | TeacherFault) -> Reply:
+        reply = flight.reply(line.name, result, self._redact)
+        await self._journal.append(request_json(flight.request, flight.key), reply, flight.flight)
+        if is_final(reply):
+            self._answers[flight.key] = reply
+        self._landed()
+        line.tally.done += 1
+        line.tally.failed += reply.status == "failed"
+        self._show(line)
+        return reply
+
+    def _landed(self) -> None:
+        """This task has nothing in flight; a stopped desk ends it here."""
+        self._in_flight.discard(_this_task())
+        if self._stopped:
+            raise asyncio.CancelledError
+
+    def _show(self, line: _Line, now: bool = False) -> None:
+        tally, clock = line.tally, time.monotonic()
+        if not now and clock - tally.shown_at < EVENT_SECONDS:
+            return
+        tally.shown_at = clock
+        spent = self._ledger.spent[line.name]
+        self._on_event(
+            {
+                "event": "calls",
+                "teacher": line.name,
+                "asked": tally.asked,
+                "done": tally.done,
+                "failed": tally.failed,
+                "cached": tally.cached,
+                "calls_per_second": round(tally.rate(), 1),
+                "usd": round(spent.usd, 6),
+                "tokens": spent.tokens,
+                "rate_limited": line.pace.rate_limited,
+                "in_flight": line.pace.in_flight,
+                "concurrency": int(line.pace.limit),
+            }
+        )
+
+    async def _shut(self, grace_seconds: float) -> None:
+        for task in set(self._flying.values()) - self._in_flight:
+            task.cancel()
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight), timeout=grace_seconds)
+        left = list(self._flying.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._journal.flushed()
+        for name, opening in self._opening.items():
+            if opening.done() and not opening.cancelled() and opening.exception() is None:
+                await self._lines[name].transport.close()
+        # Litellm leaves workers of its own on the loop.
+        rest = asyncio.all_tasks() - {_this_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+
+@dataclass
+class _Flight:
+    """One asking of a request, over all its attempts."""
+
+    flight: str
+    key: str
+    request: LessonRequest
+    attempts: int = 0
+    paid: Spent = NOTHING
+    faults: list[TeacherFault] = field(default_factory=list)
+    started_at: float = field(default_factory=time.monotonic)
+
+    def reply(self, teacher: str, result: Completion | TeacherFault, redact: Redactor) -> Reply:
+        """`output_tokens` are the answer's; all else that was paid, failed attempts included, is
+        `input_tokens`.
+        """
+        seconds = round(time.monotonic() - self.started_at, 4)
+        output = min(result.output_tokens, self.paid.tokens)
+        common: dict[str, Any] = {
+            "key": self.key,
+            "teacher": teacher,
+            "input_tokens": self.paid.tokens - output,
+            "output_tokens": output,
+            "usd": self.paid.usd,
+            "seconds": seconds,
+            "attempts": self.attempts,
+        }
+        if isinstance(result, Completion):
+            return Reply(status="ok", text=_storable(redact(result.text)), model=result.model, **common)
+        return Reply(status="failed", fault=result.fault, detail=_storable(redact(result.detail)), **common)
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """What the kinds of teachers are opened with."""
+
+    root: Path
+    lookup: Lookup
+    generate: Generate | None
+    seed: int
+
+    def transport(self, name: str, spec: Teacher) -> Transport:
+        if isinstance(spec, LitellmTeacher):
+            return self._chat(name, spec)
+        if isinstance(spec, PythonTeacher):
+            return Function(name, spec, self.root)
+        if isinstance(spec, DatasetTeacher):
+            return Dataset(name, spec, self.root, self.seed)
+        if self.generate is None:
+            raise UsageError(f'the teacher "{name}" is the student, and no student is loaded here.')
+        return StudentSampler(spec, self.generate)
+
+    def _chat(self, name: str, spec: LitellmTeacher) -> Transport:
+        at = ("teachers", name)
+        base = resolve(spec.api_base, self.lookup, (*at, "api_base")) if spec.api_base else None
+        key = resolve(spec.api_key, self.lookup, (*at, "api_key")) if spec.api_key else None
+        if base and serves(spec):
+            return OpenAICompatible(spec, base, key)
+        return Litellm(spec, base, key)
+
+
+def _line(name: str, spec: Teacher, opener: _Opener, limits: Loop) -> _Line:
+    ceiling = EVERYTHING_AT_ONCE if isinstance(spec, StudentTeacher) else spec.concurrency
+    pace = Pace(ceiling, START if isinstance(spec, LitellmTeacher) else ceiling)
+    price = None
+    if isinstance(spec, LitellmTeacher):
+        # Litellm is asked only where it is loaded anyway or a limit hangs on it.
+        limited = spec.max_usd is not None or limits.max_usd is not None
+        price = price_of(spec) if limited or not serves(spec) else declared_price(spec)
+    return _Line(name, spec, opener.transport(name, spec), pace, price, _Tally())
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def _completed(line: _Line, request: LessonRequest) -> Completion:
+    """One attempt under its total deadline. The student's batches and files have none: they cannot hang on
+    others.
+    """
+    limit = line.spec.timeout_seconds if isinstance(line.spec, LitellmTeacher | PythonTeacher) else None
+    try:
+        async with asyncio.timeout(limit):
+            return await line.transport.complete(request)
+    except TimeoutError as error:
+        raise TeacherFault("timeout", f"no answer within {limit:g} s") from error
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair, which JSON can carry and no store or file can, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _left_behind(folder: Path) -> tuple[dict[str, Reply], dict[str, Spent]]:
+    """(answers, cost by teacher) that an earlier process journaled and nobody has drained."""
+    answers: dict[str, Reply] = {}
+    spent: dict[str, Spent] = {}
+    for _, reply in read_journal(folder):
+        cost = Spent(reply.usd, reply.attempts, reply.input_tokens + reply.output_tokens)
+        spent[reply.teacher] = spent.get(reply.teacher, NOTHING) + cost
+        if is_final(reply):
+            answers[reply.key] = reply
+    return answers, spent
+
+
+def _sum(first: Mapping[str, Spent], second: Mapping[str, Spent]) -> dict[str, Spent]:
+    return {name: first.get(name, NOTHING) + second.get(name, NOTHING) for name in {*first, *second}}
+
+
+def _raise_first(tasks: Iterable[asyncio.Task[Reply]]) -> None:
+    """Raises what ended the tasks, if anything did: a bug or a full disk before a limit, a limit before a
+    stop.
+    """
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    raised = sorted((e for e in errors if e is not None), key=lambda e: isinstance(e, BudgetStop))
+    if raised:
+        raise raised[0]
+    if any(task.cancelled() for task in tasks):
+        raise DeskStopped(STOPPED)
+
+
+def _reply(found: Reply | asyncio.Task[Reply], cached: bool) -> Reply:
+    reply = found.result() if isinstance(found, asyncio.Task) else found
+    return replace(reply, cached=True) if cached else reply

@@ -1,0 +1,116 @@
+"""Any provider that litellm reaches. Transport only: retries, cache, budget and time-outs are the desk's own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
+from typing import Any
+
+from flywheel.records import LessonRequest
+from flywheel.spec.models import LitellmTeacher
+from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, payload, read_completion, retry_after, too_long
+from flywheel.teachers.faults import MAYBE_PAID, TeacherFault, fault_of_status
+from flywheel.teachers.money import Price
+
+
+@lru_cache(maxsize=1)
+def _litellm() -> Any:
+    # Without this, importing it asks the network for prices.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.drop_params = True
+    _cap_bodies()
+    return litellm
+
+
+def known_price(model: str) -> Price | None:
+    """Litellm's price of `model`, or None. (For a model that it does not know, litellm itself says 0.)"""
+    litellm = _litellm()
+    entry = litellm.model_cost.get(model) or litellm.model_cost.get(model.partition("/")[2])
+    if not entry or entry.get("input_cost_per_token") is None or entry.get("output_cost_per_token") is None:
+        return None
+    return Price(entry["input_cost_per_token"] * 1e6, entry["output_cost_per_token"] * 1e6)
+
+
+class Litellm:
+    """`Transport` through `litellm.acompletion`."""
+
+    def __init__(self, teacher: LitellmTeacher, api_base: str | None, api_key: str | None) -> None:
+        self._teacher = teacher
+        self._fixed = {"model": teacher.model, "api_base": api_base, "api_key": api_key}
+
+    async def open(self) -> None:
+        # Seconds of import: not on the loop, and before any deadline runs.
+        await asyncio.to_thread(_litellm)
+
+    async def complete(self, request: LessonRequest) -> Completion:
+        litellm = _litellm()
+        try:
+            answer = await litellm.acompletion(
+                **self._fixed,
+                **payload(self._teacher, request),
+                num_retries=0,
+                max_retries=0,
+                caching=False,
+                timeout=self._teacher.timeout_seconds,
+            )
+        except Exception as error:
+            # Litellm raises its own tree, the SDKs' and plain ValueErrors: every one is a fault of this call.
+            raise _fault(error, litellm) from error
+        return read_completion(answer.model_dump())
+
+    async def close(self) -> None:
+        return None
+
+
+def _fault(error: Exception, litellm: Any) -> TeacherFault:
+    """The class of what litellm raised."""
+    for cause in _causes(error):
+        if isinstance(cause, TeacherFault):
+            return cause
+    text = f"{type(error).__name__}: {error} {getattr(error, 'body', None) or ''}".strip()
+    named: tuple[tuple[Any, str], ...] = (
+        (litellm.Timeout, "timeout"),
+        (litellm.ContextWindowExceededError, "context_length"),
+        (litellm.ContentPolicyViolationError, "content_filter"),
+        (litellm.APIConnectionError, "connection"),
+    )
+    for kind, fault in named:
+        if isinstance(error, kind):
+            return TeacherFault(fault, text, paid=fault in MAYBE_PAID)
+    headers = getattr(error, "litellm_response_headers", None)
+    status = getattr(error, "status_code", None)
+    if not isinstance(status, int):
+        return TeacherFault("bad_request", text)
+    if status == 500 and headers is None:
+        # No answer of the server at all (or one that is no JSON): litellm calls that a 500 too.
+        return TeacherFault("connection", text)
+    return fault_of_status(status, text, retry_after({k.lower(): v for k, v in (headers or {}).items()}))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _cap_bodies() -> None:
+    """Puts the body cap into litellm's HTTP transport, the one place that all its providers read through."""
+    from litellm.llms.custom_httpx.aiohttp_transport import AiohttpResponseStream
+
+    read = AiohttpResponseStream.__aiter__
+
+    async def capped(stream: Any) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in read(stream):
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise too_long()
+            yield part
+
+    AiohttpResponseStream.__aiter__ = capped

@@ -1,0 +1,165 @@
+"""What calls may cost: prices, upper bounds, and a ledger that cannot be overdrawn.
+
+The upper bound of a call is reserved before it is sent and settled when its answer is in: spent + reserved
+stays within every limit, whatever the concurrency. A request that would fit if others cost less than their
+bound waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from flywheel.errors import BudgetStop, Fault
+from flywheel.records import Message
+from flywheel.spec.models import LitellmTeacher, Loop, Teacher, TeacherLimits
+
+_MILLION = 1_000_000
+_TEMPLATE_TOKENS = 64
+"""Allowance for what a server's chat template puts around the messages, and again for each message."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Dollars, attempts, tokens (input and output)."""
+
+    usd: float = 0.0
+    calls: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.usd + other.usd, self.calls + other.calls, self.tokens + other.tokens)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.usd - other.usd, self.calls - other.calls, self.tokens - other.tokens)
+
+
+NOTHING = Spent()
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens."""
+
+    input: float = 0.0
+    output: float = 0.0
+
+    def usd(self, input_tokens: int, output_tokens: int) -> float:
+        return (self.input * input_tokens + self.output * output_tokens) / _MILLION
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One declared limit."""
+
+    label: str
+    unit: str
+    limit: float
+
+
+def input_bound(messages: Sequence[Message]) -> int:
+    """No tokenizer makes more tokens of a text than it has UTF-8 bytes."""
+    text = sum(len(m.content.encode("utf-8", "replace")) for m in messages)
+    return text + _TEMPLATE_TOKENS * (len(messages) + 1)
+
+
+def declared_price(teacher: LitellmTeacher) -> Price | None:
+    """The spec's price; one side alone means that the other is free."""
+    given = (teacher.usd_per_million_input, teacher.usd_per_million_output)
+    return None if given == (None, None) else Price(given[0] or 0.0, given[1] or 0.0)
+
+
+def price_of(teacher: LitellmTeacher) -> Price | None:
+    """The spec's price, else litellm's, else None. Imports litellm where the spec gives none."""
+    declared = declared_price(teacher)
+    if declared is not None:
+        return declared
+    from flywheel.teachers.litellm import known_price
+
+    return known_price(teacher.model)
+
+
+def check_prices(teachers: Mapping[str, Teacher], loop: Loop) -> list[Fault]:
+    """A fault for each teacher with a dollar limit and no known price: such a limit would not hold."""
+    return [
+        Fault(
+            f'the price of "{teacher.model}" is not known, so the limit of dollars would not hold.',
+            path=("teachers", name),
+            hint="Give usd_per_million_input and usd_per_million_output (0 for a server of your own), "
+            "or remove max_usd.",
+        )
+        for name, teacher in teachers.items()
+        if isinstance(teacher, LitellmTeacher)
+        and (teacher.max_usd is not None or loop.max_usd is not None)
+        and price_of(teacher) is None
+    ]
+
+
+class Ledger:
+    """Spent and reserved, by teacher and over all. Lives on the desk's event loop; not for other threads."""
+
+    def __init__(self, teachers: Mapping[str, TeacherLimits], loop: Loop, spent_before: Mapping[str, Spent]) -> None:
+        self._caps = {name: tuple(_teacher_caps(name, teacher)) for name, teacher in teachers.items()}
+        self._run_caps = tuple(_run_caps(loop))
+        self.spent = {name: spent_before.get(name, NOTHING) for name in teachers}
+        # A teacher that was renamed or removed since still spent this run's money.
+        self._elsewhere = sum((s for n, s in spent_before.items() if n not in teachers), NOTHING)
+        self._reserved = dict.fromkeys(teachers, NOTHING)
+        self._settled = asyncio.Event()
+
+    async def reserve(self, teacher: str, bound: Spent) -> None:
+        """Sets `bound` aside. Raises `BudgetStop` when no settling of others could make room for it."""
+        while self._blocked(teacher, bound, waiting=True) is not None:
+            if (final := self._blocked(teacher, bound, waiting=False)) is not None:
+                raise BudgetStop(_stop_message(*final))
+            self._settled.clear()
+            await self._settled.wait()
+        self._reserved[teacher] += bound
+
+    def settle(self, teacher: str, bound: Spent, actual: Spent) -> None:
+        """Replaces a reservation by what the call cost."""
+        self._reserved[teacher] -= bound
+        self.spent[teacher] += actual
+        self._settled.set()
+
+    @property
+    def total(self) -> Spent:
+        return sum(self.spent.values(), self._elsewhere)
+
+    def _blocked(self, teacher: str, bound: Spent, waiting: bool) -> tuple[Cap, float, float] | None:
+        """The first cap that `bound` would break, with what is used and what the call may take."""
+        own, everyone = self.spent[teacher], self.total
+        if waiting:
+            own += self._reserved[teacher]
+            everyone += sum(self._reserved.values(), NOTHING)
+        for used, caps in ((own, self._caps[teacher]), (everyone, self._run_caps)):
+            for cap in caps:
+                have, need = getattr(used, cap.unit), getattr(bound, cap.unit)
+                if have + need > cap.limit + 1e-9:
+                    return cap, have, need
+        return None
+
+
+def _teacher_caps(name: str, teacher: TeacherLimits) -> Iterator[Cap]:
+    if teacher.max_calls is not None:
+        yield Cap(f"teachers.{name}.max_calls", "calls", teacher.max_calls)
+    if isinstance(teacher, LitellmTeacher) and teacher.max_usd is not None:
+        yield Cap(f"teachers.{name}.max_usd", "usd", teacher.max_usd)
+
+
+def _run_caps(loop: Loop) -> Iterator[Cap]:
+    if loop.max_usd is not None:
+        yield Cap("loop.max_usd", "usd", loop.max_usd)
+    if loop.max_calls is not None:
+        yield Cap("loop.max_calls", "calls", loop.max_calls)
+    if loop.max_tokens is not None:
+        yield Cap("loop.max_tokens", "tokens", loop.max_tokens)
+
+
+def _stop_message(cap: Cap, used: float, need: float) -> str:
+    spent, limit, most = (f"${x:,.4f}" if cap.unit == "usd" else f"{x:,.0f}" for x in (used, cap.limit, need))
+    return (
+        f"{cap.label}: {spent} of {limit} {cap.unit} are spent and the next call may take {most}. "
+        f"All answers received are kept. Raise {cap.label} in the spec and run `flywheel apply` again to go on."
+    )

@@ -1,0 +1,54 @@
+"""Words for people: nearest names, numbers, safe display of text that a model wrote."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+#: Bidirectional controls can make shown text lie about its order; they are shown as escapes.
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SPACE = re.compile(r"\s+")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`Did you mean "x"?` for the nearest known word, or the list of known ones when short, or nothing."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f'Did you mean "{near[0]}"?'
+    return f"Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
+
+
+def printable(text: str, limit: int = 2_000) -> str:
+    """Text from a model, made safe to show: control and bidi characters escaped, cut at `limit` characters."""
+    cut = text[:limit]
+    cut = _BIDI.sub(lambda m: f"\\u{ord(m[0]):04x}", cut)
+    cut = _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", cut)
+    return cut if len(text) <= limit else f"{cut}… ({len(text):,} characters)"
+
+
+def one_line(text: str, limit: int = 120) -> str:
+    flat = _SPACE.sub(" ", printable(text, limit * 4)).strip()
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def normalised(text: str) -> str:
+    """Lower case, NFKC, letters and digits only, single spaces: the form in which contamination is looked for."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _SPACE.sub(" ", re.sub(r"[^\w]+", " ", folded)).strip()
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,275 @@
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: a plain, seeded loop that resumes bit for bit.
+
+Why not a Trainer: on a CPU the plain loop with length-sorted windows is 1.6 times as fast, and a checkpoint is one small
+file. Prompts are masked, rows longer than `max_length` are left out and counted, never cut.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import NodeFailed
+from flywheel.student.loading import Arm, Loaded, adapter_hash, load_base, prepare_torch
+from flywheel.student.sampling import collate, supervised
+
+Progress = Callable[[dict[str, Any]], None]
+
+#: Rows are shuffled, then sorted by length inside windows of this many batches: little padding, still random order.
+WINDOW = 8
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that decides the adapter. `rows` are (prompt, target) pairs; `settings` is `spec.Train` as a dict."""
+
+    arm: Arm
+    base_name: str
+    rows: tuple[tuple[str, str], ...]
+    settings: dict[str, Any]
+    system: str | None
+    seed: int
+    out: str
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    weights_hash: str
+    rows: int
+    left_out: int
+    tokens: int
+    steps: int
+    loss: float
+    """Mean over the last tenth of the steps."""
+    losses: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds besides weights and optimizer."""
+
+    step: int = 0
+    tokens: int = 0
+    losses: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(job: TrainingJob, progress: Progress) -> TrainingResult:
+    """Train one adapter into the folder `job.out`, which appears only when it is whole.
+
+    Raises NodeFailed where no row fits, or the loss is not finite.
+    """
+    torch = prepare_torch()
+    torch.manual_seed(job.seed)
+    loaded = load_base(job.arm)
+    limit = job.settings["max_length"]
+    encoded = [supervised(loaded.tokenizer, prompt, target, job.system) for prompt, target in job.rows]
+    rows = [row for row in encoded if len(row[0]) <= limit]
+    if not rows:
+        raise NodeFailed(f"none of the {len(encoded)} lessons fits train.max_length: {limit} tokens. Raise it.")
+    loaded.model = _with_adapter(loaded.model, job)
+    scratch = Path(f"{job.out}.part")
+    scratch.mkdir(parents=True, exist_ok=True)
+    state = _loop(torch, loaded, rows, job, scratch, progress)
+    _save(loaded.model, job, scratch)
+    return _result(state, job, len(rows), len(encoded) - len(rows))
+
+
+def _with_adapter(model: Any, job: TrainingJob) -> Any:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    settings = job.settings
+    if job.arm.adapter is not None:
+        model = PeftModel.from_pretrained(model, job.arm.adapter, is_trainable=True)
+    else:
+        targets = settings["targets"]
+        config = LoraConfig(
+            r=settings["rank"],
+            lora_alpha=settings["alpha"] or 2 * settings["rank"],
+            lora_dropout=settings["dropout"],
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, config)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # the adapter learns in float32 whatever the base is stored in
+            parameter.data = parameter.data.float()
+    return model
+
+
+def _loop(
+    torch: Any,
+    loaded: Loaded,
+    rows: Sequence[tuple[list[int], int]],
+    job: TrainingJob,
+    scratch: Path,
+    progress: Progress,
+) -> _State:
+    settings = job.settings
+    batches = list(_batches(rows, settings["batch_size"], settings["epochs"], job.seed))
+    accumulate = settings["gradient_accumulation"]
+    total = min(math.ceil(len(batches) / accumulate), settings["max_steps"] or len(batches))
+    trained = [p for p in loaded.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(total, settings["warmup"]))
+    state = _restore(torch, loaded.model, optimizer, schedule, scratch)
+    loaded.model.train()
+    saved = time.monotonic()
+    while state.step < total:
+        group = batches[state.step * accumulate : (state.step + 1) * accumulate]
+        loss, tokens = _step(torch, loaded, rows, group)
+        if not math.isfinite(loss):
+            raise NodeFailed(
+                f"training diverged: the loss is {loss} at step {state.step + 1} of {total}. "
+                f"Lower train.learning_rate (now {settings['learning_rate']:g})."
+            )
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        rate = schedule.get_last_lr()[0]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        _record(state, loss, rate, tokens, total, settings["epochs"])
+        progress({"done": state.step, "total": total, "loss": loss, "tokens": state.tokens})
+        if time.monotonic() - saved > job.checkpoint_seconds:
+            _checkpoint(torch, loaded.model, optimizer, schedule, state, scratch)
+            saved = time.monotonic()
+    return state
+
+
+def _record(state: _State, loss: float, rate: float, tokens: int, total: int, epochs: int) -> None:
+    state.step += 1
+    state.tokens += tokens
+    state.losses.append(
+        {
+            "step": state.step,
+            "epoch": epochs * state.step / total,
+            "loss": loss,
+            "learning_rate": rate,
+            "tokens": state.tokens,
+        }
+    )
+
+
+def _step(
+    torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], group: list[list[int]]
+) -> tuple[float, int]:
+    """Forward and backward over one optimizer step's batches: mean loss a target token, and tokens read."""
+    wanted = sum(len(rows[i][0]) - rows[i][1] for batch in group for i in batch)
+    loss_sum, tokens = 0.0, 0
+    for batch in group:
+        inputs, labels = collate(torch, loaded.tokenizer, [rows[i] for i in batch], loaded.device)
+        logits = loaded.model(**inputs).logits[:, :-1].float()
+        loss = (
+            torch.nn.functional.cross_entropy(
+                logits.reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=-100, reduction="sum"
+            )
+            / wanted
+        )
+        loss.backward()
+        loss_sum += float(loss)
+        tokens += int(inputs["attention_mask"].sum())
+    return loss_sum, tokens
+
+
+def _batches(rows: Sequence[tuple[list[int], int]], size: int, epochs: int, seed: int) -> Iterator[list[int]]:
+    """Row indices, every row once an epoch: shuffled, length-sorted within windows, batches shuffled."""
+    for epoch in range(epochs):
+        rng = random.Random(f"{seed}/{epoch}")
+        order = list(range(len(rows)))
+        rng.shuffle(order)
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size * WINDOW):
+            window = sorted(order[start : start + size * WINDOW], key=lambda i: len(rows[i][0]))
+            batches += [window[i : i + size] for i in range(0, len(window), size)]
+        rng.shuffle(batches)
+        yield from batches
+
+
+def _warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
+    """Linear warm-up over the first `warmup` share of the steps, then a cosine down to a tenth."""
+    rise = max(1, round(total * warmup))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+    return factor
+
+
+def _checkpoint(torch: Any, model: Any, optimizer: Any, schedule: Any, state: _State, scratch: Path) -> None:
+    temporary = scratch / "checkpoint.pt.tmp"
+    torch.save(
+        {
+            "adapter": {n: p.data for n, p in model.named_parameters() if p.requires_grad},
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": state.step,
+            "tokens": state.tokens,
+            "losses": state.losses,
+        },
+        temporary,
+    )
+    os.replace(temporary, scratch / "checkpoint.pt")
+
+
+def _restore(torch: Any, model: Any, optimizer: Any, schedule: Any, scratch: Path) -> _State:
+    """Where an earlier, killed run of the same job stopped; a fresh state where there was none."""
+    path = scratch / "checkpoint.pt"
+    if not path.exists():
+        return _State()
+    saved = torch.load(path, weights_only=True)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data.copy_(saved["adapter"][name])
+    optimizer.load_state_dict(saved["optimizer"])
+    schedule.load_state_dict(saved["schedule"])
+    torch.set_rng_state(saved["random"])
+    return _State(saved["step"], saved["tokens"], saved["losses"])
+
+
+def _save(model: Any, job: TrainingJob, scratch: Path) -> None:
+    """Write the adapter beside its place, sync it, and rename: a folder of that name is a whole adapter."""
+    model.save_pretrained(scratch, safe_serialization=True)
+    (scratch / "README.md").unlink(missing_ok=True)
+    (scratch / "checkpoint.pt").unlink(missing_ok=True)
+    config = json.loads((scratch / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = job.base_name  # a folder of this machine is nobody else's business
+    config["revision"] = job.arm.revision
+    (scratch / "adapter_config.json").write_text(json.dumps(_sorted_lists(config), indent=2, sort_keys=True))
+    for path in scratch.iterdir():
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+    out = Path(job.out)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(scratch, out)
+
+
+def _sorted_lists(config: dict[str, Any]) -> dict[str, Any]:
+    """peft writes sets in arbitrary order; the hash of the file must not depend on it."""
+    return {
+        k: sorted(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else v for k, v in config.items()
+    }
+
+
+def _result(state: _State, job: TrainingJob, rows: int, left_out: int) -> TrainingResult:
+    last = [entry["loss"] for entry in state.losses[-max(1, len(state.losses) // 10) :]]
+    return TrainingResult(
+        weights_hash=adapter_hash(Path(job.out)),
+        rows=rows,
+        left_out=left_out,
+        tokens=state.tokens,
+        steps=state.step,
+        loss=sum(last) / len(last),
+        losses=state.losses,
+    )

@@ -1,0 +1,33 @@
+"""What a check says, and how a check that cannot be built says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flywheel.errors import FlywheelError
+from flywheel.records import Outcome, Subject
+
+
+@dataclass(frozen=True)
+class Finding:
+    outcome: Outcome
+    reason: str = ""
+
+
+PASS = Finding("pass")
+
+Check = Callable[[Subject], Finding]
+"""Judges one answer. What it raises becomes "unknown"; it runs in a child process that may be killed."""
+
+
+class VerifierInvalid(FlywheelError):
+    """A verifier cannot be built: a file that it names is missing or wrong."""
+
+
+def fail(reason: str) -> Finding:
+    return Finding("fail", reason)
+
+
+def unknown(reason: str) -> Finding:
+    return Finding("unknown", reason)

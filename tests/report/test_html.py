@@ -1,0 +1,183 @@
+"""The page: self-contained, inert, and showing what the report holds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from flywheel.report import Report, index_entry, render, render_index, words
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text outside of `style`."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.stack: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "circle", "line", "rect", "polyline"):
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack, f"</{tag}> without a start"
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.stack:
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(params=["promoted", "rejected", "untrained"])
+def report(request: pytest.FixtureRequest) -> Report:
+    found: Report = request.getfixturevalue(request.param)
+    return found
+
+
+def test_tags_are_balanced_and_the_page_is_small(report: Report) -> None:
+    html = render(report)
+    assert Page(html).stack == []
+    assert len(html.encode()) < 300_000
+
+
+def test_nothing_is_fetched_or_run(report: Report) -> None:
+    page = Page(render(report))
+    assert {tag for tag, _ in page.tags}.isdisjoint(
+        {"script", "img", "link", "iframe", "object", "embed", "form", "base"}
+    )
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")]
+    links = [a["href"] or "" for a in page.of("a")]
+    assert all(link.startswith("#") or link == "../index.html" for link in links)
+    ids = {a.get("id") for _, a in page.tags}
+    assert all(link[1:] in ids for link in links if link.startswith("#"))
+
+
+def test_the_policy_admits_exactly_the_style(report: Report) -> None:
+    html = render(report)
+    style = re.search(r"<style>(.*?)</style>", html, re.S)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = next(a["content"] for a in Page(html).of("meta") if a.get("http-equiv"))
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def test_headings_do_not_skip_levels(report: Report) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(render(report)).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_sections_come_in_the_promised_order(promoted: Report) -> None:
+    ids = [a.get("aria-labelledby", "") for a in Page(render(promoted)).of("section")]
+    assert [i.removesuffix("-h") for i in ids if i] == [
+        "why", "changed", "scores", "modes", "items", "funnel", "teachers", "verifiers", "training", "guards", "trend",
+        "cost", "provenance",
+    ]  # fmt: skip
+
+
+def test_the_figures_of_the_report_are_on_the_page(promoted: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(render(promoted)).text)
+    assert promoted.verdict.headline in text
+    for score in (*promoted.scores.suites, *promoted.scores.slices):
+        assert words.percent(score.candidate and score.candidate.value) in text  # type: ignore[arg-type]
+        assert words.interval(score.change) in text
+    for mode in promoted.modes.rows:
+        assert mode.name in text
+        assert words.interval(mode.before) in text
+        assert words.interval(mode.change) in text
+    for rule in promoted.verdict.rules:
+        assert rule.explanation in text
+        assert words.observed_interval(rule) in text
+    for node in promoted.provenance.nodes:
+        assert node.fingerprint in text
+
+
+def test_every_query_is_shown(promoted: Report) -> None:
+    text = Page(render(promoted)).text
+    assert f'flywheel query "{promoted.modes.rates_query}"' in text
+    assert text.count("flywheel query ") >= 18
+
+
+@pytest.mark.parametrize("outcome", ["promote", "reject", "inconclusive"])
+def test_the_banner_states_the_outcome(promoted: Report, outcome: str) -> None:
+    verdict = promoted.verdict.model_copy(update={"outcome": outcome})
+    page = render(promoted.model_copy(update={"verdict": verdict}))
+    assert f'<div class="banner {outcome}" id="verdict">' in page
+    assert words.TITLES[outcome] in Page(page).text  # type: ignore[index]
+
+
+def test_an_untrained_iteration_shows_no_candidate(untrained: Report) -> None:
+    html = render(untrained)
+    text = Page(html).text
+    assert "There was no candidate model to judge" in text
+    assert "Nothing was trained in this iteration" in text
+    assert "dot after" not in html.split('id="scores"')[1].split('id="trend"')[0].replace('"dot after" cx="13"', "")
+
+
+def test_simulated_teachers_are_named_as_simulated(promoted: Report) -> None:
+    html = render(promoted)
+    assert "Simulated:</strong> terse, chatty." in html
+    assert html.count(">simulated</span>") == 2
+
+
+def test_a_missing_reason_is_said_on_the_page(promoted: Report) -> None:
+    stage = promoted.funnel.stages[-1].model_copy(update={"rows": 1})
+    funnel = promoted.funnel.model_copy(update={"stages": (*promoted.funnel.stages[:-1], stage)})
+    assert "does not add up" in render(promoted.model_copy(update={"funnel": funnel}))
+    assert "does not add up" not in render(promoted)
+
+
+def test_hostile_text_is_text(hostile: Report) -> None:
+    html = render(hostile)
+    page = Page(html)
+    assert page.stack == []
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
+    assert html.count("</style>") == 1
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", html)
+    assert "<script>alert(1)</script>" in page.text
+    assert len(html.encode()) < 1_000_000
+
+
+def test_the_overview_is_inert_too(hostile: Report) -> None:
+    page = Page(render_index([index_entry(hostile)]))
+    assert page.stack == []
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
+
+
+def test_a_report_edited_by_hand_is_made_safe_at_the_last_border(promoted: Report) -> None:
+    edited = promoted.model_copy(update={"changed": ("a\u202eb" + "z" * 2_000_000,)})
+    html = render(edited)
+    assert "\u202e" not in html
+    assert len(html) < 1_000_000
+
+
+def test_the_overview_lists_links_and_says_what_is_in_service(
+    promoted: Report, rejected: Report, untrained: Report
+) -> None:
+    page = Page(render_index([index_entry(r) for r in (promoted, rejected, untrained)]))
+    links = [a["href"] for a in page.of("a") if not (a["href"] or "").startswith("#")]
+    assert links == [f"iter-00{n}/index.html" for n in (1, 2, 3)]
+    assert "sql-i1 is in service" in page.text
+    for title in ("Promote", "Do not promote", "Nothing was trained"):
+        assert title in page.text
+
+
+def test_an_overview_of_nothing_says_what_to_do() -> None:
+    assert "flywheel apply" in Page(render_index([])).text

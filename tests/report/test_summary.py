@@ -1,0 +1,66 @@
+"""Markdown and JUnit say what the page says."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from flywheel.records.decision import Precondition
+from flywheel.report import Report, render_junit, render_summary, words
+
+
+def test_the_summary_has_verdict_scores_and_modes(promoted: Report) -> None:
+    text = render_summary(promoted)
+    assert text.startswith("## shop-sql, iteration 1: Promote\n")
+    assert words.percent(promoted.scores.suites[0].incumbent.value) in text  # type: ignore[union-attr]
+    assert all(mode.name.replace("_", "\\_") in text for mode in promoted.modes.rows)
+    assert "Simulated teachers: terse, chatty." in text
+
+
+def test_summary_tables_have_even_columns(rejected: Report) -> None:
+    blocks = [b for b in render_summary(rejected).split("\n\n") if b.startswith("|")]
+    assert len(blocks) == 3
+    for block in blocks:
+        assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1
+
+
+def test_text_in_the_summary_is_no_markup(promoted: Report) -> None:
+    bad = promoted.model_copy(update={"name": "x | <img src=y onerror=z> [a](javascript:b) @team\n# h"})
+    text = render_summary(bad)
+    assert "<img" not in text
+    assert "](" not in text
+    assert "@team" not in text
+    assert "\n# h" not in text
+
+
+def test_a_blocked_precondition_is_in_the_summary(rejected: Report) -> None:
+    checks = (Precondition("no_contamination", False, "3 rows overlap"),)
+    verdict = rejected.verdict.model_copy(update={"preconditions": checks})
+    assert "Blocked:** no\\_contamination: 3 rows overlap" in render_summary(
+        rejected.model_copy(update={"verdict": verdict})
+    )
+
+
+def test_junit_has_a_case_for_each_rule_and_precondition(rejected: Report) -> None:
+    suite = ElementTree.fromstring(render_junit(rejected))
+    cases = {case.get("name"): case for case in suite.findall("testcase")}
+    assert len(cases) == 5
+    kinds = {name: failure.get("type") for name, case in cases.items() for failure in case.findall("failure")}
+    assert kinds == {"holdout better_by 0.02": "undecided", "basics not_worse_than 0.02": "failed"}
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "2")
+
+
+def test_junit_of_a_promotion_has_no_failure(promoted: Report) -> None:
+    assert ElementTree.fromstring(render_junit(promoted)).get("failures") == "0"
+
+
+def test_junit_of_an_untrained_iteration_is_skipped(untrained: Report) -> None:
+    suite = ElementTree.fromstring(render_junit(untrained))
+    assert suite.get("skipped") == "1"
+
+
+@pytest.mark.parametrize("text", ["\x00\x0b", "\uffff", "\ud800", "]]><x>"])
+def test_junit_is_xml_whatever_the_text(promoted: Report, text: str) -> None:
+    verdict = promoted.verdict.model_copy(update={"preconditions": (Precondition(text, False, text),)})
+    ElementTree.fromstring(render_junit(promoted.model_copy(update={"verdict": verdict})))

@@ -1,0 +1,89 @@
+"""Sentences and numbers that people read."""
+
+from __future__ import annotations
+
+import pytest
+
+from flywheel.report import Report, words
+from flywheel.report.model import Change, Rate
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.341, "+34.1"), (-0.02, "\u22122.0"), (0.0, "±0.0"), (-0.0001, "±0.0"), (None, "–")]
+)
+def test_points_carry_a_sign(value: float | None, text: str) -> None:
+    assert words.points(value) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0.0, "$0.00"),
+        (1234.5, "$1,234.50"),
+        (0.3606, "$0.36"),
+        (0.00258, "$0.0026"),
+        (2e-7, "$0.00000020"),
+        (None, "–"),
+    ],
+)
+def test_small_money_keeps_two_digits(amount: float | None, text: str) -> None:
+    assert words.usd(amount) == text
+
+
+def test_direction_needs_the_whole_interval_on_one_side() -> None:
+    assert Change(value=0.1, low=0.01, high=0.2).direction == "up"
+    assert Change(value=-0.1, low=-0.2, high=-0.01).direction == "down"
+    assert Change(value=0.1, low=-0.01, high=0.2).direction == "unclear"
+
+
+def test_intervals_in_words() -> None:
+    assert words.interval(Rate(value=0.5, low=0.4, high=0.6)) == "40.0 to 60.0%"
+    assert words.interval(Change(value=0.0, low=-0.1, high=0.1)) == "\u221210.0 to +10.0"
+    assert words.interval(None) == ""
+
+
+def test_hostile_text_is_made_visible_and_cut() -> None:
+    assert words.shown("a\u202eb\x00") == "a\\u202eb\\x00"
+    assert words.shown("\ud800\uffff") == "\ufffd\ufffd"
+    cut = words.shown("x" * 1_000_000, 100)
+    assert len(cut) < 130
+    assert "1,000,000 characters" in cut
+
+
+def test_the_headline_says_what_was_measured_and_decided(promoted: Report, rejected: Report) -> None:
+    score = promoted.scores.suites[0]
+    assert f"fixed {score.fixed} items and broke {score.broken}" in promoted.verdict.headline
+    assert "takes over" in promoted.verdict.headline
+    assert "basics loses less than 2.0 points" in rejected.verdict.headline
+    assert "holdout gains at least 2.0 points" in rejected.verdict.headline
+    assert rejected.verdict.headline.endswith("The incumbent stays.")
+
+
+def test_modes_in_words_names_those_that_rose(promoted: Report) -> None:
+    first = promoted.modes.rows[0]
+    worse = first.model_copy(update={"change": Change(value=0.1, low=0.05, high=0.2)})
+    modes = promoted.modes.model_copy(update={"rows": (worse, *promoted.modes.rows[1:])})
+    assert f"Got worse beyond chance: {first.name}." in words.modes_in_words(modes)
+    assert "None got worse" in words.modes_in_words(promoted.modes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ((0, 0, 0, 0, 0), "no teacher proposed"),
+        ((9, 8, 0, 0, 0), "9 candidates none passed"),
+        ((9, 8, 5, 0, 0), "5 verified lessons none survived"),
+        ((9, 8, 5, 4, 0), "training set was empty"),
+    ],
+)
+def test_why_nothing_was_trained(promoted: Report, rows: tuple[int, ...], reason: str) -> None:
+    stages = tuple(s.model_copy(update={"rows": n}) for s, n in zip(promoted.funnel.stages, rows, strict=True))
+    funnel = promoted.funnel.model_copy(update={"stages": stages})
+    assert reason in words.why_untrained(promoted.modes, funnel)
+
+
+def test_guards_come_worst_first(promoted: Report) -> None:
+    guard = promoted.scores.suites[1]
+    worse = guard.model_copy(update={"suite": "zz", "change": Change(value=-0.2, low=-0.3, high=-0.1)})
+    scores = promoted.scores.model_copy(update={"suites": (*promoted.scores.suites, worse)})
+    assert [s.suite for s in words.worst_first(scores)] == ["zz", "basics"]

@@ -1,0 +1,228 @@
+"""What the files hold: rows, prompts, and probes apart from holdouts. (FAULTS F 113, 114.)"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PROBES = "evals/probes.jsonl"
+PROMPT = "prompts/answer.md"
+
+
+def lines(*rows: object) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def row(thing: str = "apples", a: int = 1, b: int = 2, answer: str = "3") -> dict[str, object]:
+    return {"thing": thing, "a": a, "b": b, "answer": answer}
+
+
+# --- prompts
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("x\n{% if %}", "prompts/answer.md:2: tasks.answer.prompt: not Jinja: "
+                        "Expected an expression, got 'end of statement block'."),
+        ("{{ row.thing", "prompts/answer.md:1: tasks.answer.prompt: not Jinja: "
+                         "unexpected end of template, expected 'end of print statement'."),
+        ("x\n{% include 'answer.md' %}", "prompts/answer.md:2: tasks.answer.prompt: "
+                                         "a prompt cannot read other files. Write the text out here."),
+        ("{% extends 'answer.md' %}", "prompts/answer.md:1: tasks.answer.prompt: "
+                                      "a prompt cannot read other files. Write the text out here."),
+        ("{{ row.thin }}", "prompts/answer.md:1: tasks.answer.prompt: "
+                           'no row has the column "thin". Did you mean "thing"?'),
+        ("\n{{ row['thin'] }}", "prompts/answer.md:2: tasks.answer.prompt: "
+                                'no row has the column "thin". Did you mean "thing"?'),
+        ("{{ row.thing }}\n{{ row.answer }}",
+         'prompts/answer.md:2: tasks.answer.prompt: row.answer is the answer: '
+         'the prompt sees the row without "answer". Remove it.'),
+        ("{{ row.thing }} {{ a }}", 'prompts/answer.md:1: tasks.answer.prompt: unknown variable "a". '
+                                    "Did you mean row.a?"),
+        ("{{ row.thing }} {{ task }}", 'prompts/answer.md:1: tasks.answer.prompt: unknown variable "task". '
+                                       "A task's prompt sees only row."),
+    ],
+)  # fmt: skip
+def test_prompts_that_cannot_be_rendered(project, prompt: str, message: str) -> None:
+    project.write(PROMPT, prompt)
+    assert project.messages() == [message]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{{ row | tojson }}",
+        "{% for key, value in row.items() %}{{ key }}{{ value }}{% endfor %}",
+        "{% set x = row.thing %}{{ x }}{% for i in range(2) %}{{ loop.index }}{{ i }}{% endfor %}",
+        "{{ row.get('thing') }}",
+        "{% for thing in row %}{{ row[thing] }}{% endfor %}",
+    ],
+)
+def test_prompts_that_can(project, prompt: str) -> None:
+    assert project.write(PROMPT, prompt).load().warnings == ()
+
+
+def test_a_prompt_that_is_not_text(project) -> None:
+    project.write(PROMPT, b"\xff")
+    assert project.messages() == ["prompts/answer.md: tasks.answer.prompt: not UTF-8 text. Save it as UTF-8."]
+
+
+def test_a_second_opinion_prompt_is_checked_too(project) -> None:
+    project.edit(("accept: 20", "accept: 20, second_opinion_prompt: prompts/again.md"))
+    project.write("prompts/again.md", "{{ style }} {{ row.thin }} {{ styl }}")
+    assert project.messages() == [
+        'prompts/again.md:1: generate[0].second_opinion_prompt: unknown variable "styl". Did you mean "style"?',
+        'prompts/again.md:1: generate[0].second_opinion_prompt: no row has the column "thin". Did you mean "thing"?',
+    ]
+
+
+def test_a_prompt_for_lessons(project) -> None:
+    project.edit(("accept: 20", "accept: 20, prompt: prompts/lessons.md"))
+    text = "{{ task.name }} {{ mode }} {{ mode_description }} {{ n }} {{ failures }} {{ seeds }} {{ style }}"
+    project.write("prompts/lessons.md", text)
+    assert project.load().warnings == ()
+    project.write("prompts/lessons.md", "{% for f in failure %}{{ f.row.question }}{% endfor %}{{ thing }}")
+    assert project.messages() == [
+        'prompts/lessons.md:1: generate[0].prompt: unknown variable "failure". Did you mean "failures"?',
+        'prompts/lessons.md:1: generate[0].prompt: unknown variable "thing". Did you mean row.thing?',
+    ]
+
+
+# --- rows
+
+
+def test_an_empty_probe_file(project) -> None:
+    assert project.write(PROBES, "\n").faults() == (
+        "flywheel.yaml:8:13: tasks.answer.probes: evals/probes.jsonl is empty: no probe rows. "
+        "Add rows to it.\n"
+        "        probes: evals/probes.jsonl\n"
+        "                ^"
+    )
+
+
+def test_bad_lines_are_named(project) -> None:
+    project.write(PROBES, lines(row(), [1]) + '{"thing"\n' + lines({"thing": "x"}, row(answer=None)))
+    assert project.faults() == (
+        'evals/probes.jsonl:2: tasks.answer.probes: not a JSON object. Write the columns by name: {"question": …}.\n'
+        "    [1]\n"
+        "evals/probes.jsonl:3: tasks.answer.probes: not JSON: Expecting ':' delimiter at column 9. "
+        "Write one JSON object a line.\n"
+        '    {"thing"'
+    )
+
+
+def test_rows_without_a_needed_column(project) -> None:
+    project.write(PROBES, lines(row(), {"thing": "x", "a": 1, "answer": "2"}, row(answer=None)))
+    assert project.faults() == (
+        'evals/probes.jsonl:2: tasks.answer.probes: the row lacks the column "b". Known: a, answer, thing.\n'
+        'evals/probes.jsonl:3: tasks.answer.probes: the row has null in the column "answer". Give it a value.'
+    )
+
+
+def test_many_bad_rows_are_counted(project) -> None:
+    project.write(PROBES, lines(*({"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30))))
+    found = project.messages()
+    assert len(found) == 21
+    assert found[-1] == "evals/probes.jsonl:20: tasks.answer.probes: and 10 more faults."
+
+
+def test_columns_that_the_spec_names(project) -> None:
+    project.edit(
+        ("data: evals/holdout.jsonl", "data: evals/holdout.jsonl, slices: [thing, wordng]"),
+        ("{kind: student, temperature: 1}", "{kind: dataset, path: evals/seeds.csv, match: thng}"),
+        (", parse: text", ""),
+    )
+    assert project.messages() == [
+        'flywheel.yaml:17:55: teachers.self.match: no row of evals/seeds.csv has the column "thng". '
+        'Did you mean "thing"?',
+        "flywheel.yaml:26:70: evals.holdout.slices[1]: no row of evals/holdout.jsonl has the column "
+        '"wordng". Known: a, answer, b, thing.',
+    ]
+
+
+def test_a_dataset_teacher_needs_the_columns_of_its_task(project) -> None:
+    project.edit(
+        ("{kind: student, temperature: 1}", "{kind: dataset, path: evals/more.csv}"), (", parse: text", "")
+    ).write("evals/more.csv", "thing,a,answer\nhats,1,2\n")
+    assert project.messages() == [
+        'evals/more.csv:2: teachers.self.path: the row lacks the column "b". Known: a, answer, thing.'
+    ]
+
+
+def test_templates_in_rows_are_only_text(project) -> None:
+    project.write(PROBES, lines(row(thing="{{ row.answer }} {% include 'x' %}")))
+    assert project.load().warnings == ()
+
+
+def test_an_empty_file_of_labels(project) -> None:
+    project.edit(("{kind: exact}", "{kind: label, labels: labels.txt}")).write("labels.txt", " \n")
+    assert project.messages() == [
+        "flywheel.yaml:19:31: verifiers.same.labels: labels.txt is empty: no labels. Write one a line."
+    ]
+
+
+# --- probes and holdouts
+
+
+def test_rows_in_probes_and_holdout(project) -> None:
+    project.write("evals/holdout.jsonl", lines(row("boats", 3, 3, "6"), row("knives sharp", 2, 5, "7")))
+    project.write(PROBES, lines(row(), row("boats", 3, 3, "5"), row("Boats!", 3, 3, "6")))
+    holdout = 'of the suite "holdout". Keep it in one of the two.'
+    assert project.messages() == [
+        f"evals/probes.jsonl:2: tasks.answer.probes: the row is also in evals/holdout.jsonl:1, {holdout}",
+        f"evals/probes.jsonl:3: tasks.answer.probes: the row is also in evals/holdout.jsonl:1, {holdout}",
+        f"evals/seeds.csv:3: tasks.answer.seeds: the row is also in evals/holdout.jsonl:2, {holdout}",
+    ]
+
+
+def test_the_same_file_for_both(project) -> None:
+    project.write("evals/holdout.jsonl", (project.root / PROBES).read_bytes() + lines(row("x"), row("y")).encode())
+    project.edit(("probes: evals/probes.jsonl", "probes: evals/holdout.jsonl"))
+    found = project.messages()
+    assert len(found) == 4
+    assert found[-1] == (
+        "evals/holdout.jsonl:4: tasks.answer.probes: and 2 more rows that are also in evals/holdout.jsonl, "
+        'of the suite "holdout".'
+    )
+
+
+def test_other_columns_make_no_other_row(project) -> None:
+    """What the student sees is what counts, not an id beside it."""
+    project.write("evals/holdout.jsonl", lines(row("boats", 3, 3, "6") | {"id": 1}))
+    project.write(PROBES, lines(row("boats", 3, 3, "6") | {"id": 2}))
+    assert "the row is also in evals/holdout.jsonl:1" in project.faults()
+
+
+@pytest.mark.parametrize(
+    ("probe", "holdout"),
+    [
+        (row("3 + 4", 1, 1, "7"), row("3 - 4", 1, 1, "-1")),
+        (row("+", 1, 1, "7"), row("-", 1, 1, "-1")),
+        (row("boats", 1, 1, "7"), row("boats", 1, 2, "7")),
+    ],
+)
+def test_rows_that_are_not_the_same(project, probe: dict, holdout: dict) -> None:
+    project.write("evals/holdout.jsonl", lines(holdout)).write(PROBES, lines(probe))
+    assert project.load().warnings == ()
+
+
+def test_parquet_probes(project) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist([row("boats", 3, 3, "6"), row()])
+    pyarrow.parquet.write_table(table, project.root / "evals/probes.parquet")
+    project.edit(("evals/probes.jsonl", "evals/probes.parquet"))
+    assert project.messages() == [
+        "evals/probes.parquet:1: tasks.answer.probes: the row is also in evals/holdout.jsonl:1, "
+        'of the suite "holdout". Keep it in one of the two.'
+    ]
+
+
+def test_a_kind_of_file_that_is_not_known(project) -> None:
+    project.edit(("evals/probes.jsonl", "evals/probes.json")).write("evals/probes.json", "[]")
+    assert project.messages() == [
+        'evals/probes.json: tasks.answer.probes: unknown kind of data file ".json". Did you mean ".jsonl"?'
+    ]

@@ -1,0 +1,163 @@
+"""Paths stay in the project and can be read; functions exist. (FAULTS F 109.)"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import SpecInvalid
+from flywheel.spec.files import confined, local_base, spec_files
+
+INSIDE = "Name a file inside the project, relative to the spec."
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../x.jsonl", f'"../x.jsonl" leads out of its folder (..). {INSIDE}'),
+        ("evals/../evals/probes.jsonl", f'"evals/../evals/probes.jsonl" leads out of its folder (..). {INSIDE}'),
+        ("/etc/hostname", f'"/etc/hostname" is not relative to the project. {INSIDE}'),
+        ("~/x.jsonl", f'"~/x.jsonl" is not relative to the project. {INSIDE}'),
+        ("'C:/x.jsonl'", f'"C:/x.jsonl" is not relative to the project. {INSIDE}'),
+        ("evals\\probes.jsonl", '"evals\\probes.jsonl" holds a backslash. Separate folders by /.'),
+        ("\"a\\0b\"", f'"a\\x00b" holds a control character. {INSIDE}'),
+        ("''", f'"" names no file. {INSIDE}'),
+        ("CON", '"CON" holds "CON", a device on some systems. Rename it.'),
+        ("evals/nul.jsonl", '"evals/nul.jsonl" holds "nul.jsonl", a device on some systems. Rename it.'),
+        ("x" * 300, f'"{"x" * 79}…" is too long for a file name. {INSIDE}'),
+        ("é" * 130, f'"{"é" * 79}…" is too long for a file name. {INSIDE}'),
+        ("outside/x.jsonl", '"outside/x.jsonl" is a link that leads out of the project. '
+                            "Copy the file into the project."),
+        ("circle/x.jsonl", '"circle/x.jsonl" is a link that leads nowhere. Copy the file into the project.'),
+        ("evals/probs.jsonl", '"evals/probs.jsonl" does not exist. Did you mean "evals/probes.jsonl"?'),
+        ("eval/probes.jsonl", '"eval/probes.jsonl" does not exist. There is no folder eval.'),
+        ("evals", '"evals" is a folder. Name a file.'),
+        ("pipe.jsonl", '"pipe.jsonl" is not a regular file. Name a file.'),
+    ],
+)  # fmt: skip
+def test_paths_that_are_refused(project, tmp_path_factory, name: str, message: str) -> None:
+    (project.root / "outside").symlink_to(tmp_path_factory.mktemp("outside"))
+    (project.root / "circle").symlink_to("circle")
+    os.mkfifo(project.root / "pipe.jsonl")
+    project.edit(("probes: evals/probes.jsonl", f"probes: {name}"))
+    assert project.messages() == [f"flywheel.yaml:8:13: tasks.answer.probes: {message}"]
+
+
+def test_a_link_inside_the_project_is_followed(project) -> None:
+    (project.root / "link.jsonl").symlink_to("evals/probes.jsonl")
+    project.edit(("probes: evals/probes.jsonl", "probes: link.jsonl"))
+    assert project.load().spec.tasks["answer"].probes == "link.jsonl"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission(project) -> None:
+    (project.root / "evals/probes.jsonl").chmod(0)
+    assert "permission denied" in project.faults()
+
+
+def test_every_named_file_is_listed(project) -> None:
+    project.edit(
+        ("{kind: exact}", "{kind: json_schema, schema: evals/schema.json}"),
+        ("parse: text", "parse: text, prompt: prompts/answer.md"),
+    ).write("evals/schema.json", "{}")
+    assert spec_files(project.load().spec) == [
+        (("tasks", "answer", "prompt"), "prompts/answer.md"),
+        (("tasks", "answer", "probes"), "evals/probes.jsonl"),
+        (("tasks", "answer", "seeds"), "evals/seeds.csv"),
+        (("teachers", "terse", "function"), "teachers.py"),
+        (("teachers", "chatty", "function"), "teachers.py"),
+        (("verifiers", "same", "schema"), "evals/schema.json"),
+        (("generate", 1, "prompt"), "prompts/answer.md"),
+        (("evals", "holdout", "data"), "evals/holdout.jsonl"),
+    ]
+
+
+def test_labels_may_be_a_file(project) -> None:
+    project.edit(("{kind: exact}", "{kind: label, labels: labels.txt}")).write("labels.txt", "a\nb\n")
+    assert (("verifiers", "same", "labels"), "labels.txt") in spec_files(project.load().spec)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("teachers.py:ters", 'no function "ters" in teachers.py. Did you mean "terse"?'),
+        ("teachers.py", '"teachers.py" names no function. Write file.py:function.'),
+        ("'teachers.py:'", '"teachers.py:" names no function. Write file.py:function.'),
+        ("teacher.py:terse", '"teacher.py" does not exist. Did you mean "teachers.py"?'),
+    ],
+)
+def test_functions_that_are_not_there(project, function: str, message: str) -> None:
+    project.edit(("function: teachers.py:terse", f"function: {function}"))
+    assert project.messages() == [f"flywheel.yaml:15:35: teachers.terse.function: {message}"]
+
+
+def test_python_that_cannot_be_parsed(project) -> None:
+    project.write("teachers.py", "def terse(request):\n    return (\n")
+    assert project.messages()[0] == "teachers.py:2: teachers.terse.function: not Python: '(' was never closed."
+
+
+def test_a_python_file_is_not_run(project) -> None:
+    project.write("teachers.py", "raise SystemExit\ndef terse(r): ...\nchatty = terse\n")
+    assert project.load().warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON: Expecting property name enclosed in double quotes."),
+        ("[" * 100_000, "not JSON that can be read: "),
+    ],
+)
+def test_a_json_schema_must_be_json(project, content: str, message: str) -> None:
+    project.edit(("{kind: exact}", "{kind: json_schema, schema: s.json}")).write("s.json", content)
+    assert project.messages()[0].startswith("s.json")
+    assert message in project.messages()[0]
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("builtin:small", 'unknown built-in model "builtin:small". Did you mean "builtin:tiny"?'),
+        ("./models", '"./models" is not a folder. Name a folder with config.json and safetensors.'),
+        ("../models", f'"../models" leads out of its folder (..). {INSIDE}'),
+        ("/models", f'"/models" is not relative to the project. {INSIDE}'),
+        ("a/b/c", '"a/b/c" is neither a folder nor a Hugging Face id. '
+                  "Write builtin:tiny, a folder (./models/small), or a Hugging Face id (org/name)."),
+    ],
+)  # fmt: skip
+def test_bases_that_are_refused(project, base: str, message: str) -> None:
+    project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n"))
+    assert project.messages() == [f"flywheel.yaml:3:17: student.base: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("base", "folder"),
+    [("builtin:tiny", None), ("Qwen/Qwen3-0.6B", None), ("gpt2", None), ("evals", "evals"), ("./evals", "evals")],
+)
+def test_bases(project, base: str, folder: str | None) -> None:
+    loaded = project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n")).load()
+    found = local_base(loaded.root, loaded.spec.student.base)
+    assert found == (None if folder is None else project.root / folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("../out", f'"../out" leads out of its folder (..). {INSIDE}'),
+        (".", '"." holds prompts/answer.md. Name a folder of its own: deploy.'),
+        ("evals", '"evals" holds evals/probes.jsonl. Name a folder of its own: deploy.'),
+        (".flywheel/x", '".flywheel/x" holds the project itself. Name a folder of its own: deploy.'),
+        ("teachers.py", '"teachers.py" is a file. Name a folder.'),
+    ],
+)
+def test_deployment_overwrites_nothing(project, path: str, message: str) -> None:
+    project.edit(("version: 1\n", f"version: 1\ndeploy: {{path: {path}}}\n"))
+    assert project.messages() == [f"flywheel.yaml:3:16: deploy.path: {message}"]
+
+
+def test_confined(tmp_path: Path) -> None:
+    assert confined(tmp_path, "a/b") == tmp_path.resolve() / "a" / "b"
+    with pytest.raises(SpecInvalid, match="leads out of its folder"):
+        confined(tmp_path, "../b")

@@ -1,0 +1,326 @@
+"""Cross-references: complete messages, one spoilt thing at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+SECOND = ", second_opinion: [chatty, terse]"
+PRACTICE = "  - {name: practice, teachers: [self], accept: 10, parse: text}\n"
+SUITE = "{task: answer, data: evals/holdout.jsonl}"
+SELF = "self: {kind: student, temperature: 1}"
+
+ONE_FAULT = [
+    # --- names that must exist
+    (
+        [("verify: [same]", "verify: [same, sam]")],
+        'flywheel.yaml:10:20: tasks.answer.verify[1]: unknown verifier "sam". Did you mean "same"?',
+    ),
+    (
+        [("name: other}", "name: other, task: anser}")],
+        'flywheel.yaml:13:25: taxonomy[1].task: unknown task "anser". Did you mean "answer"?',
+    ),
+    (
+        [("[terse, chatty]", "[terse, chaty]")],
+        'flywheel.yaml:21:40: generate[0].teachers[1]: unknown teacher "chaty". Did you mean "chatty"?',
+    ),
+    (
+        [("[terse, chatty]", "{terse: 2, chaty: 1}")],
+        'flywheel.yaml:21:50: generate[0].teachers.chaty: unknown teacher "chaty". Did you mean "chatty"?',
+    ),
+    (
+        [("second_opinion: [chatty, terse]", "second_opinion: [chatty, bob]")],
+        'flywheel.yaml:21:86: generate[0].second_opinion[1]: unknown teacher "bob". '
+        "Known: chatty, self, terse.",
+    ),
+    (
+        [("name: practice,", "name: practice, task: x,")],
+        'flywheel.yaml:22:28: generate[1].task: unknown task "x". Known: answer.',
+    ),
+    (
+        [("name: practice,", "name: practice, modes: [emty],")],
+        'flywheel.yaml:22:30: generate[1].modes[0]: unknown error mode "emty". Did you mean "empty"?',
+    ),
+    (
+        [("task: answer, data", "task: anser, data")],
+        'flywheel.yaml:26:19: evals.holdout.task: unknown task "anser". Did you mean "answer"?',
+    ),
+    (
+        [("suite: holdout", "suite: holdut")],
+        'flywheel.yaml:28:13: gate[0].suite: unknown suite "holdut". Did you mean "holdout"?',
+    ),
+    (
+        [("better_by: 0.02", "falls_by: 0.3, mode: othr")],
+        'flywheel.yaml:28:43: gate[0].mode: unknown error mode "othr". Did you mean "other"?',
+    ),
+    # --- names that stand twice
+    (
+        [("name: practice", "name: targeted")],
+        'flywheel.yaml:22:5: generate[1]: the generator "targeted" stands twice, here and in line 21.',
+    ),
+    (
+        [("name: other}", "name: empty}")],
+        'flywheel.yaml:13:5: taxonomy[1]: the error mode "empty" stands twice, here and in line 12.',
+    ),
+    (
+        [("verify: [same]", "verify: [same, same]")],
+        'flywheel.yaml:10:20: tasks.answer.verify[1]: the verifier "same" stands twice, here and in line 10.',
+    ),
+    (
+        [("[terse, chatty]", "[terse, terse]")],
+        'flywheel.yaml:21:40: generate[0].teachers[1]: the teacher "terse" stands twice, '
+        "here and in line 21. Give weights: {name: 2}.",
+    ),
+    # --- taxonomy
+    (
+        [("name: other}", "name: other, when: 'true'}")],
+        'flywheel.yaml:11:1: taxonomy: no fallback: the last error mode for task "answer" must be one '
+        "without `when`. Add - {name: other} at the end.",
+    ),
+    (
+        [("- {name: other}", "- {name: other}\n  - {name: more, when: 'true'}")],
+        'flywheel.yaml:14:5: taxonomy[2]: "more" can never be reached: "other" above it has no `when`. '
+        'Give "other" a `when`, or move it to the end.',
+    ),
+    (
+        [("- {name: other}", "- {name: other}\n  - {name: more}")],
+        'flywheel.yaml:14:5: taxonomy[2]: "more" can never be reached: "other" above it has no `when`. '
+        'Give "other" a `when`, or move it to the end.',
+    ),
+    (
+        [("accept: 20", "accept: 20, modes: [empty]"), ("accept: 10", "accept: 10, modes: [empty]")],
+        'flywheel.yaml:13:5: taxonomy[1]: no generator covers the error mode "other" of task "answer". '
+        "Add it to the modes of one of: targeted, practice.",
+    ),
+    # --- generators
+    (
+        [(SECOND, "")],
+        'flywheel.yaml:21:5: generate[0]: nothing to compare with: "same" needs a known answer, and "terse" '
+        "writes its own questions. Add second_opinion: [chatty].",
+    ),
+    (
+        [("[terse, chatty]", "[terse]"), (SECOND, "")],
+        'flywheel.yaml:21:5: generate[0]: nothing to compare with: "same" needs a known answer, and "terse" '
+        "writes its own questions. Add second_opinion: [chatty].",
+    ),
+    (
+        [(SECOND, ", second_opinion: [chatty]")],
+        'flywheel.yaml:21:61: generate[0].second_opinion: "chatty" would be asked about its own lessons. '
+        "Add a teacher that did not write them.",
+    ),
+    (
+        [(SELF, "self: {kind: dataset, path: evals/seeds.csv}"), (SECOND, ", second_opinion: [terse, self]"),
+         (PRACTICE, "")],
+        'flywheel.yaml:21:85: generate[0].second_opinion[1]: the teacher "self" has recorded rows only and '
+        "cannot answer a new one. Name a teacher of another kind.",
+    ),
+    (
+        [("parse: text", "parse: text, second_opinion_prompt: prompts/answer.md")],
+        "flywheel.yaml:22:88: generate[1].second_opinion_prompt: no teacher gives a second opinion. "
+        "Add second_opinion: […], or remove the prompt.",
+    ),
+    (
+        [(SELF, "self: {kind: litellm, model: openai/x}")],
+        'flywheel.yaml:22:5: generate[1]: missing key "prompt": the teacher "self" reads prompts. '
+        "Name a Jinja file.",
+    ),
+    (
+        [("    seeds: evals/seeds.csv\n", ""), ("parse: text", "parse: text, from: seeds")],
+        'flywheel.yaml:21:5: generate[1]: parse: text needs rows with known answers, and task "answer" has '
+        "no seeds. Add tasks.answer.seeds, or from: errors.",
+    ),
+    (
+        [("    seeds: evals/seeds.csv\n", ""), ("parse: text", "from: seeds")],
+        'flywheel.yaml:21:5: generate[1]: the teacher "self" needs rows with known answers, and task '
+        '"answer" has no seeds. Add tasks.answer.seeds, or from: errors.',
+    ),
+    (
+        [("    probes: evals/probes.jsonl\n", ""), (PRACTICE, "")],
+        'flywheel.yaml:20:5: generate[0]: task "answer" has no probes, so no errors are found to teach from. '
+        "Add tasks.answer.probes, or from: seeds.",
+    ),
+    (
+        [("accept: 20", "accept: 20, max_candidates: 10")],
+        "flywheel.yaml:21:77: generate[0].max_candidates: 10 candidates cannot give 20 lessons. "
+        "Raise it above accept.",
+    ),
+    (
+        [("accept: 20", "accept: 20, floor: 0.6")],
+        "flywheel.yaml:21:68: generate[0].floor: floor 0.6 is above cap 0.5.",
+    ),
+    # --- verifiers
+    (
+        [("{kind: exact}", "{kind: regex, pattern: '['}")],
+        "flywheel.yaml:19:32: verifiers.same.pattern: not a regular expression: "
+        "unterminated character set at position 0.",
+    ),
+    (
+        [("{kind: exact}", "{kind: label, labels: [a, b, a]}")],
+        'flywheel.yaml:19:38: verifiers.same.labels[2]: the label "a" stands twice, here and in line 19.',
+    ),
+    (
+        [("{kind: exact}", "{kind: label, labels: []}")],
+        "flywheel.yaml:19:23: verifiers.same.labels: needs at least one entry, has none.",
+    ),
+    # --- suites and gate
+    (
+        [(SUITE, "{task: answer, lm_eval: gsm8k}")],
+        "flywheel.yaml:26:19: evals.holdout.task: task and lm_eval exclude each other. Make two suites of it.",
+    ),
+    (
+        [(SUITE, "{data: evals/holdout.jsonl}")],
+        'flywheel.yaml:26:3: evals.holdout: missing key "task". A suite is task and data, or lm_eval.',
+    ),
+    (
+        [(SUITE, "{task: answer}")],
+        'flywheel.yaml:26:3: evals.holdout: missing key "data". A suite is task and data, or lm_eval.',
+    ),
+    (
+        [(SUITE, "{task: answer, data: evals/holdout.jsonl, num_fewshot: 2}")],
+        "flywheel.yaml:26:67: evals.holdout.num_fewshot: num_fewshot is for lm_eval suites only. Remove it.",
+    ),
+    (
+        [(SUITE, "{task: answer, data: evals/holdout.jsonl, role: guard}")],
+        "flywheel.yaml:25:1: evals: no suite has the role target: nothing says what should rise. "
+        "Give one suite role: target.",
+    ),
+    (
+        [(", better_by: 0.02", "")],
+        "flywheel.yaml:28:5: gate[0]: says nothing that must hold. "
+        "Add one of better_by, not_worse_than, at_least, falls_by.",
+    ),
+    (
+        [("better_by: 0.02", "better_by: 0.02, at_least: 0.5")],
+        "flywheel.yaml:28:5: gate[0]: better_by and at_least in one rule. Make a rule of each.",
+    ),
+    (
+        [("better_by: 0.02", "falls_by: 0.3")],
+        'flywheel.yaml:28:5: gate[0]: missing key "mode": falls_by is about one error mode.',
+    ),
+    (
+        [("better_by: 0.02", "at_least: 0.5, mode: other")],
+        "flywheel.yaml:28:43: gate[0].mode: at_least is about the score, not about an error mode. "
+        "Use falls_by, or remove mode.",
+    ),
+    (
+        [("better_by: 0.02", "falls_by: 0.3, mode: other"), (SUITE, "{lm_eval: gsm8k}")],
+        'flywheel.yaml:28:43: gate[0].mode: the suite "holdout" is one of lm-eval, whose failures have no '
+        "error modes. Name a suite with a task.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), ONE_FAULT, ids=[case[1].split(": ", 1)[1][:60] for case in ONE_FAULT])
+def test_one_fault(project, changes: list[tuple[str, str]], message: str) -> None:
+    assert project.edit(*changes).messages() == [message]
+
+
+TWO_TASKS = [
+    (
+        "    verify: [same]\n",
+        "    verify: [same]\n  other:\n    {prompt: prompts/answer.md, target: answer, verify: [same]}\n",
+    ),
+    (PRACTICE, ""),
+]
+
+
+def test_with_two_tasks_a_generator_says_which(project) -> None:
+    assert project.edit(*TWO_TASKS).messages() == [
+        'flywheel.yaml:23:5: generate[0]: missing key "task": there are several tasks. Add one of answer, other.'
+    ]
+
+
+def test_a_task_without_a_generator_is_a_warning(project) -> None:
+    project.edit(*TWO_TASKS, ("name: targeted,", "name: targeted, task: answer,"))
+    found = [f.message for f in project.load().warnings]
+    assert found == [
+        'no generator teaches the task "other": it is only measured.',
+        'no generator uses the teacher "self".',
+    ]
+
+
+def test_a_mode_of_one_task_is_not_of_another(project) -> None:
+    project.edit(
+        *TWO_TASKS,
+        ("name: targeted,", "name: targeted, task: answer, modes: [there, empty, other],"),
+        ("taxonomy:\n", "taxonomy:\n  - {name: there, task: other, when: 'true'}\n"),
+    )
+    assert project.messages() == [
+        'flywheel.yaml:24:44: generate[0].modes[0]: the error mode "there" is of task "other", not of "answer".'
+    ]
+
+
+def test_each_task_needs_its_own_fallback(project) -> None:
+    project.edit(
+        *TWO_TASKS,
+        ("name: targeted,", "name: targeted, task: answer,"),
+        ("{name: other}", "{name: other, task: answer}"),
+    )
+    assert project.messages() == [
+        'flywheel.yaml:13:1: taxonomy: no fallback: the last error mode for task "other" must be one without '
+        "`when`. Add - {name: other} at the end."
+    ]
+
+
+def test_a_fallback_for_each_task_is_well(project) -> None:
+    project.edit(
+        *TWO_TASKS,
+        ("name: targeted,", "name: targeted, task: answer,"),
+        ("{name: other}", "{name: other, task: answer}\n  - {name: rest}"),
+    )
+    assert [mode.name for mode in project.load().spec.taxonomy] == ["empty", "other", "rest"]
+
+
+def test_the_default_taxonomy_has_a_fallback(project) -> None:
+    start, end = "taxonomy:\n", "teachers:\n"
+    text = (project.root / "flywheel.yaml").read_text()
+    project.edit((text[text.index(start) : text.index(end)], ""))
+    assert [mode.name for mode in project.load().spec.taxonomy] == ["wrong"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("{kind: exact}", "{kind: regex, pattern: '.*'}"),
+        ("parse: text", "parse: text, from: seeds"),
+        ("[chatty, terse]", "[self]"),
+    ],
+)
+def test_what_may_be_left_out_or_said(project, change: tuple[str, str]) -> None:
+    assert project.edit(change).load().warnings == ()
+
+
+def test_a_verifier_that_compares_nothing_needs_no_second_opinion(project) -> None:
+    project.edit(("{kind: exact}", "{kind: regex, pattern: '.*'}"), (SECOND, ""))
+    assert project.load().warnings == ()
+
+
+def test_unused_names_are_warnings(project) -> None:
+    project.edit((PRACTICE, ""), ("  same: {kind: exact}\n", "  same: {kind: exact}\n  num: {kind: math}\n"))
+    assert [(f.line, f.message) for f in project.load().warnings] == [
+        (17, 'no generator uses the teacher "self".'),
+        (20, 'no task uses the verifier "num".'),
+    ]
+
+
+def test_references_are_checked_beside_schema_faults(project) -> None:
+    project.edit(
+        ("{kind: exact}", "{kind: exact, case: no}"),
+        ("accept: 20", "accept: many"),
+        ("[terse, chatty]", "[terse, chaty]"),
+        ("suite: holdout", "suite: holdut"),
+    )
+    assert [line.split(": ")[1] for line in project.messages()] == [
+        "verifiers.same.case",
+        "generate[0].teachers[1]",
+        "generate[0].accept",
+        "gate[0].suite",
+    ]
+
+
+def test_a_key_with_a_fault_is_not_called_missing_as_well(project) -> None:
+    assert len(project.edit(("better_by: 0.02", "beter_by: 0.02")).messages()) == 1
+
+
+def test_nothing_is_said_of_references_into_a_broken_section(project) -> None:
+    project.edit(("verifiers:\n  same: {kind: exact}\n", "verifiers: [exact]\n"))
+    assert project.messages() == ["flywheel.yaml:18:1: verifiers: expected a mapping, found a list."]

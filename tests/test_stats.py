@@ -1,0 +1,266 @@
+"""The statistics against published values, independent implementations and what must be true of any data."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel.stats import (
+    alpha_at,
+    binomial_p,
+    bootstrap_interval,
+    bootstrap_p,
+    design_effect,
+    holm,
+    items_needed,
+    mcnemar_p,
+    noninferiority_p,
+    paired_difference_interval,
+    power,
+    sign_flip_p,
+    tango_z,
+    wilson,
+    z_score,
+)
+
+tables = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200)).map(
+    lambda t: (t[0], t[1], max(1, sum(t)))
+)
+
+
+# --- one rate ----------------------------------------------------------------------------------------------
+
+
+def test_wilson_gives_the_published_interval():
+    """Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263, and 0 of 20."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+@given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([0.8, 0.95, 0.999]))
+def test_wilson_agrees_with_scipy(successes, n, confidence):
+    successes = min(successes, n)
+    there = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    assert wilson(successes, n, confidence) == pytest.approx((there.low, there.high), abs=1e-12)
+
+
+def test_wilson_of_nothing_excludes_nothing():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 80), st.integers(1, 80), st.floats(0.01, 0.99))
+def test_binomial_p_agrees_with_scipy(successes, n, rate):
+    there = scipy.stats.binomtest(min(successes, n), n, rate, alternative="greater").pvalue
+    assert binomial_p(min(successes, n), n, rate) == pytest.approx(there, rel=1e-9)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 1.5])
+def test_a_confidence_outside_its_range_is_refused(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        z_score(confidence)
+
+
+# --- paired 0/1 results ------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_the_exact_binomial_test(fixed, broken):
+    if fixed + broken:
+        there = scipy.stats.binomtest(fixed, fixed + broken, alternative="greater").pvalue
+        assert mcnemar_p(fixed, broken) == pytest.approx(there, rel=1e-9)
+
+
+def test_mcnemar_without_change_shows_nothing():
+    assert mcnemar_p(0, 0) == 1.0
+
+
+def test_mcnemar_takes_thousands_of_changes():
+    assert mcnemar_p(5_000, 5_000) == pytest.approx(0.5, abs=0.01)
+
+
+def numeric_tango_z(fixed, broken, n, difference):
+    """Tango's statistic with the nuisance rate found by search instead of by its closed form."""
+    least = max(0.0, -difference)
+    rates = np.linspace(least, (1 - difference) / 2, 400_001)[1:-1]
+    same = 1 - 2 * rates - difference
+    likelihood = fixed * np.log(rates + difference) + broken * np.log(rates) + (n - fixed - broken) * np.log(same)
+    rate = rates[np.argmax(likelihood)]
+    return (fixed - broken - n * difference) / math.sqrt(n * (2 * rate + difference * (1 - difference)))
+
+
+@pytest.mark.parametrize("table", [(61, 12, 400), (1, 2, 300), (3, 9, 44), (5, 0, 20)])
+@pytest.mark.parametrize("difference", [-0.2, -0.03, 0.01, 0.15])
+def test_tango_agrees_with_a_numeric_search(table, difference):
+    assert tango_z(*table, difference) == pytest.approx(numeric_tango_z(*table, difference), rel=1e-3)
+
+
+@given(tables)
+def test_tango_at_zero_is_mcnemar(table):
+    fixed, broken, n = table
+    if fixed + broken:
+        assert tango_z(fixed, broken, n, 0.0) == pytest.approx((fixed - broken) / math.sqrt(fixed + broken))
+
+
+@given(tables)
+def test_interval_holds_the_observed_difference_and_mirrors(table):
+    fixed, broken, n = table
+    low, high = paired_difference_interval(fixed, broken, n)
+    assert -1 <= low <= (fixed - broken) / n <= high <= 1
+    assert paired_difference_interval(broken, fixed, n) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@given(tables, st.floats(0.005, 0.5))
+def test_interval_and_noninferiority_are_one_test(table, margin):
+    low, _ = paired_difference_interval(*table, 0.9)
+    if abs(low + margin) > 1e-6:
+        assert (noninferiority_p(*table, margin) <= 0.05) == (low > -margin)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    """Exact coverage over all tables of 60 items with fixed 10%, broken 5%."""
+    n, rates = 60, (0.10, 0.05)
+    covered = total = 0.0
+    for fixed in range(31):
+        for broken in range(31 - fixed):
+            chance = scipy.stats.multinomial.pmf((fixed, broken, n - fixed - broken), n, (*rates, 0.85))
+            low, high = paired_difference_interval(fixed, broken, n)
+            total += chance
+            covered += chance if low <= 0.05 <= high else 0
+    assert total > 0.9999
+    assert covered == pytest.approx(0.95, abs=0.012)
+
+
+def test_no_discordant_pair_is_no_proof():
+    assert noninferiority_p(0, 0, 20, 0.02) > 0.2
+    assert noninferiority_p(0, 0, 300, 0.03) < 0.002
+    assert noninferiority_p(0, 0, 0, 0.02) == 1.0
+    assert paired_difference_interval(0, 0, 0) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("broken_both_ways", [0.0, 0.01, 0.1])
+def test_noninferiority_keeps_its_level_at_the_margin(broken_both_ways):
+    """Exact size over all tables of 100 items whose true loss is just the margin of 5 points."""
+    n, margin, alpha = 100, 0.05, 0.05
+    changed = 2 * broken_both_ways + margin
+    size = 0.0
+    for pairs in range(n + 1):
+        broken = scipy.stats.binom.pmf(range(pairs + 1), pairs, (broken_both_ways + margin) / changed)
+        passes = [noninferiority_p(pairs - b, b, n, margin) <= alpha for b in range(pairs + 1)]
+        size += scipy.stats.binom.pmf(pairs, n, changed) * float(np.dot(broken, passes))
+    assert size <= alpha * 1.05
+
+
+# --- graded scores and clusters ----------------------------------------------------------------------------
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_sign_flip_of_single_items_is_mcnemar(fixed, broken):
+    assert sign_flip_p([1] * fixed + [-1] * broken + [0]) == pytest.approx(mcnemar_p(fixed, broken), rel=1e-9)
+
+
+def test_sign_flip_of_clusters_counts_every_assignment():
+    sums = [2, 1, 3, -1, -2, 1]
+    signs = [[1 if mask >> i & 1 else -1 for i in range(6)] for mask in range(64)]
+    totals = [sum(s * abs(v) for s, v in zip(row, sums, strict=True)) for row in signs]
+    assert sign_flip_p(sums) == pytest.approx(sum(t >= sum(sums) for t in totals) / 64)
+
+
+def test_drawn_sign_flip_is_near_the_exact_one_and_seeded():
+    halves = [0.5] * 20 + [-0.5] * 8
+    assert sign_flip_p(halves, seed=3) == pytest.approx(mcnemar_p(20, 8), abs=0.003)
+    assert sign_flip_p(halves, seed=3) == sign_flip_p(halves, seed=3)
+
+
+def test_sign_flip_without_change_shows_nothing():
+    assert sign_flip_p([]) == 1.0
+    assert sign_flip_p([0.0, 0.0]) == 1.0
+
+
+def test_bootstrap_agrees_with_scipy():
+    values = np.random.default_rng(5).beta(2, 6, 120) - 0.2
+    there = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, rng=np.random.default_rng(1))
+    here = bootstrap_interval(values.tolist(), [1] * 120, seed=2)
+    assert here == pytest.approx(tuple(there.confidence_interval), abs=0.002)
+
+
+def test_bootstrap_p_turns_where_the_interval_ends():
+    values = np.random.default_rng(5).beta(2, 6, 120).tolist()
+    low, _ = bootstrap_interval(values, [1] * 120, seed=2, confidence=0.9)
+    assert bootstrap_p(values, [1] * 120, seed=2, least=low) == pytest.approx(0.05, abs=0.005)
+    assert bootstrap_p(values, [1] * 120, seed=2, least=low - 0.02) < 0.02
+
+
+def test_bootstrap_is_seeded_and_refuses_nothing():
+    values = [0.1, 0.4, -0.2, 0.3]
+    assert bootstrap_interval(values, [1] * 4, seed=1) == bootstrap_interval(values, [1] * 4, seed=1)
+    with pytest.raises(ValueError, match="at least one cluster"):
+        bootstrap_interval([], [], seed=1)
+
+
+def test_bootstrap_of_clusters_is_wider_than_of_items():
+    rng = np.random.default_rng(4)
+    shared = rng.normal(0, 0.2, 30)
+    items = (shared[:, None] + rng.normal(0, 0.05, (30, 10))).ravel()
+    alone = bootstrap_interval(items.tolist(), [1] * 300, seed=1)
+    together = bootstrap_interval(items.reshape(30, 10).sum(axis=1).tolist(), [10] * 30, seed=1)
+    assert together[1] - together[0] > 2 * (alone[1] - alone[0])
+
+
+def test_design_effect():
+    assert design_effect([1, -1, 0, 0], [1] * 4, 2) == 1.0  # items on their own
+    assert design_effect([0, 0], [10, 10], 0) == 10.0  # nothing moved: a cluster counts once
+    assert design_effect([5, -5] * 200, [10] * 400, 2000) == pytest.approx(5.0, rel=0.02)  # halves move as one
+    assert design_effect([5, -5] * 5, [10] * 10, 50) > 7  # so few clusters say little of their variance
+    assert design_effect([0, 0, 1, -1], [10] * 4, 20) == 1.0  # never fewer than the items
+
+
+# --- many tests, and how many items ------------------------------------------------------------------------
+
+
+def test_alpha_spending_sums_to_alpha():
+    assert alpha_at(1, 0.05) == pytest.approx(0.030396, abs=1e-6)
+    assert sum(alpha_at(k, 0.05) for k in range(1, 100_001)) == pytest.approx(0.05, abs=1e-6)
+    with pytest.raises(ValueError, match="counted from 1"):
+        alpha_at(0, 0.05)
+
+
+def test_holm_steps_down():
+    """Holm 1979: 0.005 and 0.01 are below 0.05/4 and 0.05/3; 0.03 is above 0.05/2, so 0.04 falls with it."""
+    p_values = [0.01, 0.04, 0.03, 0.005]
+    levels = holm(p_values, [0.05] * 4)
+    assert [p <= level for p, level in zip(p_values, levels, strict=True)] == [True, False, False, True]
+    assert levels == pytest.approx([0.05 / 3, 0.025, 0.025, 0.0125])
+    assert holm([], []) == []
+
+
+def exact_power(items, gain, discordance, alpha):
+    """Over all numbers of changed items, the chance that the exact test finds the gain."""
+    found = 0.0
+    for pairs in range(items + 1):
+        passes = np.array([mcnemar_p(fixed, pairs - fixed) <= alpha for fixed in range(pairs + 1)])
+        fixed = scipy.stats.binom.pmf(range(pairs + 1), pairs, (discordance + gain) / 2 / discordance)
+        found += scipy.stats.binom.pmf(pairs, items, discordance) * float(fixed @ passes)
+    return found
+
+
+@pytest.mark.parametrize(("gain", "discordance", "alpha"), [(0.1, 0.15, 0.05), (0.1, 0.3, 0.0304), (0.2, 0.3, 0.0034)])
+def test_the_items_advised_give_the_power_promised(gain, discordance, alpha):
+    items = items_needed(gain, discordance, alpha)
+    found = exact_power(items, gain, discordance, alpha)
+    assert 0.8 <= found < 0.87
+    assert power(items, gain, discordance, alpha) == pytest.approx(found, abs=0.05)
+    assert exact_power(round(items * 0.8), gain, discordance, alpha) < 0.8
+
+
+def test_power_ends():
+    assert power(0, 0.1, 0.2) == 0.0
+    assert power(10_000, 0.1, 0.2) == pytest.approx(1.0)
+    assert power(5, 1.0, 1.0) == 1.0  # every item is fixed
+
+
+def test_no_number_of_items_shows_a_gain_of_zero():
+    with pytest.raises(ValueError, match="gain of zero"):
+        items_needed(0.0, 0.1)

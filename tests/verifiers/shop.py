@@ -1,0 +1,26 @@
+"""A small shop for these tests: a project folder with a database script, and one-line subjects and judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flywheel.records import Subject
+
+SCRIPT = """
+CREATE TABLE city (id INTEGER, name VARCHAR, population DOUBLE, capital BOOLEAN);
+INSERT INTO city VALUES (1, 'Berlin', 3.7, true), (2, 'Rome', 2.8, true), (3, 'Turin', 0.8, false),
+    (4, 'Bonn', NULL, false), (5, 'Rome', 0.1, false);
+CREATE TABLE visit (city_id INTEGER, day DATE, price DECIMAL(6,2));
+INSERT INTO visit VALUES (1, '2024-01-01', 10.50), (1, '2024-01-02', 4.50), (2, '2024-01-02', 7.00);
+CREATE SEQUENCE ticket;
+CREATE MACRO larger_than(least) AS TABLE SELECT name FROM city WHERE population > least;
+"""
+
+
+def write_project(root: Path) -> Path:
+    (root / "shop.sql").write_text(SCRIPT, encoding="utf-8")
+    return root
+
+
+def subject(answer: str, reference: str | None = None, task: str = "t", **row: object) -> Subject:
+    return Subject("s1", task, dict(row), answer, reference)
