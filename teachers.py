@@ -213,7 +213,7 @@ WORDINGS: dict[str, dict[str, list[str]]] = {
             "please list the {column} of all {table} where the {number} is {sign} {limit}",
         ],
         "two_filters": [
-            "could you show me the {column} of the {table} whose {key} is {value} and whose {number} is {sign} {limit}?",
+            "could you show me the {column} of the {table} whose {key} is {value} and {number} is {sign} {limit}?",
             "what is the {column} for {table} with {value} as {key} and a {number} {sign} {limit}?",
             "please list the {column} of {table} where the {number} is {sign} {limit} and the {key} is {value}",
         ],
@@ -301,9 +301,7 @@ def patterns() -> list[tuple[str, re.Pattern[str]]]:
 def as_pattern(wording: str) -> re.Pattern[str]:
     """Turn a wording into a regular expression with a named group for each slot."""
     pieces = re.split(r"\{(\w+)\}", wording)
-    slots = {
-        part: "|".join(say for says in meanings.values() for say in says) for part, meanings in LEXICON.items()
-    }
+    slots = {part: "|".join(say for says in meanings.values() for say in says) for part, meanings in LEXICON.items()}
     slots |= {"table": "|".join(SHOP), "parent": "|".join(PARENTS), "limit": r"\d+", "n": r"\d+"}
     return re.compile(
         "".join(

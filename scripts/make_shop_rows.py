@@ -22,8 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from teachers import LEXICON, SHOP, WORDINGS, Facts, Table, draw_facts, put_in_words, to_sql, words  # noqa: E402
 from tiny_skills import phrase_condition, phrase_count, phrase_list  # noqa: E402
+
+from teachers import LEXICON, SHOP, WORDINGS, Facts, Table, draw_facts, put_in_words, to_sql, words  # noqa: E402
 
 Row = dict[str, str]
 Shop = Mapping[str, Table]
@@ -239,7 +240,11 @@ def normalised(question: str) -> str:
 
 
 def fresh_rows(
-    make: Callable[[str, random.Random], Row], shares: Mapping[str, int], count: int, taken: set[str], rng: random.Random
+    make: Callable[[str, random.Random], Row],
+    shares: Mapping[str, int],
+    count: int,
+    taken: set[str],
+    rng: random.Random,
 ) -> Iterator[Row]:
     """Yield `count` rows over the kinds by their shares, none asking what was asked before."""
     kinds = [kind for kind, share in shares.items() for _ in range(share)]
@@ -265,7 +270,10 @@ def make_files(seed: int) -> dict[str, list[Row]]:
         ]
         files[name] = sorted(rows, key=lambda _: rng.random())
     files["basics"] = list(fresh_rows(basic_row, BASIC_SHARES, SIZES["basics"], taken, rng))
-    files["seeds"] = list(fresh_rows(seen_row, dict.fromkeys(SHARES, 1), SIZES["seeds"], taken, rng))
+    files["seeds"] = [
+        *fresh_rows(seen_row, dict.fromkeys(SHARES, 1), SIZES["seeds"] // 2, taken, rng),
+        *fresh_rows(basic_row, BASIC_SHARES, SIZES["seeds"] // 2, taken, rng),
+    ]
     return files
 
 

@@ -13,46 +13,58 @@ import string
 from collections.abc import Callable
 from typing import NamedTuple
 
-ONSETS = ["", *"b c d f g h j k l m n p qu r s t v w x y z br cl cr dr fl gr kr pl pr sh sl sp st th tr ch".split()]
-VOWELS = "a e i o u a e i o ai ea ee io ou".split()
-CODAS = ["", "", "", "", *"n r l s t m x k nd rt st ck ng".split()]
 
-COMMON_WORDS = """
-able about above across add after again age all also always amount and any apart apple are area ask at average
-away back bag ball bank bar base be been before begin below best better between big bike bill bird black blue
-board boat body book bought box boy branch brand bread break bring brother brown build bus busy but buy by cake
-call can cancel car card care case cat category chair change channel charge cheap check chicken child city class
-clean client clock close cloth club coat code coffee cold color column come company cook copy cost count country
-cover cream create cup customer cut dark data date day deal deep delay delivery desk detail different difference
-distinct do doctor dog door down draw dress drink drive drop dry each early earn east easy eat egg eight email
-employee empty end enough enter equal error even every exact except exceed eye face fall family far farm fast
-father few field fifth fill find fine first fish five floor flower fly follow food for form found four fourth
-free fresh friend from full game garden gave get girl give given glass go gold good grade grand grass great
-greatest green group had half hand happen hard has hat have he head heavy height help her here hers high higher
-highest him his hold home horse hot hour hours house how hundred ice if in inside invoice is it item job join
-keep key kind kitchen lamp land large largest last late lead least leave left less let letter level light like
-line list little live long look lost lot love low lower lowest lunch made mail main make man many map market
-match maximum may me mean measure meat meet member middle milk mine minimum minus minute money month more
-morning most mother mountain move much my name near need never new next night nine no none north not note
-number occur of off office old older on once one only open or order other our out over overall own owner pack
-page paid paint paper parcel part password past pay payment pen pencil people per percent phone pick picture
-piece place plan plant plate play please plus point points post price print problem product project put quantity
-queen question quick quiet range rank rate rating read record red refund region remain rent repeat report
-reset respective rest return rice rich ring river road role room round row run salary sale salt same save say
-school score sea seat second see sell send serve service set seven shape she ship shipped shirt shoe shop short
-show shut side sign silver simple single sister sit six size sleep slow small smallest smaller snow sold some
-song sort south space speak spend split spoon spring staff stand star start status stay step still stock stone
-stop store story street strong student suger sum summer sun supplier sure sweet swim table take tall tax tea
-teach team tell ten test than that the their them there these they thing third those three through ticket tie
-time title to today top total town toy train tree trip true try turn two type under unique unit until up upper
-us use user value various very visit wait walk wall want warm was wash water way we wear week weight well went
-were west what when where which white who whole whose wide win wind window wine winter with without woman wood
-word work worth write year yellow yes you young your zero zone
-""".split()
+def words(text: str) -> list[str]:
+    """Split a text at its spaces."""
+    return text.split()
 
-KEYWORDS = """
-SELECT FROM WHERE AND OR NOT IN GROUP ORDER BY ASC DESC LIMIT JOIN ON AS AVG SUM MIN MAX COUNT DISTINCT BETWEEN
-""".split()
+
+ONSETS = ["", *words("b c d f g h j k l m n p qu r s t v w x y z br cl cr dr fl gr kr pl pr sh sl sp st th tr ch")]
+VOWELS = words("a e i o u a e i o ai ea ee io ou")
+CODAS = ["", "", "", "", *words("n r l s t m x k nd rt st ck ng")]
+
+COMMON_WORDS = words(
+    """
+    able about above across add after again age all also always amount and any apart apple are area ask at average
+    away back bag ball bank bar base be been before begin below best better between big bike bill bird black blue
+    board boat body book bought box boy branch brand bread break bring brother brown build bus busy but buy by
+    cake call can cancel car card care case cat category chair change channel charge cheap check chicken child
+    city class clean client clock close cloth club coat code coffee cold color column come company cook copy cost
+    count country cover cream create cup customer cut dark data date day deal deep delay delivery desk detail
+    different difference distinct do doctor dog door down draw dress drink drive drop dry each early earn east
+    easy eat egg eight email employee empty end enough enter equal error even every exact except exceed eye face
+    fall family far farm fast father few field fifth fill find fine first fish five floor flower fly follow food
+    for form found four fourth free fresh friend from full game garden gave get girl give given glass go gold good
+    grade grand grass great greatest green group had half hand happen hard has hat have he head heavy height help
+    her here hers high higher highest him his hold home horse hot hour hours house how hundred ice if in inside
+    invoice is it item job join keep key kind kitchen lamp land large largest last late lead least leave left less
+    let letter level light like line list little live long look lost lot love low lower lowest lunch made mail
+    main make man many map market match maximum may me mean measure meat meet member middle milk mine minimum
+    minus minute money month more morning most mother mountain move much my name near need never new next night
+    nine no none north not note number occur of off office old older on once one only open or order other our out
+    over overall own owner pack page paid paint paper parcel part password past pay payment pen pencil people per
+    percent phone pick picture piece place plan plant plate play please plus point points post price print problem
+    product project put quantity queen question quick quiet range rank rate rating read record red refund region
+    remain rent repeat report reset respective rest return rice rich ring river road role room round row run
+    salary sale salt same save say school score sea seat second see sell send serve service set seven shape she
+    ship shipped shirt shoe shop short show shut side sign silver simple single sister sit six size sleep slow
+    small smallest smaller snow sold some song sort south space speak spend split spoon spring staff stand star
+    start status stay step still stock stone stop store story street strong student suger sum summer sun supplier
+    sure sweet swim table take tall tax tea teach team tell ten test than that the their them there these they
+    thing third those three through ticket tie time title to today top total town toy train tree trip true try
+    turn two type under unique unit until up upper us use user value various very visit wait walk wall want warm
+    was wash water way we wear week weight well went were west what when where which white who whole whose wide
+    win wind window wine winter with without woman wood word work worth write year yellow yes you young your zero
+    zone
+    """
+)
+
+KEYWORDS = words(
+    """
+    SELECT FROM WHERE AND OR NOT IN GROUP ORDER BY ASC DESC LIMIT JOIN ON AS AVG SUM MIN MAX COUNT DISTINCT
+    BETWEEN
+    """
+)
 
 ORDINALS = ["first", "second", "third", "fourth", "fifth"]
 
@@ -103,9 +115,14 @@ def number(rng: random.Random, most: int = 9999) -> int:
     return rng.randrange(0, min(most, 10 ** rng.randint(1, 4)) + 1)
 
 
+def numeral(rng: random.Random) -> str:
+    """Return the digits of a number."""
+    return str(number(rng))
+
+
 def value(rng: random.Random) -> str:
     """Return something that a field may hold: a word, a name or a number."""
-    return rng.choice([word, pseudo_word, proper_name, proper_name, code, lambda r: str(number(r))])(rng)
+    return rng.choice([word, pseudo_word, proper_name, proper_name, code, numeral])(rng)
 
 
 def distinct(rng: random.Random, make: Callable[[random.Random], str], count: int) -> list[str]:
@@ -253,11 +270,27 @@ def choose_label(rng: random.Random) -> Example:
 
 # ---------------------------------------------------------------- the simplest forms of SQL
 
-OPENERS = ["", "", "show", "get", "print", "find", "fetch", "look up", "we want", "i must know", "what about", "which is"]
-OPENERS += ["can you get", "would you print", "do show me", "let us see", "kindly give", "go and read", "report"]
-COLUMN_PHRASES = ["{column}", "the {column}", "every {column}", "each {column}", "just the {column}", "the {column} field"]
+OPENERS = ["", "", "show", "get", "print", "find", "fetch", "look up", "we want", "i must know", "what about"]
+OPENERS += ["which is", "can you get", "would you print", "do show me", "let us see", "kindly give", "go and read"]
+OPENERS += ["report"]
+COLUMN_PHRASES = [
+    "{column}",
+    "the {column}",
+    "every {column}",
+    "each {column}",
+    "just the {column}",
+    "the {column} field",
+]
 LINKS = ["of", "in", "from", "for", "out of", "over", "that stands in", "across"]
-TABLE_PHRASES = ["{table}", "the {table}", "all {table}", "our {table}", "all the {table}", "these {table}", "table {table}"]
+TABLE_PHRASES = [
+    "{table}",
+    "the {table}",
+    "all {table}",
+    "our {table}",
+    "all the {table}",
+    "these {table}",
+    "table {table}",
+]
 COUNTERS = ["count up", "how many rows in", "number of rows of", "size of", "what number of", "row count of"]
 CONDITIONS = [
     "where {key} is {value}",

@@ -27,11 +27,11 @@ CHAT_TEMPLATE = (
 
 
 def tiny_model(folder: Path) -> None:
-    """A two-layer Llama over bytes, never trained."""
+    """A two-layer Llama over a few characters, never trained: one token in forty ends its answer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789<|>Ġ"
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<eos>", *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -50,7 +50,10 @@ def tiny_model(folder: Path) -> None:
         eos_token_id=1,
         bos_token_id=1,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    # The server takes its word, not the request's temperature, for whether to sample.
+    model.generation_config.do_sample = True
+    model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,7 @@ def test_a_real_server_answers(served: tuple[str, Path], tmp_path: Path, prefix:
         model=f"{prefix}{folder}",
         api_base=base,
         api_key="none",
-        max_tokens=8,
+        max_tokens=300,
         max_usd=1.0,
         usd_per_million_input=1.0,
         usd_per_million_output=1.0,
@@ -108,9 +111,10 @@ def test_a_real_server_answers(served: tuple[str, Path], tmp_path: Path, prefix:
     with Desk({"gpt": teacher}, tmp_path, tmp_path / "calls") as desk:
         replies = desk.ask([request(i) for i in range(4)])
         again = desk.ask([request(i) for i in range(4)])
-    # Random weights seldom end by themselves: the answer meets max_tokens, which is a fault, with the text kept.
-    assert {(r.status, r.fault) for r in replies} <= {("ok", ""), ("failed", "truncated")}
-    assert all(r.output_tokens in range(1, 9) and r.input_tokens > 8 for r in replies)
+    # Random weights: now and then an answer is empty or meets max_tokens, which are faults.
+    assert {r.fault for r in replies} <= {"", "truncated", "empty"}
+    assert any(r.status == "ok" and r.text for r in replies)
+    assert all(r.output_tokens in range(1, 301) and r.input_tokens > 8 for r in replies)
     assert all(r.attempts == 1 and r.usd == pytest.approx((r.input_tokens + r.output_tokens) / 1e6) for r in replies)
     assert all(r.cached for r in again)
     assert len(list(read_journal(tmp_path / "calls"))) == 4

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+EXIT_USAGE, EXIT_INTERRUPTED = 64, 130
+
 
 def main() -> None:
     """Entry point. A FlywheelError is one message and its exit code; anything else is a bug with a traceback."""
@@ -11,23 +13,19 @@ def main() -> None:
     from flywheel.errors import FlywheelError
 
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        _usage_or_raise(error)
+        # typer carries its own copy of click; its usage errors are known by what they can do.
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"flywheel: {error.format_message()} Try `flywheel --help`.", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
 
 
-def _usage_or_raise(error: Exception) -> None:
-    import typer
-    from click.exceptions import Abort, ClickException
-
-    if isinstance(error, ClickException):
-        error.show()
-        sys.exit(64)
-    if isinstance(error, Abort | typer.Abort):
-        sys.exit(130)
-    raise error
+if __name__ == "__main__":
+    main()

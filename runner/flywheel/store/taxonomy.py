@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,44 +82,67 @@ def _blame(connection: duckdb.DuckDBPyConnection, modes: Sequence[ErrorMode], er
 
 
 def _throw_away(failed: Sequence[Failed], verifiers: Sequence[str]) -> duckdb.DuckDBPyConnection:
-    """A locked-down database in memory with the table `failed`."""
+    """A locked-down database in memory with the table `failed`.
+
+    Rows go in as JSON: `validate` comes here too, and must not wait for pyarrow.
+    """
     connection = duckdb.connect(":memory:")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET python_enable_replacements = false")
-    connection.register("incoming_failed", _table(failed, verifiers))
-    connection.execute("CREATE TABLE failed AS SELECT * FROM incoming_failed")
-    connection.unregister("incoming_failed")
+    rows, structure = _as_json(failed, verifiers)
+    connection.execute(
+        "CREATE TABLE failed AS SELECT unnest(one, max_depth := 1) FROM (SELECT unnest(from_json(?, ?)) AS one)",
+        [json.dumps(rows, ensure_ascii=True), json.dumps([structure])],
+    )
     connection.execute("SET lock_configuration = true")
     return connection
 
 
-def _table(failed: Sequence[Failed], verifiers: Sequence[str]) -> Any:
-    import pyarrow as pa
-
+def _as_json(failed: Sequence[Failed], verifiers: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows, and DuckDB's description of their types."""
     columns = sorted({key for one in failed for key in one.row})
-    texts = {column for column in columns if _mixed(one.row.get(column) for one in failed)}
-    by_name = [{verdict.verifier: verdict for verdict in one.verdicts} for one in failed]
-    verdict_type = pa.struct([(name, pa.string()) for name in verifiers])
-    return pa.table(
-        {
-            "place": pa.array(range(len(failed)), pa.int64()),
-            "answer": pa.array([one.answer for one in failed], pa.string()),
-            "gold": pa.array([one.gold for one in failed], pa.string()),
-            "row": pa.array([_typed(one.row, columns, texts) for one in failed]),
-            "verdict": pa.array([_each(v, verifiers, "outcome") for v in by_name], verdict_type),
-            "reason": pa.array([_each(v, verifiers, "reason") for v in by_name], verdict_type),
-        }
-    )
+    types = {column: _type_of(one.row.get(column) for one in failed) for column in columns}
+    each = dict.fromkeys(verifiers, "VARCHAR")
+    structure = {
+        "place": "BIGINT",
+        "answer": "VARCHAR",
+        "gold": "VARCHAR",
+        "row": types or {"none": "VARCHAR"},
+        "verdict": each,
+        "reason": each,
+    }
+    rows = []
+    for place, one in enumerate(failed):
+        by_name = {verdict.verifier: verdict for verdict in one.verdicts}
+        rows.append(
+            {
+                "place": place,
+                "answer": one.answer,
+                "gold": one.gold,
+                "row": _typed(one.row, types),
+                "verdict": _each(by_name, verifiers, "outcome"),
+                "reason": _each(by_name, verifiers, "reason"),
+            }
+        )
+    return rows, structure
 
 
-def _mixed(values: Any) -> bool:
+_TYPES: dict[type, str] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
+
+
+def _type_of(values: Iterable[Any]) -> str:
     """Columns whose values are of several types, or not plain, are compared as text."""
     kinds = {type(value) for value in values if value is not None}
-    return len(kinds) != 1 or not kinds <= {str, int, float, bool}
+    if kinds == {int, float}:
+        return "DOUBLE"
+    return _TYPES.get(kinds.pop(), "VARCHAR") if len(kinds) == 1 else "VARCHAR"
 
 
-def _typed(row: Row, columns: Sequence[str], texts: set[str]) -> dict[str, Any]:
-    return {c: None if row.get(c) is None else str(row[c]) if c in texts else row[c] for c in columns}
+def _typed(row: Row, types: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        column: str(row[column]) if kind == "VARCHAR" and row.get(column) is not None else row.get(column)
+        for column, kind in types.items()
+    }
 
 
 def _each(verdicts: Mapping[str, Verdict], verifiers: Sequence[str], field: str) -> dict[str, str | None]:

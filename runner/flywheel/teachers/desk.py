@@ -12,32 +12,21 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flywheel.errors import BudgetStop, FlywheelError, SpecInvalid, UsageError
 from flywheel.records import LessonRequest, Reply
-from flywheel.spec.models import (
-    DatasetTeacher,
-    LitellmTeacher,
-    Loop,
-    PythonTeacher,
-    StudentTeacher,
-    Teacher,
-)
-from flywheel.teachers.chat import Completion, Transport
-from flywheel.teachers.dataset import Dataset
+from flywheel.spec.models import LitellmTeacher, Loop, Teacher
+from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
-from flywheel.teachers.function import Function
 from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
-from flywheel.teachers.litellm import Litellm
-from flywheel.teachers.money import NOTHING, Ledger, Price, Spent, check_prices, declared_price, input_bound, price_of
-from flywheel.teachers.openai_compatible import OpenAICompatible, serves
-from flywheel.teachers.pace import START, Pace
-from flywheel.teachers.secrets import Lookup, Redactor, resolve, secret_values
-from flywheel.teachers.student import Generate, StudentSampler
+from flywheel.teachers.lines import Line, Opener, open_line
+from flywheel.teachers.money import NOTHING, Ledger, Spent, check_prices
+from flywheel.teachers.secrets import Lookup, Redactor, secret_values
+from flywheel.teachers.student import Generate
 from flywheel.text import did_you_mean
 
 BACKOFF_SECONDS = 0.5
@@ -47,68 +36,12 @@ EVENT_SECONDS = 0.25
 BLOCK = 256
 """Requests that are handed to the loop together."""
 STOPPED = "stopped; answers received are kept. Run `flywheel apply` to go on."
-EVERYTHING_AT_ONCE = 1_000_000_000
-"""Concurrency of a teacher that batches by itself."""
 
 
 class DeskStopped(FlywheelError):
     """The desk was stopped while answers were awaited. Those received are in the journal."""
 
     exit_code = 130
-
-
-@dataclass
-class _Tally:
-    """Progress of one teacher since the desk opened; `cached` never waited."""
-
-    asked: int = 0
-    done: int = 0
-    failed: int = 0
-    cached: int = 0
-    waiting: int = 0
-    busy_since: float = 0.0
-    done_before: int = 0
-    shown_at: float = 0.0
-
-    def begin(self) -> None:
-        if self.waiting == 0:
-            self.busy_since, self.done_before = time.monotonic(), self.done
-        self.waiting += 1
-
-    def end(self) -> None:
-        self.waiting -= 1
-
-    def rate(self) -> float:
-        """Calls a second since there was last nothing to do."""
-        return (self.done - self.done_before) / max(time.monotonic() - self.busy_since, 1e-3)
-
-
-@dataclass(frozen=True)
-class _Line:
-    """All that belongs to one teacher."""
-
-    name: str
-    spec: Teacher
-    transport: Transport
-    pace: Pace
-    price: Price | None
-    tally: _Tally
-
-    def bound(self, request: LessonRequest) -> Spent:
-        """Upper bound of one attempt; teachers without tokens cost a call."""
-        if not isinstance(self.spec, LitellmTeacher):
-            return Spent(calls=1)
-        return self._cost(input_bound(request.messages), self.spec.max_tokens)
-
-    def cost_of(self, bound: Spent, input_tokens: int, output_tokens: int, paid: bool) -> Spent:
-        """What an attempt cost: what the server reported, else all of its bound where it may have been paid."""
-        if input_tokens and output_tokens:
-            return self._cost(input_tokens, output_tokens)
-        return bound if paid else Spent(calls=1)
-
-    def _cost(self, input_tokens: int, output_tokens: int) -> Spent:
-        usd = self.price.usd(input_tokens, output_tokens) if self.price else 0.0
-        return Spent(usd, 1, input_tokens + output_tokens)
 
 
 class Desk:
@@ -143,8 +76,8 @@ class Desk:
         self._on_event = on_event
         keys = (t.api_key for t in teachers.values() if isinstance(t, LitellmTeacher))
         self._redact = Redactor(secret_values(keys, lookup))
-        opener = _Opener(root, lookup, generate, seed)
-        self._lines = {name: _line(name, spec, opener, limits) for name, spec in teachers.items()}
+        opener = Opener(root, lookup, generate, seed)
+        self._lines = {name: open_line(name, spec, opener, limits) for name, spec in teachers.items()}
         self._answers, left = _left_behind(journal)
         self._ledger = Ledger(teachers, limits, _sum(spent_before or {}, left))
         self._journal = Journal(journal)
@@ -152,6 +85,7 @@ class Desk:
         self._in_flight: set[asyncio.Task[Any]] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._ids = (f"{uuid.uuid4().hex[:12]}-{n}" for n in itertools.count())
+        self._entrance = threading.Lock()
         self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="teachers", daemon=True)
@@ -172,7 +106,10 @@ class Desk:
         size = BLOCK if remote else max(1, len(requests))
         blocks = [self._submit(requests[i : i + size]) for i in range(0, len(requests), size)]
         wait(blocks)
-        return [reply for block in blocks for reply in block.result()]
+        try:
+            return [reply for block in blocks for reply in block.result()]
+        except CancelledError:
+            raise DeskStopped(STOPPED) from None
 
     def spent(self) -> dict[str, Spent]:
         """By teacher: this run's cost so far, earlier attempts included."""
@@ -194,9 +131,10 @@ class Desk:
         """Sends nothing more, gives calls in flight `grace_seconds`, saves what came. Everyone waiting is
         released.
         """
-        if self._stopped:
-            return
-        self._stopped = True
+        with self._entrance:
+            if self._stopped:
+                return
+            self._stopped = True
         asyncio.run_coroutine_threadsafe(self._shut(grace_seconds), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -209,7 +147,7 @@ class Desk:
     def __exit__(self, *raised: object) -> None:
         self.stop()
 
-    def _line(self, name: str) -> _Line:
+    def _line(self, name: str) -> Line:
         if name not in self._lines:
             raise UsageError(f'there is no teacher "{name}". {did_you_mean(name, self._lines)}')
         return self._lines[name]
@@ -220,11 +158,13 @@ class Desk:
         return {key: reply for key, reply in found.items() if is_final(reply)}
 
     def _submit(self, requests: Sequence[LessonRequest]) -> Future[list[Reply]]:
-        if self._stopped:
-            raise DeskStopped(STOPPED)
         keyed = [(request.key, request) for request in requests]
         stored = self._stored({key for key, _ in keyed} - self._answers.keys())
-        return asyncio.run_coroutine_threadsafe(self._ask(keyed, stored), self._loop)
+        # Under the lock: what is handed in before the stop is seen by it, nothing is handed in after.
+        with self._entrance:
+            if self._stopped:
+                raise DeskStopped(STOPPED)
+            return asyncio.run_coroutine_threadsafe(self._ask(keyed, stored), self._loop)
 
     # --- on the loop ---
 
@@ -260,11 +200,11 @@ class Desk:
         task.add_done_callback(lambda _: self._ended(line, key))
         return task, False
 
-    def _ended(self, line: _Line, key: str) -> None:
+    def _ended(self, line: Line, key: str) -> None:
         del self._flying[key]
         line.tally.end()
 
-    async def _answer(self, line: _Line, flight: _Flight) -> Reply:
+    async def _answer(self, line: Line, flight: _Flight) -> Reply:
         """Asks until there is an answer, a fault that will not pass, or no attempt left; saves what came of
         it.
         """
@@ -276,7 +216,7 @@ class Desk:
             raise
         return await self._save(line, flight, result)
 
-    async def _attempts(self, line: _Line, flight: _Flight) -> Completion | TeacherFault:
+    async def _attempts(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
         retries = line.spec.max_retries if isinstance(line.spec, LitellmTeacher) else 0
         while True:
             result = await self._attempt(line, flight)
@@ -285,12 +225,13 @@ class Desk:
             flight.faults.append(result)
             if result.fault not in RETRIED or flight.attempts > retries:
                 return result
-            self._landed()
+            self._in_flight.discard(_this_task())
             # Full jitter: those who failed together do not come back together.
             ceiling = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (flight.attempts - 1))
             await asyncio.sleep(random.uniform(0, ceiling))
 
-    async def _attempt(self, line: _Line, flight: _Flight) -> Completion | TeacherFault:
+    async def _attempt(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
+        self._landed()
         try:
             await line.pace.enter()
         except TeacherFault as fault:
@@ -303,13 +244,13 @@ class Desk:
             raise
         return await self._send(line, flight, bound)
 
-    async def _open(self, line: _Line) -> None:
+    async def _open(self, line: Line) -> None:
         if line.name not in self._opening:
             self._opening[line.name] = self._loop.create_task(line.transport.open())
         # Shielded: one cancelled asker must not close the door for the others.
         await asyncio.shield(self._opening[line.name])
 
-    async def _send(self, line: _Line, flight: _Flight, bound: Spent) -> Completion | TeacherFault:
+    async def _send(self, line: Line, flight: _Flight, bound: Spent) -> Completion | TeacherFault:
         sent_at = time.monotonic()
         flight.attempts += 1
         # Whatever ends this attempt without a bill (a cancel, a bug) leaves it counted in full.
@@ -317,7 +258,7 @@ class Desk:
         try:
             self._note_sent(line, flight, bound)
             self._in_flight.add(_this_task())
-            completion = await _completed(line, flight.request)
+            completion = await line.complete(flight.request)
             actual = line.cost_of(bound, completion.input_tokens, completion.output_tokens, paid=True)
             return completion
         except TeacherFault as raised:
@@ -329,7 +270,7 @@ class Desk:
             self._ledger.settle(line.name, bound, actual)
             line.pace.leave(sent_at, fault)
 
-    def _note_sent(self, line: _Line, flight: _Flight, bound: Spent) -> None:
+    def _note_sent(self, line: Line, flight: _Flight, bound: Spent) -> None:
         if isinstance(line.spec, LitellmTeacher):
             request = flight.request
             brief = {
@@ -341,7 +282,7 @@ class Desk:
             cost = flight.paid + bound
             self._journal.sent(Sent(flight.flight, brief, line.name, flight.attempts, cost.tokens, cost.usd))
 
-    async def _save(self, line: _Line, flight: _Flight, result: Completion | TeacherFault) -> Reply:
+    async def _save(self, line: Line, flight: _Flight, result: Completion | TeacherFault) -> Reply:
         reply = flight.reply(line.name, result, self._redact)
         await self._journal.append(request_json(flight.request, flight.key), reply, flight.flight)
         if is_final(reply):
@@ -358,7 +299,7 @@ class Desk:
         if self._stopped:
             raise asyncio.CancelledError
 
-    def _show(self, line: _Line, now: bool = False) -> None:
+    def _show(self, line: Line, now: bool = False) -> None:
         tally, clock = line.tally, time.monotonic()
         if not now and clock - tally.shown_at < EVENT_SECONDS:
             return
@@ -433,62 +374,10 @@ class _Flight:
         return Reply(status="failed", fault=result.fault, detail=_storable(redact(result.detail)), **common)
 
 
-@dataclass(frozen=True)
-class _Opener:
-    """What the kinds of teachers are opened with."""
-
-    root: Path
-    lookup: Lookup
-    generate: Generate | None
-    seed: int
-
-    def transport(self, name: str, spec: Teacher) -> Transport:
-        if isinstance(spec, LitellmTeacher):
-            return self._chat(name, spec)
-        if isinstance(spec, PythonTeacher):
-            return Function(name, spec, self.root)
-        if isinstance(spec, DatasetTeacher):
-            return Dataset(name, spec, self.root, self.seed)
-        if self.generate is None:
-            raise UsageError(f'the teacher "{name}" is the student, and no student is loaded here.')
-        return StudentSampler(spec, self.generate)
-
-    def _chat(self, name: str, spec: LitellmTeacher) -> Transport:
-        at = ("teachers", name)
-        base = resolve(spec.api_base, self.lookup, (*at, "api_base")) if spec.api_base else None
-        key = resolve(spec.api_key, self.lookup, (*at, "api_key")) if spec.api_key else None
-        if base and serves(spec):
-            return OpenAICompatible(spec, base, key)
-        return Litellm(spec, base, key)
-
-
-def _line(name: str, spec: Teacher, opener: _Opener, limits: Loop) -> _Line:
-    ceiling = EVERYTHING_AT_ONCE if isinstance(spec, StudentTeacher) else spec.concurrency
-    pace = Pace(ceiling, START if isinstance(spec, LitellmTeacher) else ceiling)
-    price = None
-    if isinstance(spec, LitellmTeacher):
-        # Litellm is asked only where it is loaded anyway or a limit hangs on it.
-        limited = spec.max_usd is not None or limits.max_usd is not None
-        price = price_of(spec) if limited or not serves(spec) else declared_price(spec)
-    return _Line(name, spec, opener.transport(name, spec), pace, price, _Tally())
-
-
 def _this_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None
     return task
-
-
-async def _completed(line: _Line, request: LessonRequest) -> Completion:
-    """One attempt under its total deadline. The student's batches and files have none: they cannot hang on
-    others.
-    """
-    limit = line.spec.timeout_seconds if isinstance(line.spec, LitellmTeacher | PythonTeacher) else None
-    try:
-        async with asyncio.timeout(limit):
-            return await line.transport.complete(request)
-    except TimeoutError as error:
-        raise TeacherFault("timeout", f"no answer within {limit:g} s") from error
 
 
 def _storable(text: str) -> str:

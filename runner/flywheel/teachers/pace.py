@@ -1,8 +1,8 @@
 """When the next call to a teacher may go out: adaptive concurrency, `Retry-After`, and a circuit breaker.
 
-Concurrency follows additive increase, multiplicative decrease (Chiu and Jain 1989) with TCP's slow start: it
-doubles a round until the first sign of overload (429, 503, time-out), then halves once an episode and grows
-by one a round. After `TRIP` failures in a row of any other passing kind nothing goes out but a single probe,
+Concurrency follows additive increase, multiplicative decrease (Chiu and Jain 1989) with TCP's slow start: it doubles a
+round until the first sign of overload (429, or a share of 503 and time-outs), then halves once an episode and grows by a
+tenth a round. After `TRIP` failures in a row of any other passing kind nothing goes out but a single probe,
 with growing pauses; when `PROBES` probes fail too, callers are told at once (fault "unavailable") until a
 longer pause is over.
 """
@@ -21,6 +21,10 @@ FIRST_PAUSE_SECONDS = 1.0
 LONG_PAUSE_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 120.0
 """A server that asks for a longer wait counts as unavailable."""
+GROWTH = 0.1
+"""A round without overload makes the limit greater by this share, or by one."""
+RECENT, SLOW = 50, 5
+"""So many 503s and time-outs among so many recent calls are overload; fewer are single calls that went wrong."""
 START = 16
 """Calls in flight to a server before anything is known of it, where the spec allows so many."""
 
@@ -36,6 +40,7 @@ class Pace:
         self._slow_start = True
         self._cut_at = 0.0
         self._not_before = 0.0
+        self._slow: deque[bool] = deque(maxlen=RECENT)
         self._failures = 0
         self._tripped_at = 0.0
         self._probes_failed = 0
@@ -61,6 +66,7 @@ class Pace:
 
     def leave(self, sent_at: float, fault: TeacherFault | None) -> None:
         """Notes how the call that entered at `sent_at` ended; frees its place."""
+        self._slow.append(fault is not None and fault.overloaded)
         busy = self.in_flight >= self.limit * 0.8
         if fault is None:
             self._succeeded(busy)
@@ -78,12 +84,14 @@ class Pace:
         self._failures = self._probes_failed = 0
         self._tripped_at = 0.0
         if busy:
-            self.limit = min(self.ceiling, self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
+            growth = 1.0 if self._slow_start else max(1.0 / self.limit, GROWTH)
+            self.limit = min(self.ceiling, self.limit + growth)
 
     def _slow_down(self, sent_at: float, fault: TeacherFault) -> None:
         now = time.monotonic()
         self.rate_limited += fault.fault == "rate_limit"
-        if fault.overloaded and sent_at > self._cut_at:
+        overloaded = fault.fault == "rate_limit" or (fault.overloaded and sum(self._slow) >= SLOW)
+        if overloaded and sent_at > self._cut_at:
             # Calls sent before the last cut tell nothing about the pace after it.
             self.limit, self._slow_start, self._cut_at = max(1.0, self.limit / 2), False, now
         if fault.retry_after is not None:

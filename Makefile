@@ -1,0 +1,43 @@
+# The two commands of the README are `make demo` and `make test`; `make check` is the developers' loop.
+PYTHON ?= python3
+BIN := .venv/bin
+# One thread a process: the tests run in two processes, and threads that wait for each other cost more than they give.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test test-slow check check-static setup docs bench clean
+
+demo: setup
+	$(BIN)/flywheel apply
+
+test: setup
+	$(PYTEST) -m "not slow"
+
+test-slow: setup
+	$(PYTEST) -m slow
+
+check: check-static test
+
+check-static: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: .venv/done
+
+.venv/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# What is generated from the code: schemas and references. Tests say when they are out of date.
+docs: setup
+	$(BIN)/python -m flywheel.spec.schema
+	$(BIN)/python -m flywheel.report.schema > schemas/report.schema.json
+	$(BIN)/python -m flywheel.cli.reference > docs/cli.md
+
+bench: setup
+	for bench in bench/*.py; do $(BIN)/python $$bench || exit 1; done
+
+clean:
+	rm -rf .flywheel deploy reports/iter-* reports/index.html
