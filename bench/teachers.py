@@ -114,7 +114,10 @@ def desk(base: str, calls: int, model: str) -> None:
         usd_per_million_output=0.4,
         max_usd=1000.0,
     )
-    with tempfile.TemporaryDirectory() as folder, Desk({"t": teacher}, Path(folder), Path(folder) / "calls") as open_desk:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Desk({"t": teacher}, Path(folder), Path(folder) / "calls") as open_desk,
+    ):
         replies = open_desk.ask([request(i, prompt) for i, prompt in enumerate(prompts(calls))])
         assert all(reply.status == "ok" for reply in replies), next(r for r in replies if r.status != "ok")
 
@@ -163,21 +166,21 @@ def main() -> None:
         "desk, litellm path": (lambda: desk(base, few, "litellm_proxy/m"), few),
     }
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for name, (run, _) in runs.items():
-        if "litellm" in name:
-            plain_litellm(base, 16)
+    # Imports of the first calls are nobody's speed.
+    plain_aiohttp(base, 16)
+    plain_litellm(base, 16)
     for _ in range(options.rounds):
         for name, (run, number) in runs.items():
             seen[name].append(rate(run, number))
-    report({name: statistics.median(r for r, _ in rows) for name, rows in seen.items()},
-           {name: statistics.median(c for _, c in rows) for name, rows in seen.items()})
     server.kill()
+    for name, measured in seen.items():
+        print(line(name, *(statistics.median(values) for values in zip(*measured, strict=True)), seen))
 
 
-def report(rates: dict[str, float], cpu: dict[str, float]) -> None:
-    for name, value in rates.items():
-        against = value / rates["plain aiohttp loop"], value / rates["plain litellm loop"]
-        print(f"{name:20s} {value:7.0f} calls/s  {cpu[name]:5.2f} ms CPU  {against[0]:5.2f}x aiohttp  {against[1]:5.2f}x litellm")
+def line(name: str, calls: float, milliseconds: float, seen: dict[str, list[tuple[float, float]]]) -> str:
+    plain = {rival: statistics.median(r for r, _ in seen[f"plain {rival} loop"]) for rival in ("aiohttp", "litellm")}
+    ratios = "  ".join(f"{calls / value:5.2f}x {rival}" for rival, value in plain.items())
+    return f"{name:20s} {calls:7.0f} calls/s  {milliseconds:5.2f} ms CPU  {ratios}"
 
 
 if __name__ == "__main__":

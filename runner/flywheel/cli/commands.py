@@ -59,14 +59,15 @@ def plan(
 ) -> None:
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
     from flywheel.console.plans import plan_text
-    from flywheel.engine.planning import make_plan
+    from flywheel.engine.planning import known_budgets, make_plan
     from flywheel.files import write_text
 
-    found = make_plan(_open(file), iterations)
+    project = _open(file)
+    found = make_plan(project, iterations)
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")
-    print(text if as_json else plan_text(found, verbose))
+    print(text if as_json else plan_text(found, known_budgets(project, found), verbose))
     if detailed_exitcode and found.pending:
         raise typer.Exit(2)
 
@@ -97,6 +98,7 @@ def apply(
     from flywheel.console.progress import listener
     from flywheel.engine.apply import apply as run_apply
 
+    _stop_on_signals()
     project = _open(file)
     saved = _read_plan(plan_file) if plan_file is not None else None
     wanted = iterations if saved is None else int(saved["iterations"])
@@ -208,6 +210,21 @@ def _open(file: Path) -> Any:
     if not file.is_file():
         raise UsageError(f"{file}: there is no spec here. Run `flywheel init`, or name one with --file.")
     return open_project(file)
+
+
+def _stop_on_signals() -> None:
+    """SIGTERM ends a run as Ctrl-C does; a second one of either ends the process at once. Both can be resumed."""
+    import signal
+    from types import FrameType
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt(number)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _root(file: Path) -> Path:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flywheel.plan import Plan, PlanNode
 from flywheel.text import duration, one_line, plural
 
 _MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
 
 
-def plan_text(plan: Plan, verbose: bool = False) -> str:
-    """One line a node; reused ones are counted unless `verbose`."""
+def plan_text(plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None, verbose: bool = False) -> str:
+    """One line a node; reused ones are counted unless `verbose`. `budgets`: iteration → mode → lessons, where known."""
     lines = [f"{plan.name}: {plural(plan.iterations, 'iteration')}, {plural(len(plan.nodes), 'node')}"]
     for iteration in range(1, plan.iterations + 1):
         nodes = [node for node in plan.nodes if node.iteration == iteration]
         reused = sum(node.status == "reused" for node in nodes)
         lines.append(f"\niteration {iteration}" + (f"  ({reused} reused)" if reused else ""))
         lines += [_line(node) for node in nodes if verbose or node.status != "reused"]
+        if bought := (budgets or {}).get(iteration):
+            lines.append("  lessons bought: " + ", ".join(f"{mode} {count}" for mode, count in bought.items()))
     return "\n".join([*lines, "", totals(plan)])
 
 

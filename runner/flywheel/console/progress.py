@@ -154,6 +154,8 @@ class PlainLines:
             print(f"{event['node']:<28} {duration(event['seconds']):>9}  {one_line(node.words, 400)}", flush=True)
         elif kind == "node_failed":
             print(f"{event['node']:<28} FAILED     {event['error']}", flush=True)
+        elif kind == "store_recovered":
+            print(f"the store's log could not be read and was moved to {event['moved']}; what it held is done again")
         elif kind == "budget_stop":
             print(f"{event['node']:<28} STOPPED    {event['error']}", flush=True)
 
@@ -172,6 +174,8 @@ def _live() -> Iterator[Listener]:
     with Live(console=console, refresh_per_second=8, transient=False) as live:
 
         def show(event: Event) -> None:
+            if event["event"] == "store_recovered":
+                live.console.print(f"the store's log could not be read and was moved to {event['moved']}")
             view.take(event)
             live.update(picture(view))
 

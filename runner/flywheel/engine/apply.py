@@ -1,7 +1,8 @@
-"""Doing what the plan says: nodes in parallel where they are independent, each committed with its rows or not at all."""
+"""Doing what the plan says: independent nodes in parallel, each committed with all its rows or not at all."""
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -54,6 +55,8 @@ def apply(
     with Store(project.store_path) as store:
         run_id = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
         with Resources(project, store, run_id) as resources:
+            if store.quarantined is not None:
+                listener({"event": "store_recovered", "at": time.time(), "moved": str(store.quarantined)})
             resources.take_in_journal()
             plan = make_plan(project, iterations, store.query)
             if saved_plan is not None:

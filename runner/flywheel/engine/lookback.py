@@ -59,7 +59,7 @@ def _find(query: Lookup, row_id: str) -> tuple[str, str, str]:
         if ids:
             return table, column, ids[0]
     raise UsageError(
-        f'no row has the id "{row_id}". Look one up, for instance: flywheel query "SELECT candidate_id FROM candidates LIMIT 5"'
+        f'no row has the id "{row_id}". Look one up, for instance: flywheel query "SELECT candidate_id FROM candidates"'
     )
 
 
@@ -129,7 +129,8 @@ def _trained_on(query: Lookup, curates: list[str]) -> list[str]:
 def _of_model(query: Lookup, model_id: str) -> list[Chapter]:
     chapters = _rows(query, "adapter", "adapters", "model_id", model_id)
     scores = query(
-        "SELECT suite, arm, count(*) AS items, avg(score) AS score FROM scores WHERE model_id = ? GROUP BY ALL ORDER BY ALL",
+        "SELECT suite, arm, count(*) AS items, avg(score) AS score FROM scores WHERE model_id = ? "
+        "GROUP BY ALL ORDER BY ALL",
         [model_id],
     )
     chapters += [("scores", row) for row in scores]

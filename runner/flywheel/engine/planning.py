@@ -26,6 +26,23 @@ def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
     )
 
 
+def known_budgets(project: Project, plan: Plan) -> dict[int, dict[str, int]]:
+    """Lessons by iteration and mode, for the plan's budget nodes that are done."""
+    if not project.store_path.exists():
+        return {}
+    with open_lookup(project.state) as query:
+        rows = query(
+            """SELECT n.iteration, b.mode, sum(b.lessons) AS lessons FROM budgets b JOIN nodes n ON n.node = b.node
+               WHERE list_contains(?, b.node) AND b.lessons > 0 AND n.status = 'done'
+               GROUP BY ALL ORDER BY n.iteration, lessons DESC, b.mode""",
+            [[node.fingerprint for node in plan.nodes if node.kind == "budget"]],
+        )
+    found: dict[int, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(row["iteration"], {})[row["mode"]] = int(row["lessons"])
+    return found
+
+
 def check_saved(saved: dict[str, object], plan: Plan) -> None:
     """Refuse a saved plan that is no longer what would happen. Raises PlanMoved with the first difference."""
     if saved.get("state") == plan.state:

@@ -1,4 +1,4 @@
-"""What nodes share during a run: the model worker, the verifier pool, the teachers' desk. Each opened when first needed."""
+"""What nodes share during a run: model worker, verifier pool, teachers' desk. Each is opened when first needed."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class Resources:
 
         def commit(entries: list[tuple[dict[str, Any], Reply]]) -> None:
             self._store.save_calls(self._run_id, entries)
+            self._store.checkpoint()  # the journal forgets them next: they must not hang on the log alone
 
         with self._opening:
             if self._desk is not None:
@@ -106,10 +107,11 @@ class Resources:
             return self._desk
 
     def _spent_before(self) -> dict[str, Spent]:
-        """What this run has cost so far: an apply that goes on where unfinished ones stopped continues their account."""
+        """What this run has cost: an apply that goes on where unfinished ones stopped continues their account."""
         rows = self._store.query(
             """SELECT teacher, sum(usd) AS usd, sum(attempts) AS calls, sum(input_tokens + output_tokens) AS tokens
-               FROM calls WHERE called_at > coalesce((SELECT max(ended_at) FROM runs WHERE status = 'done'), '-infinity')
+               FROM calls
+               WHERE called_at > coalesce((SELECT max(ended_at) FROM runs WHERE status = 'done'), '-infinity')
                GROUP BY teacher"""
         )
         return {row["teacher"]: Spent(row["usd"], int(row["calls"]), int(row["tokens"])) for row in rows}

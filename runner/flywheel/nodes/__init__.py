@@ -1,4 +1,4 @@
-"""The verbs of the wheel, one file each. A node is a function of a Context; it returns rows and never writes the store."""
+"""The verbs of the wheel, one file each. A node is a function of a Context; it returns rows, the engine writes them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ def budget(ctx: Context) -> Result:
     probed = {
         row["task"]: row["n"]
         for row in ctx.query(
-            "SELECT task, count(*) AS n FROM answers WHERE list_contains(?, node) AND outcome != 'unknown' GROUP BY task",
+            "SELECT task, count(*) AS n FROM answers WHERE list_contains(?, node) AND outcome != 'unknown' "
+            "GROUP BY task",
             [ctx.fingerprints("probe")],
         )
     }

@@ -71,7 +71,8 @@ def curate(ctx: Context) -> Result:
 def _accepted(ctx: Context) -> list[Lesson]:
     rows = ctx.query(
         """SELECT c.* FROM candidates c JOIN judged j ON j.candidate_id = c.candidate_id
-           WHERE list_contains(?, c.node) AND list_contains(?, j.node) AND j.outcome = 'pass' ORDER BY c.candidate_id""",
+           WHERE list_contains(?, c.node) AND list_contains(?, j.node) AND j.outcome = 'pass'
+           ORDER BY c.candidate_id""",
         [ctx.fingerprints("generate"), ctx.fingerprints("verify")],
     )
     return [

@@ -44,8 +44,8 @@ def _decision(ctx: Context) -> dict[str, Any]:
     body = {k: v for k, v in row.items() if k not in ("decision_hash", "decided_at")}
     if fingerprint(body) != row["decision_hash"]:
         raise Tampered(
-            f"the decision of iteration {ctx.node.iteration} does not match its hash: the store was edited after the gate "
-            "ran. Nothing was deployed."
+            f"the decision of iteration {ctx.node.iteration} does not match its hash: the store was edited after the "
+            "gate ran. Nothing was deployed."
         )
     return row
 

@@ -76,7 +76,7 @@ def check_history(history: Sequence[Mapping[str, Any]]) -> None:
         body = {k: v for k, v in row.items() if k not in ("hash", "deployed_at")}
         if row["previous_hash"] != previous or fingerprint(body) != row["hash"]:
             raise Tampered(
-                f"deployment history: entry {row['sequence']} ({row['action']} of {row['model_id']}) does not match its "
-                "hash. The store was edited; restore it from a copy before deploying."
+                f"deployment history: entry {row['sequence']} ({row['action']} of {row['model_id']}) does not match "
+                "its hash. The store was edited; restore it from a copy before deploying."
             )
         previous = row["hash"]

@@ -91,7 +91,8 @@ def _job(ctx: Context, name: str, suite: Suite) -> SuiteJob:
             name, lm_eval=suite.lm_eval, metric=suite.metric, limit=suite.limit, num_fewshot=suite.num_fewshot,
             include_path=str(ctx.root / "evals"),
         )  # fmt: skip
-    assert suite.task is not None and suite.data is not None
+    assert suite.task is not None
+    assert suite.data is not None
     task = suite.task
     rows = ctx.task_rows(task, suite.data)[: suite.limit]
     items = tuple(Item(row.row_id, ctx.prompt(task, row.inputs), row.inputs, row.gold) for row in rows)

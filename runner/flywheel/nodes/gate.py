@@ -75,7 +75,8 @@ def _looks(ctx: Context, holdout: str, candidate: str | None) -> int:
 def _paired(ctx: Context, suite: str) -> list[PairedItem]:
     rows = ctx.query(
         """SELECT item_id, any_value(cluster) AS cluster,
-               any_value(score) FILTER (arm = 'incumbent') AS before, any_value(score) FILTER (arm = 'candidate') AS after,
+               any_value(score) FILTER (arm = 'incumbent') AS before,
+               any_value(score) FILTER (arm = 'candidate') AS after,
                any_value(mode) FILTER (arm = 'incumbent') AS mode_before,
                any_value(mode) FILTER (arm = 'candidate') AS mode_after
            FROM scores WHERE list_contains(?, node) AND suite = ? GROUP BY item_id ORDER BY item_id""",
@@ -110,7 +111,8 @@ def _contamination(ctx: Context) -> Precondition:
 
 def _verifier_errors(ctx: Context) -> Precondition:
     rows = ctx.query(
-        "SELECT count(*) FILTER (outcome = 'unknown') AS unknown, count(*) AS n FROM scores WHERE list_contains(?, node)",
+        "SELECT count(*) FILTER (outcome = 'unknown') AS unknown, count(*) AS n FROM scores "
+        "WHERE list_contains(?, node)",
         [ctx.fingerprints("evaluate")],
     )[0]
     detail = f"{rows['unknown']} of {rows['n']:,} answers could not be judged"

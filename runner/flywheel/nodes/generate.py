@@ -184,8 +184,8 @@ class _Generation:
             ],
         )
         return [
-            _Failure(r["failure_id"], {"row": r["row"], "gold": r["gold"], "answer": r["answer"], "reason": r["reason"] or ""})
-            for r in rows
+            _Failure(row["failure_id"], {key: row[key] or "" for key in ("row", "gold", "answer", "reason")})
+            for row in rows
         ]  # fmt: skip
 
     def _first_sample(self, teacher: str, mode: str) -> int:

@@ -9,7 +9,7 @@ from flywheel.records import Counts, Outcome, Subject, Verdict
 
 
 def verify(ctx: Context) -> Result:
-    generated = [f for f in ctx.fingerprints("generate")]
+    generated = ctx.fingerprints("generate")
     rows = ctx.query(
         "SELECT * FROM candidates WHERE list_contains(?, node) AND generator = ? AND round = ? AND status = 'parsed' "
         "ORDER BY candidate_id",

@@ -52,8 +52,10 @@ class Store:
         self.path = path
         self._mutex = threading.RLock()
         self._lock = _take_lock(path.with_suffix(".lock"))
+        self.quarantined: Path | None = None
+        """Where an unreadable write-ahead log was put; what it held is to be done again."""
         try:
-            self._connection = _open(path)
+            self._connection = self._opened()
             self._migrate()
         except BaseException:
             self._lock.close()
@@ -127,6 +129,11 @@ class Store:
         fresh = {_call_identity(reply): (request, reply) for request, reply in calls}
         self.write("calls", [_call_row(run_id, *call) for identity, call in fresh.items() if identity not in seen])
 
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file: what is in it now survives the loss of the log."""
+        with self._mutex:
+            self._connection.execute("CHECKPOINT")
+
     def known_calls(self, keys: Sequence[str]) -> dict[str, Reply]:
         """The last reply to each key; an answer counts before any failure."""
         rows = self.query(
@@ -146,6 +153,20 @@ class Store:
             finally:
                 self._connection.execute("DETACH copied")
         os.replace(temporary, path)
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        """The database; without its write-ahead log where that cannot be read. Nothing is deleted."""
+        log = self.path.with_name(f"{self.path.name}.wal")
+        try:
+            return _open(self.path)
+        except StoreLocked:
+            raise
+        except StoreError:
+            if not log.exists():
+                raise
+        self.quarantined = log.with_name(f"{log.name}.corrupt-{datetime.now(UTC):%Y%m%d%H%M%S}")
+        os.replace(log, self.quarantined)
+        return _open(self.path)
 
     # -- schema
 
@@ -230,8 +251,8 @@ def _open_error(path: Path, error: duckdb.Error) -> StoreError:
         return StoreError(f"{path}: written by another version of DuckDB: {text.splitlines()[0]}")
     return StoreError(
         f"{path}: the store cannot be opened: {text.splitlines()[0]} "
-        f"Nothing was deleted. Move {path.name} and {path.name}.wal away to start anew; "
-        "paid teacher answers are also in .flywheel/calls/."
+        f"Nothing was deleted. Put the copy of the last apply in its place (snapshot.duckdb), or move {path.name} away "
+        "to start anew."
     )
 
 

@@ -25,7 +25,8 @@ CREATE TABLE answers (
 
 -- One row for each subject (answer_id, candidate_id) and verifier that looked at it.
 CREATE TABLE verdicts (
-    node VARCHAR, subject_id VARCHAR, verifier VARCHAR, version VARCHAR, outcome VARCHAR, reason VARCHAR, seconds DOUBLE);
+    node VARCHAR, subject_id VARCHAR, verifier VARCHAR, version VARCHAR, outcome VARCHAR, reason VARCHAR,
+    seconds DOUBLE);
 
 CREATE TABLE failures (
     node VARCHAR, failure_id VARCHAR, answer_id VARCHAR, task VARCHAR, mode VARCHAR, severity VARCHAR);
@@ -38,8 +39,8 @@ CREATE TABLE budgets (
 -- Every teacher call that was answered or given up; the key is never paid twice.
 CREATE TABLE calls (
     key VARCHAR, run_id VARCHAR, teacher VARCHAR, kind VARCHAR, purpose VARCHAR, mode VARCHAR, model VARCHAR,
-    request JSON, status VARCHAR, text VARCHAR, fault VARCHAR, detail VARCHAR, input_tokens BIGINT, output_tokens BIGINT,
-    usd DOUBLE, seconds DOUBLE, attempts INTEGER, called_at TIMESTAMPTZ);
+    request JSON, status VARCHAR, text VARCHAR, fault VARCHAR, detail VARCHAR, input_tokens BIGINT,
+    output_tokens BIGINT, usd DOUBLE, seconds DOUBLE, attempts INTEGER, called_at TIMESTAMPTZ);
 
 -- What teachers proposed. `status`: parsed, or unparsed (then `problem` says why and `text` has it).
 CREATE TABLE candidates (
@@ -53,7 +54,8 @@ CREATE TABLE judged (
 
 -- Every accepted candidate's fate in curation: kept, or dropped with the stage and the reason.
 CREATE TABLE curation (
-    node VARCHAR, candidate_id VARCHAR, decision VARCHAR, stage VARCHAR, reason VARCHAR, difficulty DOUBLE, rank INTEGER);
+    node VARCHAR, candidate_id VARCHAR, decision VARCHAR, stage VARCHAR, reason VARCHAR, difficulty DOUBLE,
+    rank INTEGER);
 
 -- The training rows of an iteration, in order. `origin`: new, replay, seed.
 CREATE TABLE dataset (
@@ -68,13 +70,15 @@ CREATE TABLE losses (node VARCHAR, step INTEGER, epoch DOUBLE, loss DOUBLE, lear
 
 -- One row for each suite item and arm (incumbent, candidate).
 CREATE TABLE scores (
-    node VARCHAR, suite VARCHAR, arm VARCHAR, model_id VARCHAR, item_id VARCHAR, "row" JSON, gold VARCHAR, answer VARCHAR,
-    outcome VARCHAR, score DOUBLE, mode VARCHAR, severity VARCHAR, verdicts JSON, slices JSON, cluster VARCHAR);
+    node VARCHAR, suite VARCHAR, arm VARCHAR, model_id VARCHAR, item_id VARCHAR, "row" JSON, gold VARCHAR,
+    answer VARCHAR, outcome VARCHAR, score DOUBLE, mode VARCHAR, severity VARCHAR, verdicts JSON, slices JSON,
+    cluster VARCHAR);
 
 CREATE TABLE decisions (
     node VARCHAR, iteration INTEGER, outcome VARCHAR, incumbent_id VARCHAR, candidate_id VARCHAR, rules JSON,
     preconditions JSON, explanation VARCHAR, decision_hash VARCHAR,
-    holdout VARCHAR, decided_at TIMESTAMPTZ);  -- holdout: hash over the gate's suites, to count how often it was looked at
+    holdout VARCHAR,           -- hash over the items of the gate's suites, to count how often they were looked at
+    decided_at TIMESTAMPTZ);
 
 -- Append-only history of the pointer. `action`: deploy, rollback.
 CREATE TABLE deployments (

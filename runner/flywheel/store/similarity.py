@@ -81,7 +81,7 @@ def contaminated(
 ) -> dict[int, Overlap]:
     """Lessons (question text, whole text) that overlap an eval item (suite, item id, question text, whole text).
 
-    Exact and normalised equality look at the question, n-grams of words at the whole. Index of the lesson → first overlap.
+    Exact and normalised equality look at the question, n-grams of words at the whole. Index of lesson → first overlap.
     """
     if not lessons or not items:
         return {}
@@ -120,7 +120,8 @@ def _sharing_ngrams(
 
 _NGRAMS = """
 WITH lesson_grams AS (
-    SELECT DISTINCT place, unnest(list_transform(range(1, len(words) - ? + 2), lambda i: hash(words[i:i + ? - 1]))) AS gram
+    SELECT DISTINCT place,
+        unnest(list_transform(range(1, len(words) - ? + 2), lambda i: hash(words[i:i + ? - 1]))) AS gram
     FROM (SELECT place, string_split(text, ' ') AS words FROM lessons)),
 item_grams AS (
     SELECT suite, item,

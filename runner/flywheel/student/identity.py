@@ -40,8 +40,8 @@ def locate(base: str, revision: str | None, root: Path) -> StudentFiles:
     commit = revision or _cached_commit(base)
     if commit is None:
         raise FlywheelError(
-            f'student.base "{base}" is neither a folder in the project nor pinned: a hub branch can move, and then it is '
-            "another model. Set student.revision to a commit."
+            f'student.base "{base}" is neither a folder in the project nor pinned: a hub branch can move, and then it '
+            "is another model. Set student.revision to a commit."
         )
     return StudentFiles(base, base, commit, fingerprint({"hub": base, "revision": commit}))
 

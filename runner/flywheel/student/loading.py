@@ -117,8 +117,8 @@ def check_adapter(folder: Path, expected_hash: str | None) -> None:
         raise FlywheelError(f"{folder}: {why}. Run `flywheel apply` to train it again.")
     if expected_hash is not None and (found := adapter_hash(folder)) != expected_hash:
         raise Tampered(
-            f"{weights.parent}: the adapter has changed: its hash is {short(found)}, recorded was {short(expected_hash)}. "
-            "Restore it, or delete the folder and run `flywheel apply` to train it again."
+            f"{weights.parent}: the adapter has changed: its hash is {short(found)}, recorded was "
+            f"{short(expected_hash)}. Restore it, or delete the folder and run `flywheel apply` to train it again."
         )
 
 

@@ -21,14 +21,14 @@ def chat_prompt(tokenizer: Any, prompt: str, system: str | None) -> str:
 def chat_completion(tokenizer: Any, prompt: str, system: str | None, target: str) -> str:
     """What the model should write after `chat_prompt`: the target and the template's end of turn."""
     if not tokenizer.chat_template:
-        return target + tokenizer.eos_token
+        return f"{target}{tokenizer.eos_token}"
     messages = [{"role": "system", "content": system}] if system else []
     messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": target}]
     whole = str(tokenizer.apply_chat_template(messages, tokenize=False))
     asked = chat_prompt(tokenizer, prompt, system)
     if whole.startswith(asked):
         return whole[len(asked) :]
-    return target + tokenizer.eos_token
+    return f"{target}{tokenizer.eos_token}"
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -225,13 +225,13 @@ class Desk:
             flight.faults.append(result)
             if result.fault not in RETRIED or flight.attempts > retries:
                 return result
-            self._in_flight.discard(_this_task())
+            self._between_calls()
             # Full jitter: those who failed together do not come back together.
             ceiling = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (flight.attempts - 1))
             await asyncio.sleep(random.uniform(0, ceiling))
 
     async def _attempt(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
-        self._landed()
+        self._between_calls()
         try:
             await line.pace.enter()
         except TeacherFault as fault:
@@ -287,13 +287,13 @@ class Desk:
         await self._journal.append(request_json(flight.request, flight.key), reply, flight.flight)
         if is_final(reply):
             self._answers[flight.key] = reply
-        self._landed()
+        self._between_calls()
         line.tally.done += 1
         line.tally.failed += reply.status == "failed"
         self._show(line)
         return reply
 
-    def _landed(self) -> None:
+    def _between_calls(self) -> None:
         """This task has nothing in flight; a stopped desk ends it here."""
         self._in_flight.discard(_this_task())
         if self._stopped:

@@ -1,10 +1,10 @@
 """When the next call to a teacher may go out: adaptive concurrency, `Retry-After`, and a circuit breaker.
 
-Concurrency follows additive increase, multiplicative decrease (Chiu and Jain 1989) with TCP's slow start: it doubles a
-round until the first sign of overload (429, or a share of 503 and time-outs), then halves once an episode and grows by a
-tenth a round. After `TRIP` failures in a row of any other passing kind nothing goes out but a single probe,
-with growing pauses; when `PROBES` probes fail too, callers are told at once (fault "unavailable") until a
-longer pause is over.
+Concurrency follows additive increase, multiplicative decrease (Chiu and Jain 1989) with TCP's slow start: it doubles
+a round until the first sign of overload (429, or a share of 503 and time-outs), then halves once an episode and grows
+by a tenth a round. After `TRIP` failures in a row of any other passing kind nothing goes out but a single probe, with
+growing pauses; when `PROBES` probes fail too, callers are told at once (fault "unavailable") until a longer pause is
+over.
 """
 
 from __future__ import annotations

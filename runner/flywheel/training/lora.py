@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: a plain, seeded loop that resumes bit for bit.
 
-Why not a Trainer: on a CPU the plain loop with length-sorted windows is 1.6 times as fast, and a checkpoint is one small
-file. Prompts are masked, rows longer than `max_length` are left out and counted, never cut.
+Why not a Trainer: on a CPU the plain loop with length-sorted windows is 1.6 times as fast, and a checkpoint is one
+small file. Prompts are masked, rows longer than `max_length` are left out and counted, never cut.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     Raises NodeFailed where no row fits, or the loss is not finite.
     """
     torch = prepare_torch()
+    from safetensors import SafetensorError
+
     torch.manual_seed(job.seed)
     loaded = load_base(job.arm)
     limit = job.settings["max_length"]
@@ -78,8 +80,14 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     loaded.model = _with_adapter(loaded.model, job)
     scratch = Path(f"{job.out}.part")
     scratch.mkdir(parents=True, exist_ok=True)
-    state = _loop(torch, loaded, rows, job, scratch, progress)
-    _save(loaded.model, job, scratch)
+    try:
+        state = _loop(torch, loaded, rows, job, scratch, progress)
+        _save(loaded.model, job, scratch)
+    except (OSError, SafetensorError) as error:
+        raise NodeFailed(
+            f"the adapter could not be written to {scratch}: {error}. Free some space; the next apply goes on from the "
+            "last checkpoint."
+        ) from error
     return _result(state, job, len(rows), len(encoded) - len(rows))
 
 
@@ -206,6 +214,7 @@ def _warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
 
 
 def _checkpoint(torch: Any, model: Any, optimizer: Any, schedule: Any, state: _State, scratch: Path) -> None:
+    """All that the loop needs to go on bit for bit; only this process reads it back."""
     temporary = scratch / "checkpoint.pt.tmp"
     torch.save(
         {

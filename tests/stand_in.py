@@ -1,0 +1,120 @@
+"""A model worker without a model: it learns which noun goes with which answer, and says "red" to all others.
+
+It has the real worker's interface, so everything but torch is the real thing. As a script it is `flywheel` with this
+worker, for tests that kill it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class StandInWorker:
+    """`flywheel.executor.Worker` as far as the engine uses it, in this process."""
+
+    def __init__(self, log: Path | None = None, memory_bytes: int | None = None) -> None:
+        self.closed = False
+
+    def call(
+        self, function: str, payload: Any, *, timeout: float | None = None, on_progress: Progress | None = None
+    ) -> Any:
+        time.sleep(float(os.environ.get("STAND_IN_PAUSE", "0")))
+        return WORK[function](payload, on_progress or (lambda message: None))
+
+    def cancel(self) -> None:
+        self.closed = True
+
+    close = cancel
+
+
+def learned(adapter: str | None) -> dict[str, str]:
+    from safetensors.numpy import load_file
+
+    if adapter is None:
+        return {}
+    return dict(json.loads(load_file(Path(adapter) / "adapter_model.safetensors")["words"].tobytes()))
+
+
+def say(adapter: str | None, prompt: str) -> str:
+    words = learned(adapter)
+    return next((words[word] for word in prompt.split() if word in words), "red")
+
+
+def answer(job: Any, progress: Progress) -> list[Any]:
+    from flywheel.records import Generation
+
+    progress({"done": len(job.prompts), "total": len(job.prompts)})
+    return [Generation(name, say(job.arm.adapter, text), 1, False) for name, text in job.prompts]
+
+
+def losses(job: Any, progress: Progress) -> list[float]:
+    return [0.5 if say(job.arm.adapter, prompt) == target else 2.0 for prompt, target in job.pairs]
+
+
+def effect(job: Any, progress: Progress) -> Any:
+    from flywheel.student.work import Effect
+
+    changed = sum(say(job.adapted.adapter, text) != say(None, text) for _, text in job.prompts)
+    return Effect(len(job.prompts), changed, float(changed))
+
+
+def train(job: Any, progress: Progress) -> Any:
+    import numpy
+    from safetensors.numpy import save_file
+
+    from flywheel.student.loading import adapter_hash
+    from flywheel.training import TrainingResult
+
+    words = {**learned(job.arm.adapter), **{prompt.split()[1]: target for prompt, target in job.rows}}
+    folder = Path(job.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(words, sort_keys=True).encode()
+    save_file({"words": numpy.frombuffer(content, numpy.uint8).copy()}, folder / "adapter_model.safetensors")
+    config = json.dumps({"r": job.settings["rank"], "seed": job.seed, "lr": job.settings["learning_rate"]})
+    (folder / "adapter_config.json").write_text(config)
+    steps = [{"step": 1, "epoch": 1.0, "loss": 1.0, "learning_rate": 0.1, "tokens": 10}]
+    return TrainingResult(adapter_hash(folder), len(job.rows), 0, 10, 1, 1.0, steps)
+
+
+def evaluate(job: Any, progress: Progress) -> dict[str, list[Any]]:
+    from flywheel.harness import ItemResult
+    from flywheel.records import Subject
+    from flywheel.verifiers import Judge, outcome_of
+
+    results: dict[str, list[Any]] = {}
+    with Judge(job.verifiers, Path(job.root), 1) as judge:
+        for suite in job.suites:
+            subjects = [
+                Subject(i.item_id, suite.task, i.row, say(job.arm.adapter, i.prompt), i.gold) for i in suite.items
+            ]
+            verdicts = list(judge.judge(subjects, job.verify))
+            results[suite.name] = [
+                ItemResult(s.subject_id, s.row, s.reference or "", s.answer, outcome_of(v), SCORES[outcome_of(v)], v)
+                for s, v in zip(subjects, verdicts, strict=True)
+            ]
+    return results
+
+
+SCORES: dict[str, float | None] = {"pass": 1.0, "fail": 0.0, "unknown": None}
+WORK: dict[str, Callable[[Any, Progress], Any]] = {
+    "flywheel.student.work:answer": answer,
+    "flywheel.student.work:losses": losses,
+    "flywheel.student.work:effect": effect,
+    "flywheel.training:train": train,
+    "flywheel.nodes.evaluate:evaluate_in_worker": evaluate,
+}
+
+if __name__ == "__main__":
+    import flywheel.engine.resources
+    from flywheel.cli import main
+
+    flywheel.engine.resources.Worker = StandInWorker  # type: ignore[assignment,misc]
+    main(*sys.argv[:0])
