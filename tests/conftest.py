@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -85,3 +86,23 @@ def domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Domain:
 def real_domain(tmp_path: Path, mini_student: Path) -> Domain:
     """The same project with a real student, in the real model worker."""
     return Domain.written(tmp_path / "project", mini_student)
+
+
+@pytest.fixture(scope="session")
+def _applied_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished apply of two iterations; the second finds nothing left to learn."""
+    root = tmp_path_factory.mktemp("applied") / "project"
+    domain = Domain.written(root).edit(lambda spec: spec["loop"].update(iterations=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flywheel.engine.resources.Worker", StandInWorker)
+        domain.apply()
+    return root
+
+
+@pytest.fixture
+def applied(_applied_once: Path, domain: Domain) -> Domain:
+    """A copy of a project whose two iterations are done; iteration 1 was promoted."""
+    shutil.rmtree(domain.root)
+    shutil.copytree(_applied_once, domain.root, symlinks=True)
+    domain.spec["loop"]["iterations"] = 2
+    return domain

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,22 +84,38 @@ def train(job: Any, progress: Progress) -> Any:
 
 
 def evaluate(job: Any, progress: Progress) -> dict[str, list[Any]]:
+    """The suites, judged by the real checks, but in this process."""
     from flywheel.harness import ItemResult
-    from flywheel.records import Subject
-    from flywheel.verifiers import Judge, outcome_of
+    from flywheel.records import Subject, Verdict
+    from flywheel.verifiers import outcome_of
+    from flywheel.verifiers.judge import open_checks
+
+    check = open_checks((job.verifiers, Path(job.root)))
+
+    def judged(subject: Subject) -> list[Verdict]:
+        names = job.verify[subject.task]
+        return [Verdict(subject.subject_id, name, "1", *_told(check, name, subject)) for name in names]
 
     results: dict[str, list[Any]] = {}
-    with Judge(job.verifiers, Path(job.root), 1) as judge:
-        for suite in job.suites:
-            subjects = [
-                Subject(i.item_id, suite.task, i.row, say(job.arm.adapter, i.prompt), i.gold) for i in suite.items
-            ]
-            verdicts = list(judge.judge(subjects, job.verify))
-            results[suite.name] = [
-                ItemResult(s.subject_id, s.row, s.reference or "", s.answer, outcome_of(v), SCORES[outcome_of(v)], v)
-                for s, v in zip(subjects, verdicts, strict=True)
-            ]
+    for suite in job.suites:
+        results[suite.name] = []
+        for item in suite.items:
+            subject = Subject(item.item_id, suite.task, item.row, say(job.arm.adapter, item.prompt), item.gold)
+            verdicts = judged(subject)
+            outcome = outcome_of(verdicts)
+            found = ItemResult(
+                item.item_id, item.row, item.gold, subject.answer, outcome, SCORES[outcome], verdicts
+            )
+            results[suite.name].append(found)
     return results
+
+
+def _told(check: Callable[[Any], Any], name: str, subject: Any) -> tuple[Any, str]:
+    try:
+        outcome, reason, _ = check((name, subject))
+    except Exception as error:
+        return "unknown", f"raised {type(error).__name__}: {error}"
+    return outcome, reason
 
 
 SCORES: dict[str, float | None] = {"pass": 1.0, "fail": 0.0, "unknown": None}
@@ -117,4 +132,4 @@ if __name__ == "__main__":
     from flywheel.cli import main
 
     flywheel.engine.resources.Worker = StandInWorker  # type: ignore[assignment,misc]
-    main(*sys.argv[:0])
+    main()

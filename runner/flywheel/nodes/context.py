@@ -11,6 +11,7 @@ from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
 from flywheel.records.rows import read_rows, target_text
+from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
 from flywheel.student import StudentFiles, model_id
 from flywheel.student.loading import Arm
@@ -128,6 +129,15 @@ class Context:
     def _task_row(self, task: Task, row: Row) -> TaskRow:
         inputs = {k: v for k, v in row.items() if k != task.target}
         return TaskRow(row_id(row), inputs, target_text(row[task.target]), row)
+
+    def columns(self, task: str) -> list[str]:
+        """The columns that make a row of this task: what its prompt reads; all but the target where it reads all."""
+        spec = self.spec.tasks[task]
+        read = read_prompt(self.root / spec.prompt).columns
+        if read is not None:
+            return list(read)
+        path = spec.seeds or spec.probes or next(s.data for s in self.spec.evals.values() if s.task == task)
+        return [column for column in read_rows(self.root / str(path))[0] if column != spec.target]
 
     def prompt(self, task: str, inputs: Row) -> str:
         return self.render(self.spec.tasks[task].prompt, {"row": inputs})

@@ -15,7 +15,6 @@ from typing import Any
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Result
 from flywheel.nodes.lessons import Lesson, lesson_id_of, overlaps_with_evals
-from flywheel.prompting import row_columns
 from flywheel.records import Counts
 from flywheel.store.similarity import near_duplicates
 from flywheel.student.work import LossJob
@@ -232,7 +231,7 @@ def _still_clean(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
 def _seeds(ctx: Context) -> list[Lesson]:
     found = []
     for name, task in ctx.spec.tasks.items():
-        columns = row_columns(ctx.root / task.prompt)
+        columns = ctx.columns(name)
         for row in ctx.task_rows(name, task.seeds) if task.seeds else []:
             inputs = {column: row.inputs.get(column) for column in columns}
             lesson_id = lesson_id_of(name, inputs, row.gold)

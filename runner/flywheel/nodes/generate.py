@@ -17,7 +17,7 @@ from flywheel.hashing import fingerprint, seed_from
 from flywheel.nodes.context import Context, Result
 from flywheel.plan.estimates import ACCEPTANCE_GUESS
 from flywheel.plan.shares import whole
-from flywheel.prompting import extract_answer, parse_rows, row_columns
+from flywheel.prompting import extract_answer, parse_rows
 from flywheel.records import Candidate, Counts, LessonRequest, Message, Reply, Row
 from flywheel.records.rows import target_text
 from flywheel.spec.models import DatasetTeacher, Generator, StudentTeacher
@@ -62,7 +62,7 @@ class _Generation:
         self.generator: Generator = next(g for g in ctx.spec.generate if g.name == ctx.node.subject)
         self.task = ctx.spec.task_of(self.generator)
         spec = ctx.spec.tasks[self.task]
-        self.columns = row_columns(ctx.root / spec.prompt)
+        self.columns = ctx.columns(self.task)
         self.target = spec.target
         self.seeds = [row.columns for row in ctx.task_rows(self.task, spec.seeds)] if spec.seeds else []
         self.earlier = self._earlier_nodes()

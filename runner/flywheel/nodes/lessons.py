@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, TaskRow
-from flywheel.prompting import row_columns
 from flywheel.records import Row
 from flywheel.records.rows import target_text
 from flywheel.store.similarity import Overlap, contaminated
@@ -53,7 +52,7 @@ def _eval_texts(ctx: Context) -> list[tuple[str, str, str, str]]:
     texts: list[tuple[str, str, str, str]] = []
     for name, suite in ctx.spec.evals.items():
         if suite.task is not None and suite.data is not None:
-            columns = row_columns(ctx.root / ctx.spec.tasks[suite.task].prompt)
+            columns = ctx.columns(suite.task)
             texts += [_item_text(name, row, columns) for row in ctx.task_rows(suite.task, suite.data)]
         elif suite.lm_eval is not None:
             found = ctx.compute(

@@ -1,7 +1,6 @@
 """Words said to models, and what is read out of their answers."""
 
 from flywheel.prompting.answers import extract_answer, parse_rows
-from flywheel.prompting.columns import row_columns
 from flywheel.prompting.templates import check_template, render
 
-__all__ = ["check_template", "extract_answer", "parse_rows", "render", "row_columns"]
+__all__ = ["check_template", "extract_answer", "parse_rows", "render"]
