@@ -174,10 +174,11 @@ def main() -> None:
             seen[name].append(rate(run, number))
     server.kill()
     for name, measured in seen.items():
-        print(line(name, *(statistics.median(values) for values in zip(*measured, strict=True)), seen))
+        print(line(name, statistics.median(c for _, c in measured), seen))
 
 
-def line(name: str, calls: float, milliseconds: float, seen: dict[str, list[tuple[float, float]]]) -> str:
+def line(name: str, milliseconds: float, seen: dict[str, list[tuple[float, float]]]) -> str:
+    calls = statistics.median(r for r, _ in seen[name])
     plain = {rival: statistics.median(r for r, _ in seen[f"plain {rival} loop"]) for rival in ("aiohttp", "litellm")}
     ratios = "  ".join(f"{calls / value:5.2f}x {rival}" for rival, value in plain.items())
     return f"{name:20s} {calls:7.0f} calls/s  {milliseconds:5.2f} ms CPU  {ratios}"

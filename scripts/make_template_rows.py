@@ -3,8 +3,9 @@
     python scripts/make_template_rows.py [--out DIR] [TEMPLATE …]
 
 Everything is drawn from one seed: the same script gives the same files. Lessons, probes and seeds use the taught
-wordings and values; every third holdout row has a wording that no lesson uses and, in e-mails and word problems,
-values that no lesson uses. No two rows of a template ask the same, whatever file they are in.
+wordings and values. Every third holdout row has a wording that no lesson uses and, in e-mails and word problems, names
+and things that no lesson uses. The guard holds the plainest kind of question. No two rows of a template ask the same,
+whatever file they are in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ SEED = 7
 DEFAULT_OUT = Path(__file__).parents[1] / "runner" / "flywheel" / "templates"
 SIZES = {"holdout": 201, "guard": 100, "probes": 150, "seeds": 30, "lessons": 900}
 FRESH_EVERY = 3  # in the holdout
+PLAIN_EVERY = 6  # in seeds, probes and lessons: what the guard measures is taught too, or it would be unlearned
 
 Row = dict[str, Any]
 
@@ -121,7 +125,7 @@ def email(rng: random.Random, wording: str) -> Row:
 
 
 def named_fields(rng: random.Random, wording: str) -> Row:
-    """Return an e-mail that says which field is which: this the student can do before any lesson."""
+    """Return an e-mail that says which field is which: the plainest kind."""
     return fill_email(rng, "named", wording, rng.choice(NAMED_FIELDS))
 
 
@@ -185,7 +189,8 @@ PROBLEMS: dict[str, dict[str, list[str]]] = {
         ],
     },
 }
-PLAIN_SUMS = {"more": "what is {a} plus {b}?", "fewer": "what is {a} minus {b}?", "times": "what is {a} times {b}?"}
+PLAIN_SUMS = {"more": "plus", "fewer": "minus", "times": "times"}
+PLAIN_WORDINGS = ["what is {a} {sign} {b}?", "{a} {sign} {b}?", "compute {a} {sign} {b}", "how many is {a} {sign} {b}?"]
 
 
 def problem(rng: random.Random, wording: str) -> Row:
@@ -197,14 +202,15 @@ def problem(rng: random.Random, wording: str) -> Row:
 
 
 def plain_sum(rng: random.Random, wording: str) -> Row:
-    """Return a bare sum: what the student must not unlearn."""
+    """Return a bare sum: the plainest kind, which the student can do before any lesson."""
     kind = rng.choice(list(PLAIN_SUMS))
-    return fill_problem(rng, kind, wording, PLAIN_SUMS[kind])
+    row = fill_problem(rng, kind, wording, rng.choice(PLAIN_WORDINGS), sign=PLAIN_SUMS[kind])
+    return {**row, "kind": "plain"}
 
 
 def fill_problem(rng: random.Random, kind: str, wording: str, template: str, **said: str) -> Row:
     """Put two numbers into a template and work out the answer; `a` and `b` let the taxonomy see what went wrong."""
-    a, b = (rng.randint(2, 9), rng.randint(2, 9)) if kind == "times" else (rng.randint(1, 20), rng.randint(1, 20))
+    a, b = (rng.randint(2, 5), rng.randint(2, 5)) if kind == "times" else (rng.randint(1, 9), rng.randint(1, 9))
     if kind in ("fewer", "compare"):
         a, b = max(a, b), min(a, b)
     answer = {"more": a + b, "fewer": a - b, "times": a * b, "compare": a - b}[kind]
@@ -229,11 +235,19 @@ INTENTS: dict[str, dict[str, list[str]]] = {
         "fresh": ["two weeks and the {item} are still not here"],
     },
     "change_address": {
-        "taught": ["send my {item} to another street", "my {item} go to an old address", "we moved, where do {item} go"],
+        "taught": [
+            "send my {item} to another street",
+            "my {item} go to an old address",
+            "we moved, where do {item} go",
+        ],
         "fresh": ["we moved to another street, send the {item} there"],
     },
     "refund": {
-        "taught": ["I want my money back for the {item}", "the {item} are broken, pay me back", "return {item} for cash"],
+        "taught": [
+            "I want my money back for the {item}",
+            "the {item} are broken, pay me back",
+            "return {item} for cash",
+        ],
         "fresh": ["the {item} are broken and I want my money"],
     },
     "invoice": {
@@ -245,15 +259,27 @@ INTENTS: dict[str, dict[str, list[str]]] = {
         "fresh": ["I can not pay, my card did not work with the {item}"],
     },
     "reset_password": {
-        "taught": ["I forgot my password, no {item} for me", "can not sign in to buy {item}", "new password to order {item}"],
+        "taught": [
+            "I forgot my password, no {item} for me",
+            "can not sign in to buy {item}",
+            "new password to order {item}",
+        ],
         "fresh": ["I forgot how to sign in and need a new password for {item}"],
     },
     "change_email": {
-        "taught": ["mail about {item} goes to my old mail", "use my new mail for {item}", "my mail changed, I buy {item}"],
+        "taught": [
+            "mail about {item} goes to my old mail",
+            "use my new mail for {item}",
+            "my mail changed, I buy {item}",
+        ],
         "fresh": ["my old mail changed, use the new one for {item}"],
     },
     "close_account": {
-        "taught": ["delete my account, I buy no {item}", "close my account with the {item}", "no more {item}, remove me"],
+        "taught": [
+            "delete my account, I buy no {item}",
+            "close my account with the {item}",
+            "no more {item}, remove me",
+        ],
         "fresh": ["remove my account, I want no more {item}"],
     },
 }
@@ -269,7 +295,7 @@ def message(rng: random.Random, wording: str) -> Row:
 
 
 def named_intent(rng: random.Random, wording: str) -> Row:
-    """Return a message that says its intent in the label's own words: nothing that may get worse."""
+    """Return a message that says its intent in the label's own words: the plainest kind."""
     intent = rng.choice(list(INTENTS))
     said = f"{intent.replace('_', ' ')} for {rng.choice(ITEMS['taught'])}"
     return labelled(rng.choice(OPENERS) + said, intent, wording)
@@ -291,26 +317,32 @@ TEMPLATES: dict[str, tuple[str, Maker, Maker]] = {
 }
 
 
-def draw(make: Maker, column: str, count: int, taken: set[str], rng: random.Random, fresh: bool) -> Iterator[Row]:
+def draw(makers: Iterator[Callable[[], Row]], column: str, size: int, taken: set[str]) -> Iterator[Row]:
     """Draw rows whose question nobody has asked yet, whatever its case and signs."""
-    drawn = 0
-    while drawn < count:
-        row = make(rng, "fresh" if fresh and drawn % FRESH_EVERY == 0 else "taught")
-        key = normalised(row[column])
-        if key not in taken:
-            taken.add(key)
-            drawn += 1
-            yield row
+    for make in islice(makers, size):
+        row = make()
+        while normalised(row[column]) in taken:
+            row = make()
+        taken.add(normalised(row[column]))
+        yield row
+
+
+def makers_of(file: str, make: Maker, make_plain: Maker, rng: random.Random) -> Iterator[Callable[[], Row]]:
+    """What makes the rows of a file, one after the other."""
+    for place in count():
+        is_fresh = file == "holdout" and place % FRESH_EVERY == 0
+        is_plain = file == "guard" or (file != "holdout" and place % PLAIN_EVERY == 0)
+        yield partial(make_plain if is_plain else make, rng, "fresh" if is_fresh else "taught")
 
 
 def write_rows(template: str, out: Path) -> None:
     """Write the five files of a template."""
-    column, make, make_guard = TEMPLATES[template]
+    column, make, make_plain = TEMPLATES[template]
     rng = random.Random(f"{SEED}/{template}")
     taken: set[str] = set()
     (out / template / "rows").mkdir(parents=True, exist_ok=True)
-    for name, count in SIZES.items():
-        rows = list(draw(make_guard if name == "guard" else make, column, count, taken, rng, name == "holdout"))
+    for name, size in SIZES.items():
+        rows = list(draw(makers_of(name, make, make_plain, rng), column, size, taken))
         rng.shuffle(rows)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (out / template / "rows" / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")

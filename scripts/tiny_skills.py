@@ -49,7 +49,7 @@ COMMON_WORDS = words(
     salary sale salt same save say school score sea seat second see sell send serve service set seven shape she
     ship shipped shirt shoe shop short show shut side sign silver simple single sister sit six size sleep slow
     small smallest smaller snow sold some song sort south space speak spend split spoon spring staff stand star
-    start status stay step still stock stone stop store story street strong student suger sum summer sun supplier
+    start status stay step still stock stone stop store story street strong student sugar sum summer sun supplier
     sure sweet swim table take tall tax tea teach team tell ten test than that the their them there these they
     thing third those three through ticket tie time title to today top total town toy train tree trip true try
     turn two type under unique unit until up upper us use user value various very visit wait walk wall want warm
@@ -122,7 +122,7 @@ def numeral(rng: random.Random) -> str:
 
 def value(rng: random.Random) -> str:
     """Return something that a field may hold: a word, a name or a number."""
-    return rng.choice([word, pseudo_word, proper_name, proper_name, code, numeral])(rng)
+    return rng.choice([word, pseudo_word, word, proper_name, proper_name, proper_name, pseudo_word, code, numeral, numeral])(rng)
 
 
 def distinct(rng: random.Random, make: Callable[[random.Random], str], count: int) -> list[str]:

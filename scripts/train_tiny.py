@@ -17,14 +17,16 @@ from pathlib import Path
 
 import torch
 from tiny_skills import COMMON_WORDS, KEYWORDS, SHARES, Example, write_example
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 PAD, EOS = "<pad>", "<eos>"
+JOINER = "\x1f"
+OPENING_SIGNS = "'\"(<\n"
 VOCABULARY = 1280
 CONTEXT = 512
 THREADS = 2
-COPYING_SHARE = 0.08  # of the steps, at first, teach only to copy
+COPYING_SHARE = 0.12  # of the steps, at first, teach only to copy
 CHUNK = 8  # batches drawn together, so that rows of like length share a batch
 DEFAULT_OUT = Path(__file__).parents[1] / "runner" / "flywheel" / "student" / "tiny"
 IGNORED = -100
@@ -33,20 +35,23 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def train_tokenizer(seed: int, rows: int = 20_000) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE in which each digit, space and sign is a token of its own.
+    """Learn a byte-level BPE in which each digit is a token of its own.
 
-    A word is cut in the same way after a space, a quote or a bracket: to copy it is to repeat its tokens.
+    A word without a space before it (after a quote or a bracket, or at the start) gets a joiner and a space: so a
+    word is the same tokens wherever it stands, and to copy it is to repeat them. Decoding takes the joiners out.
     """
     rng = random.Random(seed)
-    corpus = ["".join(write_example(rng)) for _ in range(rows)] + COMMON_WORDS * 40 + KEYWORDS * 400
+    corpus = ["".join(write_example(rng)) for _ in range(rows)] + COMMON_WORDS * 150 + KEYWORDS * 400
     tokenizer = Tokenizer(models.BPE())
+    openings = [normalizers.Replace(Regex(rf"[{sign}](?=\p{{L}})"), f"{sign}{JOINER} ") for sign in OPENING_SIGNS]
+    tokenizer.normalizer = normalizers.Sequence([*openings, normalizers.Prepend(f"{JOINER} ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\p{L}+|[^\p{L}]"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(r" ?\p{L}+| ?[^\p{L}\d\s]|."), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace(f"{JOINER} ", "")])
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=[PAD, EOS],
@@ -160,8 +165,8 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 def main() -> None:
     """Train, measure and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4800)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from mini_domain import Domain, rows
 
+from flywheel.engine.events import EventLog
 from flywheel.errors import PlanMoved, SpecInvalid, Tampered
 
 
@@ -177,10 +179,12 @@ def test_a_teacher_that_hangs_is_left_behind_at_its_deadline(domain: Domain) -> 
 
 
 def test_a_verifier_that_raises_on_lessons_stops_before_training(domain: Domain) -> None:
-    raising = "\n\ndef picky(subject):\n    assert 'lesson' not in subject['row']['text'], 'a lesson'\n    return True\n"
-    with (domain.root / "colours.py").open("a") as handle:
-        handle.write(raising.replace("'lesson' not in subject['row']['text']", "len(subject['row']['text']) < 16"))
-    domain.edit(lambda spec: spec["verifiers"].update(picky={"kind": "python", "function": "colours.py:picky"}))
+    (domain.root / "picky.py").write_text(
+        "def check(subject):\n"
+        "    assert int(subject['row']['text'].split()[2]) < 10_000, 'a lesson'\n"
+        "    return True\n"
+    )
+    domain.edit(lambda spec: spec["verifiers"].update(picky={"kind": "python", "function": "picky.py:check"}))
     domain.edit(lambda spec: spec["tasks"]["colour"]["verify"].append("picky"))
 
     outcome = domain.apply()
@@ -229,31 +233,35 @@ def test_two_runs_of_one_spec_write_the_same_rows(domain: Domain, tmp_path: Path
 
 
 def test_two_generators_that_share_a_teacher_write_the_same_rows_whoever_is_first(
-    domain: Domain, tmp_path: Path
+    domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def second_generator(pause: float) -> Any:
-        def change(spec: dict[str, Any]) -> None:
-            spec["generate"].append({**spec["generate"][0], "name": "more", "accept": 6})
-            spec["generate"][0]["teachers"] = {"careful": 1.0}
-            spec["generate"][1]["teachers"] = {"careful": 1.0}
-
-        return change
+    def second_generator(spec: dict[str, Any]) -> None:
+        spec["generate"].append({**spec["generate"][0], "name": "more", "accept": 6})
 
     other = Domain.written(tmp_path / "other")
-    domain.edit(second_generator(0)).apply()
-    other.edit(second_generator(0)).apply(listener=_slow("i1.generate.targeted.r1"))
+    first, second = "i1.generate.targeted.r1", "i1.generate.more.r1"
+    with monkeypatch.context() as patch:
+        hold(patch, first, until=second)
+        domain.edit(second_generator).apply()
+    with monkeypatch.context() as patch:
+        hold(patch, second, until=first)
+        other.edit(second_generator).apply()
 
     assert domain.outcome()["datasets"] == other.outcome()["datasets"]
 
 
-def _slow(node: str) -> Any:
-    """Holds the named node up when it starts."""
+def hold(patch: pytest.MonkeyPatch, node: str, until: str) -> None:
+    """Holds one node up at its start until another is done."""
+    done, emit = threading.Event(), EventLog.emit
 
-    def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "node_done" and event["node"] == node:
-            time.sleep(0.5)
+    def held(self: EventLog, event: str, **details: Any) -> None:
+        if (event, details.get("node")) == ("node_started", node):
+            assert done.wait(30)
+        if (event, details.get("node")) == ("node_done", until):
+            done.set()
+        emit(self, event, **details)
 
-    return listen
+    patch.setattr(EventLog, "emit", held)
 
 
 def test_an_adapter_whose_folder_was_deleted_is_trained_again(applied: Domain) -> None:

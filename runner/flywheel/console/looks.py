@@ -61,7 +61,7 @@ def status_text(found: Row) -> str:
         lines.append(f"store: {found['store']}")
     for decision in found["decisions"]:
         lines.append(
-            f"iteration {decision['iteration']}: {decision['outcome']}: {one_line(decision['explanation'], 140)}"
+            f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}"
         )
     for row in found["deployments"][-5:]:
         lines.append(

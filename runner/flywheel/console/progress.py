@@ -120,7 +120,7 @@ def in_words(kind: str, event: Event) -> str:
         case "evaluate":
             return _scores(summary["scores"])
         case "gate":
-            return f"{summary['outcome']}: {summary['explanation']}"
+            return str(summary["explanation"])
         case "report":
             return str(summary["path"])
         case "deploy":

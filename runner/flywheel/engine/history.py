@@ -41,9 +41,21 @@ def open_lookup(state: Path) -> Iterator[Lookup]:
         opened.__exit__(None, None, None)
 
 
-def done_nodes(query: Lookup) -> dict[str, Done]:
+def done_nodes(query: Lookup, root: Path) -> dict[str, Done]:
+    """Finished nodes by fingerprint, oldest first; one whose files were deleted since is not finished."""
     rows = query("SELECT node, name, inputs FROM nodes WHERE status = 'done' ORDER BY started_at, node")
-    return {row["node"]: Done(row["node"], row["name"], row["inputs"] or {}) for row in rows}
+    lost = _without_files(query, root)
+    return {row["node"]: Done(row["node"], row["name"], row["inputs"] or {}) for row in rows if row["node"] not in lost}
+
+
+def _without_files(query: Lookup, root: Path) -> set[str]:
+    """Train and report nodes whose artifact is gone."""
+    adapters = query("SELECT node, path || '/adapter_model.safetensors' AS path FROM adapters")
+    reports = query(
+        """SELECT node, unnest([summary->>'$.path', (summary->>'$.artifact') || '/report.json']) AS path
+           FROM nodes WHERE kind = 'report' AND status = 'done'"""
+    )
+    return {row["node"] for row in [*adapters, *reports] if not (root / row["path"]).exists()}
 
 
 def measured(query: Lookup) -> History:

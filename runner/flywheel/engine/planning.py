@@ -22,7 +22,7 @@ def make_plan(project: Project, iterations: int | None = None, query: Lookup | N
 
 def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
     return compile_plan(
-        project.spec, project.spec_hash, project.facts(), done_nodes(query), measured(query), iterations
+        project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), measured(query), iterations
     )
 
 

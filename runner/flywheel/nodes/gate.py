@@ -50,7 +50,7 @@ def gate(ctx: Context) -> Result:
 
 def _nothing_trained(ctx: Context) -> str:
     trained = ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [ctx.fingerprints("train")])
-    return f"There is no candidate to judge: {trained[-1]['summary']['why']}. The incumbent stays."
+    return f"Inconclusive. There is no candidate to judge: {trained[-1]['summary']['why']}. The incumbent stays."
 
 
 def _holdout(ctx: Context) -> str:

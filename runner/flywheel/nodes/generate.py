@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint, seed_from
 from flywheel.nodes.context import Context, Result
 from flywheel.plan.estimates import ACCEPTANCE_GUESS
@@ -21,6 +22,8 @@ from flywheel.prompting import extract_answer, parse_rows
 from flywheel.records import Candidate, Counts, LessonRequest, Message, Reply, Row
 from flywheel.records.rows import target_text
 from flywheel.spec.models import DatasetTeacher, Generator, StudentTeacher
+from flywheel.teachers import is_final
+from flywheel.text import one_line, plural
 
 #: Failures of a mode that a data-set teacher sees, to pick rows like them.
 MATCHED = 500
@@ -72,6 +75,7 @@ class _Generation:
         wanted = self._short()
         asks = [ask for mode, count in wanted.items() for ask in self._asks(mode, count)]
         replies = self.ctx.ask([ask.request for ask in asks], self.model.arm)
+        self._refuse_silence(replies)
         pieces = [piece for ask, reply in zip(asks, replies, strict=True) for piece in self._pieces(ask, reply)]
         pieces, opinions = self._second_opinions(pieces)
         failed = [reply for reply in replies if reply.status == "failed"]
@@ -87,8 +91,23 @@ class _Generation:
                 "calls_failed": dict(Counter(r.fault for r in [*failed, *opinions] if r.status == "failed")),
                 "keys": sorted({r.key for r in [*replies, *opinions]}),
                 "usd": sum(r.usd for r in [*replies, *opinions] if not r.cached),
-                "tokens": sum(r.input_tokens + r.output_tokens for r in [*replies, *opinions]),
+                "tokens": sum(r.input_tokens + r.output_tokens for r in [*replies, *opinions] if not r.cached),
             },
+        )
+
+    def _refuse_silence(self, replies: Sequence[Reply]) -> None:
+        """Raise NodeFailed where no teacher could be reached at all.
+
+        A node that is done is never run again: an outage must not pass for an iteration without lessons.
+        """
+        lost = [reply for reply in replies if not is_final(reply)]
+        if not replies or len(lost) < len(replies):
+            return
+        faults = Counter(f"{reply.teacher}: {reply.fault}" for reply in lost)
+        common = ", ".join(f"{fault} ({number:,})" for fault, number in faults.most_common(3))
+        raise NodeFailed(
+            f"{self.ctx.node.name}: no teacher answered any of {plural(len(replies), 'call')}: {common}. The last: "
+            f"{one_line(lost[-1].detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
         )
 
     # -- how many
@@ -96,8 +115,14 @@ class _Generation:
     def _earlier_nodes(self) -> list[str]:
         """Generate nodes of this generator that ran before this one: earlier iterations, earlier rounds."""
         nodes = self.ctx.earlier("generate") + self.ctx.fingerprints("generate")
-        stop = nodes.index(self.ctx.node.fingerprint)
-        return nodes[:stop]
+        before = nodes[: nodes.index(self.ctx.node.fingerprint)]
+        # Other generators run beside this one: what they have done by now is a matter of luck.
+        rows = self.ctx.query(
+            "SELECT DISTINCT node FROM nodes WHERE list_contains(?, node) AND split_part(name, '.', 3) = ?",
+            [before, self.generator.name],
+        )
+        own = {row["node"] for row in rows}
+        return [node for node in before if node in own]
 
     def _short(self) -> dict[str, int]:
         """Mode → candidates to ask for now, by what is missing and the acceptance measured so far."""
@@ -196,10 +221,10 @@ class _Generation:
     def _lesson_asks(self, teacher: str, mode: str, number: int, failures: list[_Failure]) -> list[_Ask]:
         first = self._first_sample(teacher, mode)
         size = self.generator.per_call
-        calls = math.ceil(number / size)
-        return [
-            self._lesson_ask(teacher, mode, first + i, min(size, number - i * size), failures) for i in range(calls)
-        ]
+        # A data set is read in slices of one size: a smaller last one would shift all that follow.
+        least = size if isinstance(self.ctx.spec.teachers[teacher], DatasetTeacher) else 1
+        sizes = [max(least, min(size, number - start)) for start in range(0, number, size)]
+        return [self._lesson_ask(teacher, mode, first + i, n, failures) for i, n in enumerate(sizes)]
 
     def _lesson_ask(self, teacher: str, mode: str, sample: int, n: int, failures: list[_Failure]) -> _Ask:
         seed = seed_from(self.ctx.spec.seed, self.ctx.node.iteration, self.generator.name, teacher, mode, sample)
@@ -253,7 +278,7 @@ class _Generation:
     def _row_ask(
         self, teacher: str, mode: str, sample: int, row: Row, gold: str | None, failure_ids: tuple[str, ...]
     ) -> _Ask:
-        seed = seed_from(self.ctx.spec.seed, self.ctx.node.iteration, teacher, mode, sample)
+        seed = seed_from(self.ctx.spec.seed, self.ctx.node.iteration, self.generator.name, teacher, mode, sample)
         request = replace(self._request(teacher, "answer", mode, seed, sample), row=self._inputs(row))
         return _Ask(self._asked(request, self.generator.prompt), failure_ids, gold)
 

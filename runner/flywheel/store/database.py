@@ -124,7 +124,7 @@ class Store:
     def save_calls(self, run_id: str, calls: Sequence[tuple[Mapping[str, Any], Reply]]) -> None:
         """Take calls from the journal. Safe to repeat: what is here already is left alone."""
         keys = [reply.key for _, reply in calls]
-        here = self.query("SELECT * FROM calls WHERE list_contains(?, key)", [keys])
+        here = self.query("SELECT * FROM calls WHERE key IN (SELECT unnest(?))", [keys])
         seen = {_call_identity(_reply(row)) for row in here}
         fresh = {_call_identity(reply): (request, reply) for request, reply in calls}
         self.write("calls", [_call_row(run_id, *call) for identity, call in fresh.items() if identity not in seen])
@@ -137,7 +137,7 @@ class Store:
     def known_calls(self, keys: Sequence[str]) -> dict[str, Reply]:
         """The last reply to each key; an answer counts before any failure."""
         rows = self.query(
-            "SELECT * FROM calls WHERE list_contains(?, key) ORDER BY status = 'ok', called_at", [list(keys)]
+            "SELECT * FROM calls WHERE key IN (SELECT unnest(?)) ORDER BY status = 'ok', called_at", [list(keys)]
         )
         return {row["key"]: _reply(row) for row in rows}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import Fault, SpecInvalid
-from flywheel.hashing import hash_file, short
+from flywheel.hashing import fingerprint, hash_file, short
 from flywheel.records import LessonRequest
 from flywheel.spec.models import PythonTeacher
 from flywheel.teachers.chat import Completion
@@ -71,7 +71,8 @@ def load_function(function: str, root: Path, path: tuple[str | int, ...]) -> Tea
     """The function of `file.py:function`, its file loaded once a content. Raises `SpecInvalid`."""
     file = project_file(function_file(function), root, path)
     name = function.rpartition(":")[2]
-    module_name = f"flywheel_project_{file.stem}_{short(hash_file(file))}"
+    # By place and content: what a module keeps beside its file belongs to one project.
+    module_name = f"flywheel_project_{file.stem}_{short(fingerprint([str(file), hash_file(file)]))}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, file)
