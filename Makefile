@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a process: the tests run in two processes, and threads that wait for each other cost more than they give.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow check check-static setup docs bench clean
+.PHONY: demo test test-slow check check-static setup docs template bench clean
 
 demo: setup
 	$(BIN)/flywheel apply
@@ -41,3 +41,12 @@ bench: setup
 
 clean:
 	rm -rf .flywheel deploy reports/iter-* reports/index.html
+
+# `flywheel init` writes what stands at the root.
+
+template:
+	rm -rf runner/flywheel/templates/shop_sql
+	mkdir -p runner/flywheel/templates/shop_sql/evals
+	cp flywheel.yaml teachers.py runner/flywheel/templates/shop_sql/
+	cp -r prompts runner/flywheel/templates/shop_sql/
+	cp -r evals/text_to_sql runner/flywheel/templates/shop_sql/evals/

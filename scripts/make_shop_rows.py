@@ -2,10 +2,10 @@
 
     python scripts/make_shop_rows.py [--out DIR]
 
-Three fifths of the probes and of the holdout are asked in wordings that the simulated teachers use too
-(`wording: seen`). The rest (`wording: unseen`) have wordings *and* values that no teacher ever produces: other
-names, categories and numbers, or tables that the teachers do not know. The basics are the simple questions that
-the base student was pretrained to answer, asked of this shop. No question is in two files.
+Two thirds of the probes and of the holdout are asked in wordings that the simulated teachers use too
+(`wording: seen`). The rest (`wording: unseen`) have wordings *and* values that no teacher ever produces. The basics are
+the simple questions that the base student was pretrained to answer, asked of this shop; some of their kind are among the
+seeds. No question is in two files.
 """
 
 from __future__ import annotations
@@ -55,34 +55,6 @@ UNSEEN_VALUES = {
         "country": words("Iceland Japan Chile"),
         "size": words("tiny giant"),
     },
-}
-NEW_TABLES = {
-    "staff": Table(
-        "name",
-        words("Bela Cyrus Dunja Egon Fatima Gunnar Hilda Ivo Jelena Kofi"),
-        {
-            "role": words("cashier driver manager buyer"),
-            "shift": words("morning evening night"),
-            "contract": words("permanent seasonal"),
-        },
-        {"salary": 4000, "hours": 48},
-    ),
-    "stores": Table(
-        "name",
-        words("Harbour Castle Meadow Orchard Bridge Valley Summit Lagoon"),
-        {
-            "region": words("north south coast island"),
-            "format": words("kiosk outlet mall"),
-            "owner": words("rented leased bought"),
-        },
-        {"rent": 3000, "space": 800},
-    ),
-    "couriers": Table(
-        "name",
-        words("Swift Comet Falcon Arrow Rapid Pigeon"),
-        {"vehicle": words("van bike truck"), "zone": words("inner outer rural"), "depot": words("Leeds Bath York")},
-        {"fee": 90, "speed": 120, "trips": 500},
-    ),
 }
 UNSEEN_WORDINGS = {
     "list": [
@@ -171,33 +143,32 @@ SHARES = {
     "group_aggregate": 7,
     "join": 7,
 }
-BASIC_SHARES = {"list": 4, "count": 1, "filter": 4, "count_where": 2}
-SIZES = {"seeds": 42, "probes": 250, "holdout": 400, "basics": 120}
-UNSEEN_SHARE = 0.4
+BASIC_SHARES = {"list": 5, "count": 1, "filter": 3, "count_where": 1}
+SIZES = {"seeds": 192, "probes": 250, "holdout": 400, "basics": 300}
+UNSEEN_SHARE = 0.34
+SEEN_SEEDS = 42  # three of each kind; the other seeds are basics, so that training keeps what the student knew
 
 
 def unseen_shop() -> dict[str, Table]:
     """Return every table with the values that no teacher knows."""
-    known = {
+    return {
         name: table._replace(
             labels=UNSEEN_VALUES[name][table.label],
             groups={group: UNSEEN_VALUES[name][group] for group in table.groups},
         )
         for name, table in SHOP.items()
     }
-    return {**known, **NEW_TABLES}
 
 
 def whole_shop() -> dict[str, Table]:
     """Return every table with all of its values."""
-    known = {
+    return {
         name: table._replace(
             labels=table.labels + UNSEEN_VALUES[name][table.label],
             groups={group: values + UNSEEN_VALUES[name][group] for group, values in table.groups.items()},
         )
         for name, table in SHOP.items()
     }
-    return {**known, **NEW_TABLES}
 
 
 # ---------------------------------------------------------------- rows
@@ -210,10 +181,9 @@ def seen_row(kind: str, rng: random.Random) -> Row:
 
 
 def unseen_row(kind: str, rng: random.Random) -> Row:
-    """Ask in other words about other values; where a question holds no value, about other tables."""
+    """Ask in other words, and about other values where a question holds any."""
     wording = rng.choice(UNSEEN_WORDINGS[kind])
-    has_value = any(slot in wording for slot in ("{value}", "{limit}", "{n}"))
-    facts = draw_facts(kind, unseen_shop() if has_value else NEW_TABLES, rng)
+    facts = draw_facts(kind, unseen_shop(), rng)
     facts["limit"] = str(int(facts["limit"]) + rng.randint(1, 4))  # teachers mention multiples of five
     facts["n"] = str(rng.randint(7, 9))
     return as_row(kind, wording, facts, "unseen", rng)
@@ -221,11 +191,12 @@ def unseen_row(kind: str, rng: random.Random) -> Row:
 
 def basic_row(kind: str, rng: random.Random) -> Row:
     """Ask a simple question in the words of the student's pretraining, which no teacher uses."""
-    shop = rng.choice([SHOP, unseen_shop()])
     wording = phrase_count(rng) if kind.startswith("count") else phrase_list(rng)
     if kind in ("filter", "count_where"):
         wording = phrase_condition(rng, wording)
-    return as_row(kind, " ".join(wording.split()), draw_facts(kind, shop, rng), "unseen", rng)
+    if "size of" in wording:  # to the student it means "how many", but suppliers have a column of that name
+        return basic_row(kind, rng)
+    return as_row(kind, " ".join(wording.split()), draw_facts(kind, SHOP, rng), "unseen", rng)
 
 
 def as_row(kind: str, wording: str, facts: Facts, seen: str, rng: random.Random) -> Row:
@@ -271,8 +242,8 @@ def make_files(seed: int) -> dict[str, list[Row]]:
         files[name] = sorted(rows, key=lambda _: rng.random())
     files["basics"] = list(fresh_rows(basic_row, BASIC_SHARES, SIZES["basics"], taken, rng))
     files["seeds"] = [
-        *fresh_rows(seen_row, dict.fromkeys(SHARES, 1), SIZES["seeds"] // 2, taken, rng),
-        *fresh_rows(basic_row, BASIC_SHARES, SIZES["seeds"] // 2, taken, rng),
+        *fresh_rows(seen_row, dict.fromkeys(SHARES, 1), SEEN_SEEDS, taken, rng),
+        *fresh_rows(basic_row, BASIC_SHARES, SIZES["seeds"] - SEEN_SEEDS, taken, rng),
     ]
     return files
 

@@ -3,9 +3,9 @@
     python scripts/make_template_rows.py [--out DIR] [TEMPLATE …]
 
 Everything is drawn from one seed: the same script gives the same files. Lessons, probes and seeds use the taught
-wordings and values. Every third holdout row has a wording that no lesson uses and, in e-mails and word problems, names
-and things that no lesson uses. The guard holds the plainest kind of question. No two rows of a template ask the same,
-whatever file they are in.
+wordings and values. Every third holdout row has a wording that no lesson uses and, in e-mails and word problems, draws
+from names and things of which a quarter is in no lesson. The guard holds the plainest kind of question. No two rows of
+a template ask the same, whatever file they are in.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ SEED = 7
 DEFAULT_OUT = Path(__file__).parents[1] / "runner" / "flywheel" / "templates"
 SIZES = {"holdout": 201, "guard": 100, "probes": 150, "seeds": 30, "lessons": 900}
 FRESH_EVERY = 3  # in the holdout
-PLAIN_EVERY = 6  # in seeds, probes and lessons: what the guard measures is taught too, or it would be unlearned
+# What the guard measures is taught too, or it would be unlearned. Sums the student can do before any lesson, so they
+# have a file of their own: lessons that follow the failures would leave them out.
+PLAIN_EVERY = {"emails": 6, "intents": 6}
+PLAIN_FILES = ("guard", "sums")
 
 Row = dict[str, Any]
 
@@ -58,6 +61,9 @@ ITEMS = {
     ),
     "fresh": words("apples baskets belts candles carpets eggs kettles ladders lemons masks nails parcels ropes towels"),
 }
+
+for values in (NAMES, CITIES, ITEMS):
+    values["fresh"] += values["taught"]
 
 # ---------------------------------------------------------------- e-mails with an order
 
@@ -327,22 +333,29 @@ def draw(makers: Iterator[Callable[[], Row]], column: str, size: int, taken: set
         yield row
 
 
-def makers_of(file: str, make: Maker, make_plain: Maker, rng: random.Random) -> Iterator[Callable[[], Row]]:
+def makers_of(template: str, file: str, rng: random.Random) -> Iterator[Callable[[], Row]]:
     """What makes the rows of a file, one after the other."""
+    _, make, make_plain = TEMPLATES[template]
     for place in count():
         is_fresh = file == "holdout" and place % FRESH_EVERY == 0
-        is_plain = file == "guard" or (file != "holdout" and place % PLAIN_EVERY == 0)
+        often = PLAIN_EVERY.get(template) if file != "holdout" else None
+        is_plain = file in PLAIN_FILES or (often is not None and place % often == 0)
         yield partial(make_plain if is_plain else make, rng, "fresh" if is_fresh else "taught")
 
 
+def sizes_of(template: str) -> dict[str, int]:
+    """How many rows each file of a template has."""
+    return SIZES | {"sums": 300} if template == "arithmetic" else SIZES
+
+
 def write_rows(template: str, out: Path) -> None:
-    """Write the five files of a template."""
-    column, make, make_plain = TEMPLATES[template]
+    """Write the files of a template."""
+    column, _, _ = TEMPLATES[template]
     rng = random.Random(f"{SEED}/{template}")
     taken: set[str] = set()
     (out / template / "rows").mkdir(parents=True, exist_ok=True)
-    for name, size in SIZES.items():
-        rows = list(draw(makers_of(name, make, make_plain, rng), column, size, taken))
+    for name, size in sizes_of(template).items():
+        rows = list(draw(makers_of(template, name, rng), column, size, taken))
         rng.shuffle(rows)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         (out / template / "rows" / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -122,7 +122,9 @@ def numeral(rng: random.Random) -> str:
 
 def value(rng: random.Random) -> str:
     """Return something that a field may hold: a word, a name or a number."""
-    return rng.choice([word, pseudo_word, word, proper_name, proper_name, proper_name, pseudo_word, code, numeral, numeral])(rng)
+    return rng.choice(
+        [word, pseudo_word, word, proper_name, proper_name, proper_name, pseudo_word, code, numeral, numeral]
+    )(rng)
 
 
 def distinct(rng: random.Random, make: Callable[[random.Random], str], count: int) -> list[str]:

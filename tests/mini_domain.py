@@ -216,7 +216,7 @@ class Domain:
             "decisions": self.query(
                 "SELECT iteration, outcome, incumbent_id, candidate_id, decision_hash FROM decisions ORDER BY ALL"
             ),
-            "deployed": self.query("SELECT sequence, action, model_id, hash FROM deployments ORDER BY ALL"),
+            "deployed": self.query("SELECT sequence, action, model_id, decision_hash FROM deployments ORDER BY ALL"),
             "scores": self.query("SELECT suite, arm, item_id, answer, outcome, mode FROM scores ORDER BY ALL"),
         }
 

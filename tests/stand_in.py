@@ -103,9 +103,7 @@ def evaluate(job: Any, progress: Progress) -> dict[str, list[Any]]:
             subject = Subject(item.item_id, suite.task, item.row, say(job.arm.adapter, item.prompt), item.gold)
             verdicts = judged(subject)
             outcome = outcome_of(verdicts)
-            found = ItemResult(
-                item.item_id, item.row, item.gold, subject.answer, outcome, SCORES[outcome], verdicts
-            )
+            found = ItemResult(item.item_id, item.row, item.gold, subject.answer, outcome, SCORES[outcome], verdicts)
             results[suite.name].append(found)
     return results
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mini_domain import Domain, rows
 
 from flywheel.engine.events import EventLog
 from flywheel.errors import PlanMoved, SpecInvalid, Tampered
+from mini_domain import Domain, rows
 
 
 def names(domain: Domain, status: str = "done") -> set[str]:
@@ -180,9 +180,7 @@ def test_a_teacher_that_hangs_is_left_behind_at_its_deadline(domain: Domain) -> 
 
 def test_a_verifier_that_raises_on_lessons_stops_before_training(domain: Domain) -> None:
     (domain.root / "picky.py").write_text(
-        "def check(subject):\n"
-        "    assert int(subject['row']['text'].split()[2]) < 10_000, 'a lesson'\n"
-        "    return True\n"
+        "def check(subject):\n    assert int(subject['row']['text'].split()[2]) < 10_000, 'a lesson'\n    return True\n"
     )
     domain.edit(lambda spec: spec["verifiers"].update(picky={"kind": "python", "function": "picky.py:check"}))
     domain.edit(lambda spec: spec["tasks"]["colour"]["verify"].append("picky"))

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from mini_domain import Domain
 
 RUNS = [*range(5), *(pytest.param(number, marks=pytest.mark.slow) for number in range(5, 25))]

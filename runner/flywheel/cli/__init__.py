@@ -10,10 +10,13 @@ EXIT_USAGE, EXIT_INTERRUPTED = 64, 130
 def main() -> None:
     """Entry point. A FlywheelError is one message and its exit code; anything else is a bug with a traceback."""
     from flywheel.cli.commands import app
-    from flywheel.errors import FlywheelError
+    from flywheel.errors import FlywheelError, SpecInvalid
 
     try:
         sys.exit(app(standalone_mode=False))
+    except SpecInvalid as error:  # each fault begins with its place, as editors expect
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

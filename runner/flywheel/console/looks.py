@@ -60,9 +60,7 @@ def status_text(found: Row) -> str:
     if found.get("store"):
         lines.append(f"store: {found['store']}")
     for decision in found["decisions"]:
-        lines.append(
-            f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}"
-        )
+        lines.append(f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}")
     for row in found["deployments"][-5:]:
         lines.append(
             f"{row['deployed_at']:%Y-%m-%d %H:%M} {row['action']} {row['model_id']} (iteration {row['iteration']})"

@@ -16,6 +16,7 @@ from flywheel.engine.planning import check_saved, make_plan
 from flywheel.engine.project import Project
 from flywheel.engine.resources import Resources
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed
+from flywheel.hashing import hash_file
 from flywheel.nodes import VERBS, Context, Result
 from flywheel.plan import Plan, PlanNode
 from flywheel.prompting import render
@@ -168,6 +169,7 @@ class _Run:
         result = VERBS[node.kind](self._context(node))
         if not result.counts.balanced():
             raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
+        self._check_files(node)
         seconds = self._commit(node, result, started)
         if node.kind == "gate" and result.summary["outcome"] == "promote":
             self.outcome.promoted.append(node.iteration)
@@ -181,6 +183,16 @@ class _Run:
             counts=vars(result.counts),
             summary={k: v for k, v in result.summary.items() if k != "keys"},
         )
+
+    def _check_files(self, node: PlanNode) -> None:
+        """What the node read must be what its fingerprint says; the files may have been edited meanwhile."""
+        for part, planned in node.inputs.items():
+            name = part.removeprefix("file ")
+            if name != part and hash_file(self.project.root / name) != planned:
+                raise NodeFailed(
+                    f"{name} was changed while {node.name} ran; nothing of it was kept. Run `flywheel apply` again: it "
+                    "plans with the new content."
+                )
 
     def _context(self, node: PlanNode) -> Context:
         project = self.project

@@ -31,8 +31,10 @@ def life(query: Lookup, row_id: str) -> list[Chapter]:
     least). Raises UsageError where there is none, or several.
     """
     table, column, found = _find(query, row_id)
-    if table in ("answers", "failures"):
-        return _of_failures(query, [found] if table == "failures" else _failures_of(query, found))
+    if table == "answers":
+        return _of_failures(query, _failures_of(query, found)) or _answer(query, found)
+    if table == "failures":
+        return _of_failures(query, [found])
     if table == "calls":
         return _of_candidates(query, _ids(query, "SELECT candidate_id AS id FROM candidates WHERE call_key = ?", found))
     if table == "dataset":
@@ -89,9 +91,14 @@ def _of_failures(query: Lookup, failure_ids: list[str]) -> list[Chapter]:
 
 def _failure(query: Lookup, failure_id: str) -> list[Chapter]:
     failure = _rows(query, "failure", "failures", "failure_id", failure_id)
-    answers = [c for _, f in failure for c in _rows(query, "answer", "answers", "answer_id", f["answer_id"])]
-    verdicts = [c for _, a in answers for c in _rows(query, "verdict", "verdicts", "subject_id", a["answer_id"])]
-    return [*answers, *verdicts, *failure]
+    return [*(chapter for _, row in failure for chapter in _answer(query, row["answer_id"])), *failure]
+
+
+def _answer(query: Lookup, answer_id: str) -> list[Chapter]:
+    return [
+        *_rows(query, "answer", "answers", "answer_id", answer_id),
+        *_rows(query, "verdict", "verdicts", "subject_id", answer_id),
+    ]
 
 
 def _of_candidates(query: Lookup, candidate_ids: list[str]) -> list[Chapter]:

@@ -174,7 +174,8 @@ def _rarity(texts: Sequence[str]) -> list[float]:
     """Mean inverse document frequency of a text's words: high for wordings that few others use."""
     bags = [set(normalised(text).split()) for text in texts]
     frequency = Counter(word for bag in bags for word in bag)
-    return [sum(math.log(len(bags) / frequency[w]) for w in bag) / len(bag) if bag else 0.0 for bag in bags]
+    # fsum: a plain sum would hang on the order of the set, which differs from process to process.
+    return [math.fsum(math.log(len(bags) / frequency[w]) for w in bag) / len(bag) if bag else 0.0 for bag in bags]
 
 
 def _as_ranks(values: Sequence[float]) -> list[float]:

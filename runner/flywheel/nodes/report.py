@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.files import copy_folder, write_folder
 from flywheel.hashing import hash_file
 from flywheel.nodes.context import Context, Result
 from flywheel.records import Counts
-from flywheel.report import Facts, ModeFact, SuiteFact, TeacherFact, assemble, render, render_junit, render_summary
+
+if TYPE_CHECKING:
+    from flywheel.report import Facts
 
 
 def report(ctx: Context) -> Result:
+    from flywheel.report import assemble, render, render_junit, render_summary
+
     chain = [ctx.chain[n] for n in sorted(ctx.chain) if n <= ctx.node.iteration]
     page = assemble(ctx.query, ctx.node.iteration, chain, facts_of(ctx))
     files = {
@@ -34,6 +38,8 @@ def report(ctx: Context) -> Result:
 
 
 def facts_of(ctx: Context) -> Facts:
+    from flywheel.report import Facts, ModeFact, SuiteFact, TeacherFact
+
     spec = ctx.spec
     return Facts(
         name=spec.name,

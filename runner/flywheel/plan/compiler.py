@@ -172,6 +172,8 @@ class _Iteration:
                     **self.file(task.probes),
                     f"tasks.{name}.probe_limit": task.probe_limit,
                     **self.judging(name),
+                    # Without a limit all rows are asked, whatever the seed.
+                    **({"seed": self.spec.seed} if task.probe_limit else {}),
                 }
                 yield self.draft("probe", self.incumbent(), inputs, subject=name)
 

@@ -1,24 +1,29 @@
-"""Which texts say the same: near-duplicates and contamination, as set queries in a throw-away DuckDB.
+"""Which texts say the same.
 
 Near-duplicates: MinHash with banding (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, ch. 3)
 finds pairs, exact Jaccard similarity of 3-character shingles decides. Contamination: n-grams of words as in GPT-3's
-appendix C (arXiv 2005.14165), by a semi-join on hashes.
+appendix C (arXiv 2005.14165), looked up in a dictionary of the eval items'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import duckdb
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from flywheel.text import normalised
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: 16 bands of 4 hashes: a pair of Jaccard 0.8 is found with probability 0.9998, one of 0.7 with 0.99.
 BANDS, ROWS_A_BAND = 16, 4
 #: A band value shared by more texts than this says nothing; its pairs are left to the other bands.
 CROWD = 500
+#: Texts whose shingles, and pairs whose signatures, are in memory at a time.
+TEXTS_AT_A_TIME, PAIRS_AT_A_TIME = 500, 100_000
 
 
 @dataclass(frozen=True)
@@ -38,42 +43,107 @@ def near_duplicates(texts: Sequence[str], threshold: float) -> dict[int, tuple[i
     """
     if len(texts) < 2:
         return {}
-    connection = duckdb.connect(":memory:")
-    try:
-        _load(connection, "texts", {"place": list(range(len(texts))), "text": [normalised(t) for t in texts]})
-        pairs = connection.execute(_PAIRS, [threshold]).fetchall()
-    finally:
-        connection.close()
+    folded = [normalised(text) for text in texts]
+    shingles_of = lru_cache(maxsize=10_000)(lambda index: _shingles(folded[index]))
     dropped: dict[int, tuple[int, float]] = {}
-    for later, earlier, similarity in pairs:
-        if later not in dropped and earlier not in dropped:
+    for later, earlier in _similar_pairs(folded, threshold):
+        if later in dropped or earlier in dropped:
+            continue
+        one, other = shingles_of(later), shingles_of(earlier)
+        shared = len(one & other)
+        similarity = shared / (len(one) + len(other) - shared)
+        if similarity >= threshold:
             dropped[later] = (earlier, similarity)
     return dropped
 
 
-_MINHASHES = ", ".join(
-    f"list_min(list_transform(grams, lambda g: hash(g, {number})))" for number in range(BANDS * ROWS_A_BAND)
-)
-_BAND_VALUES = ", ".join(
-    f"hash({band}, list_slice(mins, {band * ROWS_A_BAND + 1}, {(band + 1) * ROWS_A_BAND}))" for band in range(BANDS)
-)
-_PAIRS = f"""
-WITH shingled AS (
-    SELECT place, list_distinct(list_transform(range(1, greatest(length(text) - 1, 2)), lambda i: hash(text[i:i+2])))
-        AS grams FROM texts),
-signed AS MATERIALIZED (SELECT place, grams, [{_MINHASHES}] AS mins FROM shingled),
-banded AS MATERIALIZED (SELECT place, unnest([{_BAND_VALUES}]) AS band FROM signed),
-crowded AS (SELECT band FROM banded GROUP BY band HAVING count(*) > {CROWD}),
-pairs AS (
-    SELECT DISTINCT a.place AS earlier, b.place AS later
-    FROM banded a JOIN banded b ON a.band = b.band AND a.place < b.place
-    WHERE a.band NOT IN (SELECT band FROM crowded)),
-judged AS (
-    SELECT later, earlier, len(list_intersect(x.grams, y.grams)) AS shared, len(x.grams) + len(y.grams) AS total
-    FROM pairs JOIN signed x ON x.place = earlier JOIN signed y ON y.place = later)
-SELECT later, earlier, shared / (total - shared) AS similarity FROM judged
-WHERE shared / (total - shared) >= ? ORDER BY later, earlier
-"""
+def _shingles(text: str) -> frozenset[str]:
+    """Runs of 3 characters; a shorter text is its own shingle."""
+    return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
+
+
+def _similar_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
+    """(later, earlier), in order: pairs that share a band and whose hashes agree nearly as often as the threshold says.
+
+    The share of agreeing hashes estimates the similarity; a pair at the threshold falls four standard errors below it
+    three times in 100,000.
+    """
+    import numpy as np
+
+    signatures = np.concatenate(
+        [_signatures(texts[i : i + TEXTS_AT_A_TIME]) for i in range(0, len(texts), TEXTS_AT_A_TIME)]
+    )
+    # A byte of each hash is enough to compare by: a signature is then one cache line.
+    bytes_ = np.ascontiguousarray(signatures.astype(np.uint8))
+    hashes = BANDS * ROWS_A_BAND
+    least = hashes * (threshold - 4 * (threshold * (1 - threshold) / hashes) ** 0.5)
+    found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    for band in range(BANDS):
+        rows = signatures[:, band * ROWS_A_BAND : (band + 1) * ROWS_A_BAND]
+        for pairs in _pairs_of_equal(rows):
+            agreeing = (bytes_[pairs[:, 0]] == bytes_[pairs[:, 1]]).sum(axis=1)
+            found.append(pairs[agreeing >= least])
+    return [(later, earlier) for later, earlier in np.unique(np.concatenate(found), axis=0).tolist()]
+
+
+def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
+    """The least value of each hash over a text's shingles: (texts, hashes)."""
+    import numpy as np
+
+    padded = [text.ljust(3, "\0") for text in texts]
+    letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    codes = (letters[:-2] << np.uint64(42)) | (letters[1:-1] << np.uint64(21)) | letters[2:]
+    lengths = np.array([len(text) for text in padded])
+    within = np.ones(len(letters), dtype=bool)
+    ends = lengths.cumsum()
+    within[ends - 1] = within[ends - 2] = False  # a shingle does not reach into the next text
+    starts = np.concatenate(([0], (lengths - 2).cumsum()[:-1]))
+    mixed = (codes[within[:-2]] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    values = mixed.astype(np.uint32)
+    least = np.empty((len(texts), BANDS * ROWS_A_BAND), np.uint32)
+    for number, (factor, addend) in enumerate(_hash_parameters()):
+        hashed = values * factor + addend
+        hashed ^= hashed >> np.uint32(15)
+        hashed *= np.uint32(0x2C1B3C6D)
+        least[:, number] = np.minimum.reduceat(hashed, starts)
+    return least
+
+
+@lru_cache(maxsize=1)
+def _hash_parameters() -> list[tuple[np.uint32, np.uint32]]:
+    """Fixed, so that the same texts have the same near-duplicates everywhere. Odd factors keep all 32 bits."""
+    import random
+
+    import numpy as np
+
+    rng = random.Random(0)
+    return [(np.uint32(rng.getrandbits(32) | 1), np.uint32(rng.getrandbits(32))) for _ in range(BANDS * ROWS_A_BAND)]
+
+
+def _pairs_of_equal(rows: NDArray[np.uint32]) -> Iterator[NDArray[np.int64]]:
+    """Blocks of (later, earlier) among the indices of equal rows of 4 hashes, where no more than a crowd are equal."""
+    import numpy as np
+
+    high, low = np.ascontiguousarray(rows).view(np.uint64).T
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    fresh = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    starts = np.flatnonzero(fresh)
+    sizes = np.diff(np.append(starts, len(order)))
+    crowded = np.repeat(sizes > CROWD, sizes)
+    # lexsort is stable: inside a group the indices rise, so each place is paired with those before it in its group.
+    before = np.where(crowded, 0, np.arange(len(order)) - np.repeat(starts, sizes))
+    ends = before.cumsum()
+    first = 0
+    while first < len(order):
+        last = int(np.searchsorted(ends, (ends[first - 1] if first else 0) + PAIRS_AT_A_TIME, side="right"))
+        last = max(last, first + 1)
+        places = np.repeat(np.arange(first, last), before[first:last])
+        if len(places):
+            counts = before[first:last]
+            rank = np.arange(len(places)) - np.repeat(counts.cumsum() - counts, counts)
+            yield np.stack([order[places], order[places - 1 - rank]], axis=1)
+        first = last
 
 
 def contaminated(
@@ -100,40 +170,17 @@ def contaminated(
 
 def _sharing_ngrams(
     lessons: Sequence[str], items: Sequence[tuple[str, str, str]], ngram: int
-) -> list[tuple[int, str, str]]:
-    connection = duckdb.connect(":memory:")
-    try:
-        _load(connection, "lessons", {"place": list(range(len(lessons))), "text": [normalised(t) for t in lessons]})
-        _load(
-            connection,
-            "items",
-            {
-                "suite": [suite for suite, _, _ in items],
-                "item": [item for _, item, _ in items],
-                "text": [normalised(text) for _, _, text in items],
-            },
-        )
-        return [(place, suite, item) for place, suite, item in connection.execute(_NGRAMS, [ngram] * 4).fetchall()]
-    finally:
-        connection.close()
+) -> Iterator[tuple[int, str, str]]:
+    """(place of the lesson, suite, item): the first item, by name, that shares a run of `ngram` words."""
+    owners: dict[tuple[str, ...], tuple[str, str]] = {}
+    for suite, item, text in items:
+        for gram in _ngrams(text, ngram):
+            owners[gram] = min(owners.get(gram, (suite, item)), (suite, item))
+    for place, text in enumerate(lessons):
+        if shared := owners.keys() & _ngrams(text, ngram):
+            yield (place, *min(owners[gram] for gram in shared))
 
 
-_NGRAMS = """
-WITH lesson_grams AS (
-    SELECT DISTINCT place,
-        unnest(list_transform(range(1, len(words) - ? + 2), lambda i: hash(words[i:i + ? - 1]))) AS gram
-    FROM (SELECT place, string_split(text, ' ') AS words FROM lessons)),
-item_grams AS (
-    SELECT suite, item,
-        unnest(list_transform(range(1, len(words) - ? + 2), lambda i: hash(words[i:i + ? - 1]))) AS gram
-    FROM (SELECT suite, item, string_split(text, ' ') AS words FROM items))
-SELECT place, min(suite), min(item) FROM lesson_grams JOIN item_grams USING (gram) GROUP BY place ORDER BY place
-"""
-
-
-def _load(connection: duckdb.DuckDBPyConnection, table: str, columns: dict[str, list[Any]]) -> None:
-    import pyarrow as pa
-
-    connection.register("incoming", pa.table(columns))
-    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM incoming")
-    connection.unregister("incoming")
+def _ngrams(text: str, length: int) -> set[tuple[str, ...]]:
+    words = normalised(text).split(" ")
+    return set(zip(*(words[start:] for start in range(length)), strict=False))

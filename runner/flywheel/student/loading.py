@@ -50,6 +50,8 @@ def prepare_torch() -> Any:
     """torch, set up so that a seeded run repeats on the same machine."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Threads that wait by spinning take a shared machine from each other: steps get several times as slow.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     torch.use_deterministic_algorithms(True, warn_only=True)

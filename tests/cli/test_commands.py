@@ -1,0 +1,266 @@
+"""The commands as a person or a program meets them: words, streams, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from flywheel.cli import main
+from mini_domain import Domain
+
+
+@pytest.fixture
+def flywheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`flywheel …` in a domain's folder, in this process: (exit code, stdout, stderr)."""
+
+    def run(domain: Domain, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(domain.root)
+        monkeypatch.setattr(sys, "argv", ["flywheel", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
+
+
+@pytest.mark.parametrize("command", [["validate"], ["plan"], ["status"], ["report"], ["--help"], ["graph"]])
+def test_looking_loads_none_of_the_heavy_packages(applied: Domain, command: list[str]) -> None:
+    script = (
+        "import sys\nfrom flywheel.cli import main\n"
+        f"sys.argv = ['flywheel', *{command!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=applied.root, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_apply_says_what_it_did_and_a_second_one_that_there_is_nothing_to_do(domain: Domain, flywheel) -> None:
+    code, out, error = flywheel(domain, "apply")
+    assert (code, error) == (0, "")
+    assert "promoted in iteration 1" in out
+
+    code, out, _ = flywheel(domain, "apply")
+    assert code == 0
+    assert "Nothing to do" in out
+
+
+def test_apply_exits_3_when_nothing_was_promoted(domain: Domain, flywheel) -> None:
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+
+    code, out, _ = flywheel(domain, "apply")
+
+    assert code == 3
+    assert "nothing was promoted" in out
+
+
+def test_every_line_of_json_output_is_an_event_and_the_last_tells_the_exit_code(domain: Domain, flywheel) -> None:
+    code, out, _ = flywheel(domain, "apply", "--json")
+
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert events[0]["event"] == "run_started"
+    assert (events[-1]["event"], events[-1]["exit_code"]) == ("run_ended", 0)
+    done = {event["node"] for event in events if event["event"] == "node_done"}
+    assert done == {name for name, *_ in events[0]["nodes"]}
+    logs = sorted((domain.root / ".flywheel" / "runs").glob("*/events.jsonl"))
+    assert [json.loads(line) for line in logs[-1].read_text().splitlines()] == events
+
+
+def test_iterations_of_the_command_line_count_instead_of_the_specs(domain: Domain, flywheel) -> None:
+    _, out, _ = flywheel(domain, "plan", "--iterations", "2", "--json")
+
+    assert json.loads(out)["iterations"] == 2
+
+
+def test_plan_tells_by_exit_code_whether_there_is_something_to_do(applied: Domain, flywheel) -> None:
+    assert flywheel(applied, "plan", "--detailed-exitcode")[0] == 0
+    applied.edit(lambda spec: spec["train"].update(rank=8))
+
+    code, out, _ = flywheel(applied, "plan", "--detailed-exitcode")
+
+    assert code == 2
+    assert "train.rank 4 → 8" in out
+
+
+def test_a_saved_plan_is_applied_and_then_refused(domain: Domain, flywheel) -> None:
+    assert flywheel(domain, "plan", "-o", "plan.json")[0] == 0
+    assert flywheel(domain, "apply", "plan.json")[0] == 0
+
+    code, _, error = flywheel(domain, "apply", "plan.json")
+
+    assert code == 1
+    assert "out of date" in error
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"plan_version": 2, "nodes": []}', "\xff"])
+def test_a_file_that_is_no_plan_is_a_usage_error(domain: Domain, flywheel, content: str) -> None:
+    (domain.root / "plan.json").write_bytes(content.encode("latin-1"))
+
+    code, _, error = flywheel(domain, "apply", "plan.json")
+
+    assert code == 64
+    assert "not a saved plan" in error
+
+
+@pytest.mark.parametrize("arguments", [["--nope"], ["nope"], ["plan", "--iterations", "0"], ["show"]])
+def test_a_wrong_command_line_is_exit_code_64_without_a_traceback(domain: Domain, flywheel, arguments) -> None:
+    code, _, error = flywheel(domain, *arguments)
+
+    assert code == 64
+    assert error
+    assert "Traceback" not in error
+
+
+def test_an_invalid_spec_is_exit_code_4_with_its_place(domain: Domain, flywheel) -> None:
+    domain.edit(lambda spec: spec["train"].update(rnk=8))
+
+    code, _, error = flywheel(domain, "validate")
+
+    assert code == 4
+    assert "flywheel.yaml:" in error
+    assert 'Did you mean "rank"?' in error
+
+
+def test_without_a_spec_the_way_on_is_named(tmp_path: Path, flywheel) -> None:
+    code, _, error = flywheel(Domain(tmp_path), "apply")
+
+    assert code == 64
+    assert "flywheel init" in error
+
+
+def test_status_names_run_decisions_and_what_is_deployed(applied: Domain, flywheel) -> None:
+    deployed = applied.query("SELECT model_id FROM deployments")[0]["model_id"]
+
+    code, out, _ = flywheel(applied, "status")
+
+    assert code == 0
+    assert "done" in out
+    assert "iteration 1: Promote" in out
+    assert f"deployed now: {deployed}" in out
+    assert json.loads(flywheel(applied, "status", "--json")[1])["deployments"][0]["model_id"] == deployed
+
+
+def test_status_before_the_first_run(domain: Domain, flywheel) -> None:
+    code, out, _ = flywheel(domain, "status")
+
+    assert code == 0
+    assert "no run yet" in out
+
+
+def test_query_gives_a_table_or_json(applied: Domain, flywheel) -> None:
+    sql = "SELECT outcome, count(*) AS n FROM judged GROUP BY outcome ORDER BY outcome"
+
+    table = flywheel(applied, "query", sql)[1]
+    rows = json.loads(flywheel(applied, "query", sql, "--json")[1])
+
+    assert [row["outcome"] for row in rows] == ["fail", "pass"]
+    assert all(str(row["n"]) in table for row in rows)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM scores",
+        "UPDATE decisions SET outcome = 'promote'",
+        "SELECT * FROM read_text('colours.py')",
+        "COPY scores TO 'stolen.csv'",
+        "SELECT nothing FROM nowhere",
+        "ATTACH 'other.duckdb'",
+        "SET enable_external_access = true",
+        "this is no SQL",
+        "",
+    ],
+)
+def test_query_can_neither_write_nor_read_files(applied: Domain, flywheel, sql: str) -> None:
+    code, out, error = flywheel(applied, "query", sql)
+
+    assert code == 64, out
+    assert "Traceback" not in error
+    assert not (applied.root / "stolen.csv").exists()
+
+
+def test_query_before_the_first_run_says_so(domain: Domain, flywheel) -> None:
+    code, _, error = flywheel(domain, "query", "SELECT 1")
+
+    assert code == 1
+    assert "no store yet" in error
+
+
+def test_show_follows_a_lesson_from_the_failure_to_the_scores(applied: Domain, flywheel) -> None:
+    kept = applied.query("SELECT candidate_id, lesson_id FROM dataset WHERE origin = 'new' ORDER BY ALL LIMIT 1")[0]
+
+    code, out, _ = flywheel(applied, "show", kept["candidate_id"])
+
+    assert code == 0
+    titles = [line for line in out.splitlines() if line.isupper()]
+    for title in ("FAILURE", "CALL", "CANDIDATE", "VERDICT", "JUDGED", "CURATION", "DATASET ROW", "ADAPTER", "SCORES"):
+        assert title in titles
+    assert flywheel(applied, "show", kept["lesson_id"])[1] == out
+    assert json.loads(flywheel(applied, "show", kept["candidate_id"][:10], "--json")[1])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("answers", "answer_id"),
+        ("failures", "failure_id"),
+        ("calls", "key"),
+        ("adapters", "model_id"),
+        ("scores", "item_id"),
+        ("dataset", "lesson_id"),
+    ],
+)
+def test_show_knows_every_kind_of_id(applied: Domain, flywheel, table: str, column: str) -> None:
+    for row in applied.query(f"SELECT DISTINCT {column} AS id FROM {table} ORDER BY 1 LIMIT 3"):
+        code, out, error = flywheel(applied, "show", row["id"])
+        assert code == 0, error
+        assert out.strip()
+
+
+def test_show_of_an_unknown_id_says_how_to_find_one(applied: Domain, flywheel) -> None:
+    code, _, error = flywheel(applied, "show", "0123456789abcdef")
+
+    assert code == 64
+    assert "flywheel query" in error
+
+
+def test_report_prints_the_path_or_which_there_are(applied: Domain, flywheel) -> None:
+    assert flywheel(applied, "report", "1")[1].strip().endswith("iter-001/index.html")
+
+    code, _, error = flywheel(applied, "report", "7")
+
+    assert code == 64
+    assert "iter-001" in error
+
+
+def test_graph_draws_every_node_and_edge(domain: Domain, flywheel) -> None:
+    plan = domain.plan()
+    dot = flywheel(domain, "graph")[1]
+    mermaid = flywheel(domain, "graph", "--mermaid")[1]
+
+    assert all(f'"{node.name}"' in dot for node in plan.nodes)
+    assert dot.count("->") == mermaid.count("-->") == sum(len(node.parents) for node in plan.nodes)
+
+
+def test_rollback_without_a_deployment_is_a_usage_error(domain: Domain, flywheel) -> None:
+    code, _, error = flywheel(domain, "rollback")
+
+    assert code == 64
+    assert "nothing was ever deployed" in error
+
+
+def test_schema_prints_json(domain: Domain, flywheel) -> None:
+    assert json.loads(flywheel(domain, "schema")[1])["title"]

@@ -1,0 +1,204 @@
+"""From failures to training rows: diagnose, budget, generate, verify, curate."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from mini_domain import Domain, rows
+
+
+def writes(domain: Domain, lessons: list[dict[str, str]], name: str = "scripted") -> None:
+    """One teacher that gives the n rows of its script that come next for its sample."""
+    (domain.root / "scripted.py").write_text(
+        f"import json\nROWS = {lessons!r}\n\n\ndef teach(request):\n"
+        "    start = request['sample'] * 3\n    return json.dumps(ROWS[start : start + request['n']] or [{}])\n"
+    )
+    domain.edit(lambda spec: spec["teachers"].update({name: {"kind": "python", "function": "scripted.py:teach"}}))
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=[name], rounds=1, accept=9))
+
+
+def summaries(domain: Domain, kind: str) -> list[dict[str, Any]]:
+    return [row["summary"] for row in domain.query("SELECT summary FROM nodes WHERE kind = ? ORDER BY name", [kind])]
+
+
+def fates(domain: Domain) -> dict[str, tuple[str, str]]:
+    """Text of a candidate → (stage at which it was dropped, reason)."""
+    found = domain.query('SELECT c."row", k.stage, k.reason FROM curation k JOIN candidates c USING (candidate_id)')
+    return {row["row"]["text"]: (row["stage"], row["reason"]) for row in found}
+
+
+# --- diagnose and budget ----------------------------------------------------------------------------------------------
+
+
+def test_every_failure_has_one_mode_and_its_severity(applied: Domain) -> None:
+    failures = applied.query(
+        """SELECT f.mode, f.severity, count(*) AS n FROM failures f JOIN answers a USING (answer_id)
+           WHERE a.outcome = 'fail' GROUP BY ALL"""
+    )
+    assert failures == [{"mode": "not_blue", "severity": "critical", "n": 6}]
+
+
+def test_lessons_are_bought_where_the_errors_are(domain: Domain) -> None:
+    def two_modes(spec: dict[str, Any]) -> None:
+        spec["taxonomy"] = [
+            {"name": "sky", "severity": "minor", "when": "row.text LIKE '%sky%'"},
+            {"name": "never", "when": "answer = 'purple'"},
+            {"name": "rest", "severity": "major"},
+        ]
+        spec["generate"][0].update(floor=0.0, cap=1.0, accept=10)
+
+    domain.edit(two_modes).apply()
+
+    bought = {row["mode"]: row for row in domain.query("SELECT * FROM budgets")}
+    assert {mode: row["failures"] for mode, row in bought.items()} == {"sky": 2, "never": 0, "rest": 4}
+    assert {mode: row["lessons"] for mode, row in bought.items()} == {"sky": 2, "never": 0, "rest": 8}
+    assert bought["rest"]["mass"] == pytest.approx(2.0 * 4 / 12)
+
+
+def test_a_generator_from_seeds_writes_the_same_number_for_every_mode(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["generate"][0].update({"from": "seeds", "accept": 6})).apply()
+
+    assert {row["mode"]: row["lessons"] for row in domain.query("SELECT * FROM budgets")} == {"not_blue": 3, "other": 3}
+
+
+# --- generate and verify ----------------------------------------------------------------------------------------------
+
+
+def test_teachers_are_asked_by_their_weight(applied: Domain) -> None:
+    wanted = Counter(row["teacher"] for row in applied.query("SELECT teacher FROM candidates WHERE round = 1"))
+
+    assert wanted["careful"] == 2 * wanted["careless"]
+
+
+def test_a_refill_round_asks_for_what_is_missing_and_no_more(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["teachers"]["careless"]["options"].update(wrong=0.9))
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=["careless"], rounds=4, max_candidates=40)).apply()
+
+    generated = summaries(domain, "generate")
+    passed = [summary["passed"] for summary in summaries(domain, "verify")]
+    assert sum(generated[1]["wanted"].values()) >= 12 - passed[0] > 0
+    tried = domain.query("SELECT count(*) AS n FROM candidates")[0]["n"]
+    assert tried <= 40
+    assert sum(passed) >= 12 or tried == 40
+
+
+def test_no_call_is_made_twice_over_iterations_and_rounds(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+    domain.edit(lambda spec: spec["generate"][0].update(rounds=3)).apply(iterations=3)
+
+    calls = domain.calls("asked")
+    assert len(calls) >= 3 * 4
+    assert max(Counter((teacher, mode, sample) for teacher, mode, sample, _ in calls).values()) == 1
+    assert len({seed for *_, seed in calls}) == len(calls)
+
+
+def test_a_data_set_gives_each_of_its_rows_once(domain: Domain) -> None:
+    domain.write_rows("people.jsonl", [row for row in rows(5_000, 60) if row["label"] == "blue"])
+    domain.edit(lambda spec: spec["teachers"].update(people={"kind": "dataset", "path": "people.jsonl"}))
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=["people"], accept=7, per_call=5, rounds=3))
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+
+    domain.apply(iterations=2)
+
+    given = [json.dumps(row["row"]) for row in domain.query("SELECT \"row\" FROM candidates WHERE status = 'parsed'")]
+    assert len(given) >= 14
+    assert len(set(given)) == len(given)
+    assert {row["reference_from"] for row in domain.query("SELECT reference_from FROM candidates")} == {"person"}
+
+
+def test_an_unknown_verdict_is_neither_right_nor_wrong(domain: Domain) -> None:
+    """The second teacher answers what the first wrote; where it fails to, there is nothing to compare with."""
+    (domain.root / "second.py").write_text(
+        "def teach(request):\n    text = request['row']['text']\n"
+        "    if 'sky' in text:\n        raise RuntimeError('no idea')\n"
+        "    return 'red' if 'sea' in text else 'blue'\n"
+    )
+    domain.edit(lambda spec: spec["teachers"].update(second={"kind": "python", "function": "second.py:teach"}))
+    domain.edit(lambda spec: spec["verifiers"].update(same={"kind": "exact"}))
+    domain.edit(lambda spec: spec["tasks"]["colour"]["verify"].append("same"))
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=["careful"], second_opinion=["second"], rounds=1))
+
+    assert domain.apply().failed == []
+
+    outcomes = domain.query(
+        'SELECT j.outcome, j.reason, c."row", c.reference FROM judged j JOIN candidates c USING (candidate_id)'
+    )
+    expected = {"sky": "unknown", "sea": "fail"}
+    for row in outcomes:
+        assert row["outcome"] == expected.get(row["row"]["text"].split()[1], "pass"), row
+    assert {row["outcome"] for row in outcomes} == {"pass", "fail", "unknown"}
+    learned = domain.query("SELECT \"row\" FROM dataset WHERE origin = 'new'")
+    assert {row["row"]["text"].split()[1] for row in learned} <= {"jeans", "sapphire"}
+
+
+# --- curate -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
+    holdout = next(row for row in rows(300, 16) if row["label"] == "blue")
+    writes(
+        domain,
+        [
+            {"text": "old sea 70001", "label": "blue"},
+            {"text": "OLD  sea 70001!", "label": "blue"},
+            {"text": "new sky 80002 " + "with a long tail " * 20, "label": "blue"},
+            {"text": "plain jeans 90003 seen on the way from the harbour to the old market hall", "label": "blue"},
+            {"text": "plain jeans 90004 seen on the way from the harbour to the old market hall", "label": "blue"},
+            holdout,
+            {"text": "grand sapphire 60004", "label": "blue"},
+        ],
+    )
+    domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply()
+
+    found = {text[:17]: stage for text, (stage, _) in fates(domain).items()}
+    assert Counter(found.values()) == {"": 3, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
+    assert found["new sky 80002 wit"] == "length"
+    assert found[holdout["text"][:17]] == "contaminated"
+    assert "exact overlap with holdout item" in fates(domain)[holdout["text"]][1]
+    assert {found["old sea 70001"], found["OLD  sea 70001!"]} == {"", "duplicate"}
+
+
+def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Domain) -> None:
+    writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(30)])
+    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply()
+
+    kept = [text for text, (stage, _) in fates(domain).items() if stage == ""]
+    assert len(kept) == 5
+    assert {stage for stage, _ in fates(domain).values()} == {"", "quota"}
+
+
+def test_earlier_lessons_and_human_seeds_are_mixed_in(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+    domain.edit(lambda spec: spec.update(curate={"mix": {"replay": 0.5, "seeds": 0.25}})).apply(iterations=2)
+
+    first, second = (summary["origins"] for summary in summaries(domain, "curate"))
+    assert first == {"new": 12, "seed": 4}
+    assert second["replay"] == 6
+    assert second["seed"] == round((second["new"] + 6) / 3)
+
+
+def test_a_lesson_of_an_earlier_iteration_is_not_new_again(domain: Domain) -> None:
+    writes(domain, [{"text": f"old sea {70_000 + 7 * (i % 9)}", "label": "blue"} for i in range(60)])
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9})).apply(iterations=2)
+
+    second = domain.query(
+        "SELECT k.stage, k.reason FROM curation k JOIN nodes n USING (node) WHERE n.name = 'i2.curate' AND stage != 'quota'"
+    )
+    assert second
+    assert {row["stage"] for row in second} == {"duplicate"}
+
+
+def test_nothing_new_means_no_training_and_a_gate_that_says_so(domain: Domain) -> None:
+    writes(domain, [{"text": "old sea 70001", "label": "green"}] * 20)
+
+    outcome = domain.apply()
+
+    assert outcome.exit_code == 3
+    decision = domain.query("SELECT outcome, candidate_id, explanation FROM decisions")[0]
+    assert (decision["outcome"], decision["candidate_id"]) == ("inconclusive", None)
+    assert "no new lesson survived" in decision["explanation"]
+    assert (domain.root / "reports" / "iter-001" / "index.html").exists()

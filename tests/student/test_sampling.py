@@ -1,0 +1,170 @@
+"""Loading and asking a real, tiny student."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import FlywheelError, Tampered
+from flywheel.student import locate, model_id
+from flywheel.student.loading import Arm, Loaded, check_adapter, load_base
+from flywheel.student.sampling import (
+    chat_completion,
+    chat_prompt,
+    collate,
+    completion_losses,
+    encode,
+    generate,
+    supervised,
+)
+
+PROMPTS = [(str(i), f"{'word ' * (i % 5)}item {i} is") for i in range(12)]
+
+
+def arm(folder: Path) -> Arm:
+    return Arm(str(folder), None, "float32", "cpu", "hash")
+
+
+@pytest.fixture(scope="module")
+def mini(mini_student: Path) -> Loaded:
+    return load_base(arm(mini_student))
+
+
+@pytest.fixture(scope="module")
+def chat(chat_student: Path) -> Loaded:
+    return load_base(arm(chat_student))
+
+
+def answers(loaded: Loaded, batch_size: int, **options: object) -> list[str]:
+    found = generate(loaded, PROMPTS, system=None, max_new_tokens=8, batch_size=batch_size, **options)  # type: ignore[arg-type]
+    assert [answer.prompt_id for answer in found] == [name for name, _ in PROMPTS]
+    return [answer.text for answer in found]
+
+
+def test_answers_do_not_hang_on_the_batch(mini: Loaded) -> None:
+    assert answers(mini, 1) == answers(mini, 5) == answers(mini, 64)
+
+
+def test_a_sampled_answer_hangs_on_its_own_seed_alone(mini: Loaded) -> None:
+    seeds = list(range(len(PROMPTS)))
+    one = answers(mini, 3, temperature=1.0, seeds=seeds)
+
+    assert one == answers(mini, 64, temperature=1.0, seeds=seeds)
+    assert one != answers(mini, 3, temperature=1.0, seeds=[seed + 1 for seed in seeds])
+
+
+def test_a_narrow_nucleus_is_nearly_greedy(mini: Loaded) -> None:
+    assert answers(mini, 4, temperature=1.0, top_p=1e-6, seeds=[1] * len(PROMPTS)) == answers(mini, 4)
+
+
+def test_an_answer_that_meets_the_limit_is_marked(mini: Loaded) -> None:
+    found = generate(mini, PROMPTS[:1], system=None, max_new_tokens=3, batch_size=1)[0]
+
+    assert found.truncated == (found.tokens == 3)
+
+
+def test_without_a_chat_template_the_prompt_is_the_prompt(mini: Loaded) -> None:
+    assert chat_prompt(mini.tokenizer, "ask", "be kind") == "ask"
+    assert chat_completion(mini.tokenizer, "ask", None, "answer") == "answer<eos>"
+
+
+def test_a_chat_template_wraps_prompt_and_answer(chat: Loaded) -> None:
+    asked = chat_prompt(chat.tokenizer, "ask", "be kind")
+
+    assert asked == "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nask<|im_end|>\n<|im_start|>assistant\n"
+    assert chat_completion(chat.tokenizer, "ask", "be kind", "answer") == "answer<|im_end|>\n"
+
+
+def test_special_tokens_of_the_template_are_single_tokens(chat: Loaded) -> None:
+    ids = encode(chat.tokenizer, chat_prompt(chat.tokenizer, "a", None))
+
+    assert ids.count(chat.tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
+
+
+@pytest.mark.parametrize("which", ["mini", "chat"])
+def test_only_the_answer_is_learned(which: str, request: pytest.FixtureRequest) -> None:
+    import torch
+
+    loaded = request.getfixturevalue(which)
+    rows = [
+        supervised(loaded.tokenizer, "ask", "answer", None),
+        supervised(loaded.tokenizer, "a longer one", "b", None),
+    ]
+
+    inputs, labels = collate(torch, loaded.tokenizer, rows, "cpu")
+
+    learned = [loaded.tokenizer.decode(row[row != -100]) for row in labels]
+    assert learned[0].startswith("answer")
+    assert learned[1].startswith("b")
+    assert (labels[inputs["attention_mask"] == 0] == -100).all()
+
+
+def test_the_loss_of_a_pair_hangs_on_the_pair_alone(mini: Loaded) -> None:
+    pairs = [(text, "red" if i % 2 else "a longer answer") for i, (_, text) in enumerate(PROMPTS)]
+
+    whole = completion_losses(mini, pairs, system=None, batch_size=5)
+
+    one_by_one = [completion_losses(mini, [pair], system=None, batch_size=1)[0] for pair in pairs]
+    assert whole == pytest.approx(one_by_one, abs=1e-4)
+    assert all(loss > 0 for loss in whole)
+
+
+# --- identity and safety ----------------------------------------------------------------------------------------------
+
+
+def test_a_student_is_its_weights_and_its_tokenizer(tmp_path: Path, mini_student: Path) -> None:
+    shutil.copytree(mini_student, tmp_path / "one")
+    first = locate("one", None, tmp_path).weights_hash
+    (tmp_path / "one" / "README.md").write_text("words")
+    assert locate("one", None, tmp_path).weights_hash == first
+
+    (tmp_path / "one" / "tokenizer_config.json").write_text("{}")
+    assert locate("one", None, tmp_path).weights_hash != first
+
+
+def test_model_ids_tell_base_and_adapter_apart() -> None:
+    assert len({model_id("b", None), model_id("b", "a"), model_id("a", "b"), model_id("c", None)}) == 4
+
+
+def test_pickled_weights_are_refused_before_loading(tmp_path: Path) -> None:
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "pytorch_model.bin").write_bytes(b"pickle")
+
+    with pytest.raises(FlywheelError, match="safetensors"):
+        locate("evil", None, tmp_path)
+
+
+def test_an_unpinned_hub_id_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FlywheelError, match=r"student\.revision"):
+        locate("somebody/some-model", None, tmp_path)
+
+
+def test_a_folder_that_is_no_model_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+
+    with pytest.raises(FlywheelError, match="cannot be loaded"):
+        load_base(arm(tmp_path))
+
+
+def test_a_pickled_adapter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
+
+    with pytest.raises(FlywheelError, match="pickled"):
+        check_adapter(tmp_path, None)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_an_adapter_that_was_changed_is_refused(tmp_path: Path, name: str) -> None:
+    from flywheel.student.loading import adapter_hash
+
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    (tmp_path / "adapter_config.json").write_text('{"r": 4}')
+    expected = adapter_hash(tmp_path)
+    check_adapter(tmp_path, expected)
+
+    (tmp_path / name).write_text('{"r": 5}')
+
+    with pytest.raises(Tampered, match="changed"):
+        check_adapter(tmp_path, expected)
