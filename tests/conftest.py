@@ -1,4 +1,4 @@
-"""For all tests: no real home, no network beyond this machine, no GPU; and a small complete domain to turn the wheel on."""
+"""For all tests: no real home, no network beyond this machine, no GPU; and a small domain to turn the wheel on."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
+_OPERATOR = re.compile(r"(?<![^\W\d_])[-+*/<>=%^](?![^\W\d_])")
+_WORD_OR_OPERATOR = re.compile(rf"\w+|{_OPERATOR.pattern}")
 _ASCII_SPACES = {code: " " for code in range(128) if not re.match(r"\w", chr(code))}
 
 
@@ -37,11 +39,14 @@ def one_line(text: str, limit: int = 120) -> str:
 
 
 def normalised(text: str) -> str:
-    """Lower case, NFKC, letters and digits only, single spaces: the form in which contamination is looked for."""
-    if text.isascii():  # the same, many times as fast
-        return " ".join(text.lower().translate(_ASCII_SPACES).split())
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _SPACE.sub(" ", re.sub(r"[^\w]+", " ", folded)).strip()
+    """Lower case, NFKC, words and operators, single spaces: how duplicates and contamination are looked for.
+
+    An operator between numbers or spaces says something (3 + 4, weight < 30); a sign beside a letter does not (e-mail).
+    """
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii() and not _OPERATOR.search(folded):  # the same, many times as fast
+        return " ".join(folded.translate(_ASCII_SPACES).split())
+    return " ".join(_WORD_OR_OPERATOR.findall(folded))
 
 
 def duration(seconds: float) -> str:

@@ -186,7 +186,7 @@ def test_a_lesson_of_an_earlier_iteration_is_not_new_again(domain: Domain) -> No
     domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9})).apply(iterations=2)
 
     second = domain.query(
-        "SELECT k.stage, k.reason FROM curation k JOIN nodes n USING (node) WHERE n.name = 'i2.curate' AND stage != 'quota'"
+        "SELECT k.stage FROM curation k JOIN nodes n USING (node) WHERE n.name = 'i2.curate' AND stage != 'quota'"
     )
     assert second
     assert {row["stage"] for row in second} == {"duplicate"}

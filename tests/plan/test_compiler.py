@@ -62,7 +62,7 @@ FROM_DIAGNOSE = {"i1.diagnose", *FROM_BUDGET}
     [
         (spec(lambda s: s["train"].update(rank=8)), FROM_TRAIN),
         (spec(lambda s: s["train"].update(learning_rate=0.01)), FROM_TRAIN),
-        (spec(lambda s: s["curate"].update(mix={"seeds": 0.2}) if "curate" in s else s.update(curate={"mix": {"seeds": 0.2}})), FROM_CURATE),
+        (spec(lambda s: s.update(curate={"mix": {"seeds": 0.2}})), FROM_CURATE),
         (spec(lambda s: s["gate"][0].update(better_by=0.1)), set(FIRST["gate"])),
         (spec(lambda s: s["teachers"]["careful"]["options"].update(wrong=0.1)), FROM_GENERATE),
         (spec(lambda s: s["teachers"]["careful"].update(style="brisk")), FROM_GENERATE),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_floor_and_cap_hold_where_they_can(masses: list[float], floor: float, ca
 def test_more_mass_never_gets_a_smaller_share(masses: list[float], floor: float, cap: float) -> None:
     ranked = sorted(zip(masses, spread(masses, floor, cap), strict=True))
 
-    assert all(low[1] <= high[1] + 1e-9 for low, high in zip(ranked, ranked[1:], strict=False))
+    assert all(low[1] <= high[1] + 1e-9 for low, high in pairwise(ranked))
 
 
 @given(MASSES, st.integers(0, 500))

@@ -82,6 +82,7 @@ class _Run:
     ) -> None:
         self.project, self.store, self.resources, self.plan = project, store, resources, plan
         self.run_id, self.command = run_id, command
+        self.started = datetime.now(UTC)
         self.log = EventLog(project.state / "runs" / run_id / "events.jsonl", listener)
         resources.on_event = lambda event: self.log.emit(event.pop("event", "calls"), **event)
         self.outcome = ApplyOutcome(run_id, EXIT_DONE)
@@ -272,7 +273,7 @@ class _Run:
 
     def _run_row(self, status: str, ended: datetime | None) -> dict[str, Any]:
         return {
-            "run_id": self.run_id, "started_at": datetime.now(UTC), "ended_at": ended, "status": status,
+            "run_id": self.run_id, "started_at": self.started, "ended_at": ended, "status": status,
             "spec_hash": self.project.spec_hash, "spec_text": self.project.loaded.text,
             "versions": self.project.versions, "command": self.command,
         }  # fmt: skip

@@ -49,13 +49,16 @@ def done_nodes(query: Lookup, root: Path) -> dict[str, Done]:
 
 
 def _without_files(query: Lookup, root: Path) -> set[str]:
-    """Train and report nodes whose artifact is gone."""
+    """Train and report nodes whose artifact is gone, and deploy nodes where nothing is deployed any more."""
     adapters = query("SELECT node, path || '/adapter_model.safetensors' AS path FROM adapters")
     reports = query(
         """SELECT node, unnest([summary->>'$.path', (summary->>'$.artifact') || '/report.json']) AS path
            FROM nodes WHERE kind = 'report' AND status = 'done'"""
     )
-    return {row["node"] for row in [*adapters, *reports] if not (root / row["path"]).exists()}
+    deployed = query(
+        "SELECT node, summary->>'$.path' AS path FROM nodes WHERE kind = 'deploy' AND summary->>'$.deployed' = 'true'"
+    )
+    return {row["node"] for row in [*adapters, *reports, *deployed] if not (root / row["path"]).exists()}
 
 
 def measured(query: Lookup) -> History:

@@ -81,8 +81,15 @@ class Project:
             },
             teachers=self.teacher_parameters,
             verifiers={name: parts(name, v, self.root) for name, v in self.spec.verifiers.items()},
+            eval_tasks=self._eval_tasks(),
             blocked=self._blocked(),
         )
+
+    def _eval_tasks(self) -> str:
+        files = sorted(
+            path for pattern in ("*.yaml", "*.yml", "*.py") for path in self.root.glob(f"evals/**/{pattern}")
+        )
+        return fingerprint([[path.relative_to(self.root).as_posix(), hash_file(path)] for path in files])
 
     def _blocked(self) -> dict[str, str]:
         """Generators that cannot run now, with the reason."""
@@ -129,4 +136,7 @@ def predicate_faults(loaded: Loaded) -> list[Fault]:
     ]
 
 
-_PREDICATE_HINT = "It sees answer, gold, row.<column>, verdict.<verifier> and reason.<verifier>."
+_PREDICATE_HINT = (
+    "It sees answer, gold, row.<column>, verdict.<verifier> and reason.<verifier>; what can fail on some answers goes "
+    "into try(…)."
+)

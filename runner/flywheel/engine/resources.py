@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from flywheel.engine.project import Project
-from flywheel.executor import Worker
+from flywheel.executor import Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
 from flywheel.store import Store
 from flywheel.student.loading import Arm
@@ -27,6 +27,7 @@ class Resources:
         self._worker = Worker(log)
         self._judge: Judge | None = None
         self._judging = threading.Lock()
+        self._stopped = False
         self._desk: Desk | None = None
         self._opening = threading.Lock()
         self._journal = project.state / "calls"
@@ -43,6 +44,7 @@ class Resources:
 
     def stop(self) -> None:
         """Stop asking, kill children; received answers stay in the journal."""
+        self._stopped = True
         self._worker.close()
         with self._opening:
             if self._desk is not None:
@@ -67,7 +69,10 @@ class Resources:
             if self._judge is None:
                 self._judge = Judge(spec.verifiers, self._project.root, JUDGES)
             verify = {name: task.verify for name, task in spec.tasks.items()}
-            yield from self._judge.judge(subjects, verify)
+            for verdicts in self._judge.judge(subjects, verify):
+                if self._stopped:
+                    raise WorkerCancelled("judging was stopped")
+                yield verdicts
 
     # -- asking teachers
 

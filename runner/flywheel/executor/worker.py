@@ -34,6 +34,7 @@ class Worker:
         self._state = threading.Lock()
         self._process: Process | None = None
         self._cancelled = False
+        self._closed = False
 
     def call(
         self,
@@ -77,6 +78,8 @@ class Worker:
                 self._process.kill()
 
     def close(self) -> None:
+        """Kill the child; calls that wait for their turn are refused."""
+        self._closed = True
         self.cancel()
         with self._turn:
             self._drop()

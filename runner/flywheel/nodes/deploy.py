@@ -7,13 +7,15 @@ rules are asked again, against that one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flywheel.errors import Tampered
 from flywheel.gate import decide
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, Result
-from flywheel.nodes.deployment import check_history, history_row, place
+from flywheel.nodes.deployment import check_history, history_row, place, verify_home
+from flywheel.nodes.measuring import scored, suite_jobs
 from flywheel.records import Counts
 from flywheel.records.decision import PairedItem
 
@@ -34,7 +36,14 @@ def deploy(ctx: Context) -> Result:
         history, node=ctx.node.fingerprint, action="deploy", iteration=ctx.node.iteration, manifest=manifest
     )
     return Result(
-        Counts(1, 1), {"deployments": [row]}, {"deployed": True, "model_id": candidate.model_id, "why": "promoted"}
+        Counts(1, 1),
+        {"deployments": [row]},
+        {
+            "deployed": True,
+            "model_id": candidate.model_id,
+            "why": "promoted",
+            "path": f"{ctx.spec.deploy.path}/current",
+        },
     )
 
 
@@ -54,29 +63,38 @@ def _keep(ctx: Context, decision: Mapping[str, Any], candidate: Model, deployed:
     """Why what is deployed should stay; empty where the candidate may replace it."""
     if deployed is None or deployed["model_id"] in (decision["incumbent_id"], candidate.model_id):
         return ""
-    items = {rule.suite: _against(ctx, rule.suite, deployed["model_id"]) for rule in ctx.spec.gate}
     name = f"the deployed model {deployed['model_id']} (iteration {deployed['iteration']} of an earlier spec)"
-    if not all(items.values()):
-        return f"{name} was never measured on these suites; `flywheel rollback --to none` takes it away first"
-    again = decide(ctx.spec.gate, items, (), 1, ctx.seed())
+    manifest = deployed["manifest"]
+    if manifest["base_hash"] != ctx.student.weights_hash:
+        return (
+            f"{name} has another base, {manifest['base']}: it cannot be measured beside this one. Empty "
+            f"{ctx.spec.deploy.path} to give it up"
+        )
+    scores = _scores_of(ctx, deployed)
+    again = decide(ctx.spec.gate, {r.suite: _against(ctx, r.suite, scores) for r in ctx.spec.gate}, (), 1, ctx.seed())
     return "" if again.outcome == "promote" else f"{name} stays: {again.explanation}"
 
 
-def _against(ctx: Context, suite: str, model_id: str) -> list[PairedItem]:
-    """This iteration's candidate paired with another model's stored scores on the same items."""
+def _scores_of(ctx: Context, deployed: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The deployed model's scores on this spec's suites, measured now: (suite, item) → score row."""
+    manifest = deployed["manifest"]
+    home = ctx.root / ctx.spec.deploy.path / manifest["model_id"]
+    verify_home(home, manifest)
+    arm = replace(ctx.base().arm, adapter=str(home), adapter_hash=manifest["adapter_hash"])
+    rows = scored(ctx, "deployed", Model(manifest["model_id"], arm), suite_jobs(ctx))
+    return {(row["suite"], row["item_id"]): row for row in rows}
+
+
+def _against(ctx: Context, suite: str, deployed: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[PairedItem]:
+    """This iteration's candidate paired with the deployed model on the same items."""
     rows = ctx.query(
-        """WITH other AS (SELECT item_id, any_value(score) AS score, any_value(mode) AS mode FROM scores
-                         WHERE suite = ? AND model_id = ? GROUP BY item_id)
-           SELECT s.item_id, other.score AS before, s.score AS after, other.mode AS mode_before, s.mode AS mode_after,
-               s.cluster
-           FROM scores s LEFT JOIN other ON other.item_id = s.item_id
-           WHERE list_contains(?, s.node) AND s.suite = ? AND s.arm = 'candidate' ORDER BY s.item_id""",
-        [suite, model_id, ctx.fingerprints("evaluate"), suite],
+        "SELECT * FROM scores WHERE list_contains(?, node) AND suite = ? AND arm = 'candidate' ORDER BY item_id",
+        [ctx.fingerprints("evaluate"), suite],
     )
-    if any(row["before"] is None for row in rows):
-        return []
     return [
-        PairedItem(r["item_id"], r["before"], r["after"], r["mode_before"], r["mode_after"], r["cluster"]) for r in rows
+        PairedItem(r["item_id"], before["score"], r["score"], before["mode"], r["mode"], r["cluster"])
+        for r in rows
+        for before in [deployed[suite, r["item_id"]]]
     ]
 
 

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from flywheel.harness import Item, ItemResult, SuiteJob
-from flywheel.harness import evaluate as run_suites
+from flywheel.harness import SuiteJob
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, Result
-from flywheel.records import Counts, Outcome, Subject, Verdict
-from flywheel.spec.models import Suite, Verifier
-from flywheel.store.taxonomy import Failed, name_failures
-from flywheel.student.loading import Arm
-from flywheel.student.work import Asking, Effect, EffectJob
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.nodes.measuring import scored, suite_jobs
+from flywheel.records import Counts
+from flywheel.student.work import Effect, EffectJob
 
 #: Prompts on which the adapter's effect is checked.
 EFFECT_PROMPTS = 16
-
-
-@dataclass(frozen=True)
-class EvaluationJob:
-    """One model on all suites, with the verifiers that judge it."""
-
-    arm: Arm
-    asking: Asking
-    suites: tuple[SuiteJob, ...]
-    verifiers: Mapping[str, Verifier]
-    verify: Mapping[str, Sequence[str]]
-    root: str
-    seed: int
-
-
-def evaluate_in_worker(job: EvaluationJob, progress: Callable[[dict[str, Any]], None]) -> dict[str, list[ItemResult]]:
-    """Runs in the model worker."""
-    with Judge(job.verifiers, Path(job.root)) as judges:
-
-        def judge(subject: Subject) -> tuple[Outcome, list[Verdict]]:
-            verdicts = next(iter(judges.judge([subject], job.verify)))
-            return outcome_of(verdicts), verdicts
-
-        return run_suites(
-            job.arm,
-            job.suites,
-            judge,
-            system=job.asking.system,
-            max_new_tokens=job.asking.max_new_tokens,
-            batch_size=job.asking.batch_size,
-            seed=job.seed,
-            progress=progress,
-        )
 
 
 def evaluate(ctx: Context) -> Result:
@@ -60,7 +22,7 @@ def evaluate(ctx: Context) -> Result:
     candidate = ctx.candidate()
     if candidate is not None:
         arms.append(("candidate", candidate))
-    suites = [_job(ctx, name, suite) for name, suite in ctx.spec.evals.items()]
+    suites = suite_jobs(ctx)
     environment = fingerprint(dict(ctx.versions))
     rows: list[dict[str, Any]] = []
     reused = []
@@ -70,7 +32,7 @@ def evaluate(ctx: Context) -> Result:
             rows += [{**row, "node": ctx.node.fingerprint, "arm": arm} for row in known]
             reused.append(arm)
         else:
-            rows += _scored(ctx, arm, model, suites)
+            rows += scored(ctx, arm, model, suites)
     unknown = sum(row["outcome"] == "unknown" for row in rows)
     return Result(
         Counts(len(rows), len(rows) - unknown, 0, unknown),
@@ -85,20 +47,6 @@ def evaluate(ctx: Context) -> Result:
     )
 
 
-def _job(ctx: Context, name: str, suite: Suite) -> SuiteJob:
-    if suite.lm_eval is not None:
-        return SuiteJob(
-            name, lm_eval=suite.lm_eval, metric=suite.metric, limit=suite.limit, num_fewshot=suite.num_fewshot,
-            include_path=str(ctx.root / "evals"),
-        )  # fmt: skip
-    assert suite.task is not None
-    assert suite.data is not None
-    task = suite.task
-    rows = ctx.task_rows(task, suite.data)[: suite.limit]
-    items = tuple(Item(row.row_id, ctx.prompt(task, row.inputs), row.inputs, row.gold) for row in rows)
-    return SuiteJob(name, task=task, items=items)
-
-
 def _measured_before(ctx: Context, model: Model, environment: str) -> list[dict[str, Any]]:
     """This model's scores from an earlier evaluation of the same suites in the same environment, if there is one."""
     own = {k: v for k, v in ctx.node.inputs.items() if k != "seed"}
@@ -111,50 +59,6 @@ def _measured_before(ctx: Context, model: Model, environment: str) -> list[dict[
                 if measured == model.model_id:
                     return ctx.query("SELECT * FROM scores WHERE node = ? AND arm = ?", [row["node"], arm])
     return []
-
-
-def _scored(ctx: Context, arm: str, model: Model, suites: Sequence[SuiteJob]) -> list[dict[str, Any]]:
-    job = EvaluationJob(
-        arm=model.arm,
-        asking=ctx.asking,
-        suites=tuple(suites),
-        verifiers=ctx.spec.verifiers,
-        verify={name: task.verify for name, task in ctx.spec.tasks.items()},
-        root=str(ctx.root),
-        seed=ctx.seed(),
-    )
-    results: dict[str, list[ItemResult]] = ctx.compute(
-        "flywheel.nodes.evaluate:evaluate_in_worker", job, lambda m: ctx.progress(**m, what=arm)
-    )
-    return [row for suite, items in results.items() for row in _rows(ctx, arm, model, suite, items)]
-
-
-def _rows(ctx: Context, arm: str, model: Model, name: str, items: Iterable[ItemResult]) -> list[dict[str, Any]]:
-    suite = ctx.spec.evals[name]
-    modes = _modes(ctx, suite, list(items))
-    severity = {mode.name: mode.severity for mode in ctx.spec.taxonomy}
-    return [
-        {
-            "node": ctx.node.fingerprint, "suite": name, "arm": arm, "model_id": model.model_id,
-            "item_id": item.item_id, "row": item.row, "gold": item.gold, "answer": item.answer,
-            "outcome": item.outcome, "score": item.score, "mode": mode, "severity": severity.get(mode or ""),
-            "verdicts": [asdict(verdict) | {"seconds": 0.0} for verdict in item.verdicts],
-            "slices": {column: item.row.get(column) for column in suite.slices},
-            "cluster": item.row.get("cluster"),
-        }
-        for item, mode in zip(items, modes, strict=True)
-    ]  # fmt: skip
-
-
-def _modes(ctx: Context, suite: Suite, items: Sequence[ItemResult]) -> list[str | None]:
-    """The error mode of each failed item, None for the others."""
-    if suite.task is None:
-        return [None] * len(items)
-    wrong = [item for item in items if item.outcome == "fail"]
-    failed = [Failed(item.row, item.answer, item.gold, item.verdicts) for item in wrong]
-    names = name_failures(failed, ctx.spec.modes_of(suite.task), ctx.spec.tasks[suite.task].verify)
-    by_item = {item.item_id: name for item, name in zip(wrong, names, strict=True)}
-    return [by_item.get(item.item_id) for item in items]
 
 
 def _effect(ctx: Context, candidate: Model | None, suites: Sequence[SuiteJob]) -> dict[str, Any] | None:

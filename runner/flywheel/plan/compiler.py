@@ -31,6 +31,8 @@ class Facts:
     student: Mapping[str, Any]
     teachers: Mapping[str, Mapping[str, Any]]
     verifiers: Mapping[str, Mapping[str, str]]
+    eval_tasks: str = ""
+    """Over the lm-eval task files of the project's `evals/`."""
     blocked: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -299,6 +301,8 @@ class _Iteration:
         for name, suite in self.spec.evals.items():
             inputs.update(flatten(f"evals.{name}", suite.model_dump(mode="json", exclude={"role"})))
             inputs |= self.files(suite.data)
+            if suite.lm_eval is not None:
+                inputs["lm-eval task files"] = self.facts.eval_tasks
         return inputs
 
     def file(self, path: str) -> dict[str, str]:

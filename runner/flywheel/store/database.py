@@ -147,11 +147,14 @@ class Store:
         temporary.unlink(missing_ok=True)
         with self._mutex:
             name = self.query("SELECT current_database() AS name")[0]["name"]
-            self._connection.execute(f"ATTACH '{_quoted(temporary)}' AS copied")
             try:
-                self._connection.execute(f'COPY FROM DATABASE "{name}" TO copied')
-            finally:
-                self._connection.execute("DETACH copied")
+                self._connection.execute(f"ATTACH '{_quoted(temporary)}' AS copied")
+                try:
+                    self._connection.execute(f'COPY FROM DATABASE "{name}" TO copied')
+                finally:
+                    self._connection.execute("DETACH copied")
+            except duckdb.Error as error:
+                raise _disk_error(path, error) from error
         os.replace(temporary, path)
 
     def _opened(self) -> duckdb.DuckDBPyConnection:

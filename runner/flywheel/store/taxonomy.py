@@ -19,7 +19,7 @@ class Failed:
     """A wrong answer as predicates see it: `answer`, `gold`, `row.…`, `verdict.…`, `reason.…`."""
 
     row: Row
-    answer: str
+    answer: str | None
     gold: str | None
     verdicts: Sequence[Verdict]
 
@@ -56,7 +56,7 @@ def check_predicates(
     sample: Sequence[Row], modes: Sequence[ErrorMode], verifiers: Sequence[str]
 ) -> list[tuple[int, str]]:
     """Predicates that cannot run over rows like these: (index among `modes`, what DuckDB says)."""
-    rows = [Failed(row, "", "", []) for row in sample]
+    rows = [Failed(row, None, None, []) for row in sample]
     connection = _throw_away(rows, verifiers)
     try:
         return [(i, text) for i, mode in enumerate(modes) if (text := _fault(connection, mode))]
@@ -132,7 +132,10 @@ _TYPES: dict[type, str] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool:
 
 def _type_of(values: Iterable[Any]) -> str:
     """Columns whose values are of several types, or not plain, are compared as text."""
-    kinds = {type(value) for value in values if value is not None}
+    known = [value for value in values if value is not None]
+    kinds = {type(value) for value in known}
+    if int in kinds and any(abs(value) >= 1 << 63 for value in known if isinstance(value, int)):
+        return "VARCHAR"
     if kinds == {int, float}:
         return "DOUBLE"
     return _TYPES.get(kinds.pop(), "VARCHAR") if len(kinds) == 1 else "VARCHAR"
