@@ -182,5 +182,6 @@ def _sharing_ngrams(
 
 
 def _ngrams(text: str, length: int) -> set[tuple[str, ...]]:
-    words = normalised(text).split(" ")
+    """Runs of `length` words; operators are none, or any two queries of one form would overlap."""
+    words = [word for word in normalised(text).split(" ") if word.isalnum() or "_" in word]
     return set(zip(*(words[start:] for start in range(length)), strict=False))
