@@ -4,8 +4,8 @@
 
 Two thirds of the probes and of the holdout are asked in wordings that the simulated teachers use too
 (`wording: seen`). The rest (`wording: unseen`) have wordings *and* values that no teacher ever produces. The basics are
-the simple questions that the base student was pretrained to answer, asked of this shop; some of their kind are among the
-seeds. No question is in two files.
+the simple questions that the base student was pretrained to answer, asked of this shop; some of their kind are among
+the seeds. No question is in two files.
 """
 
 from __future__ import annotations

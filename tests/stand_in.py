@@ -122,7 +122,7 @@ WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
     "flywheel.training:train": train,
-    "flywheel.nodes.evaluate:evaluate_in_worker": evaluate,
+    "flywheel.nodes.measuring:evaluate_in_worker": evaluate,
 }
 
 if __name__ == "__main__":
