@@ -24,7 +24,7 @@ from typing import Any
 from flywheel.engine.history import open_lookup
 
 ROOT = Path(__file__).parents[1]
-APPLY = [sys.executable, "-m", "flywheel.cli", "apply"]
+APPLY = [sys.executable, "-m", "flywheel", "apply"]
 
 
 def copy_domain(folder: Path) -> Path:

@@ -28,7 +28,3 @@ def main() -> None:
             raise
         print(f"flywheel: {error.format_message()} Try `flywheel --help`.", file=sys.stderr)
         sys.exit(EXIT_USAGE)
-
-
-if __name__ == "__main__":
-    main()
