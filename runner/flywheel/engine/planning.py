@@ -51,10 +51,10 @@ def check_saved(saved: dict[str, object], plan: Plan) -> None:
     for node in plan.nodes:
         old = before.get(node.name)
         if old is None or old["fingerprint"] != node.fingerprint or old["status"] != node.status:
-            was = old["status"] if old else "absent"
+            why = f" ({node.why[0]})" if node.why else ""
             raise PlanMoved(
-                f"the plan is out of date: {node.name} was {was} and is now {node.status}"
-                f"{' (' + node.why[0] + ')' if node.why else ''}. Run `flywheel plan -o …` again and look at it."
+                f"the plan is out of date: {node.name} is {node.status} now{why}, and was "
+                f"{old['status'] if old else 'absent'} when it was saved. Run `flywheel plan -o …` again and look at it."
             )
     raise PlanMoved(
         "the plan is out of date: it has nodes that the spec no longer has. Run `flywheel plan -o …` again."
