@@ -98,7 +98,7 @@ def test_a_saved_plan_is_refused_when_the_store_has_moved(domain: Domain) -> Non
     saved = domain.plan().to_json()
     domain.apply()
 
-    with pytest.raises(PlanMoved, match="is now reused"):
+    with pytest.raises(PlanMoved, match="is reused now, and was new"):
         domain.apply(saved_plan=saved)
 
 

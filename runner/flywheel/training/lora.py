@@ -182,7 +182,7 @@ def _step(
             / wanted
         )
         loss.backward()
-        loss_sum += float(loss)
+        loss_sum += float(loss.detach())
         tokens += int(inputs["attention_mask"].sum())
     return loss_sum, tokens
 
