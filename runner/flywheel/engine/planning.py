@@ -54,7 +54,8 @@ def check_saved(saved: dict[str, object], plan: Plan) -> None:
             why = f" ({node.why[0]})" if node.why else ""
             raise PlanMoved(
                 f"the plan is out of date: {node.name} is {node.status} now{why}, and was "
-                f"{old['status'] if old else 'absent'} when it was saved. Run `flywheel plan -o …` again and look at it."
+                f"{old['status'] if old else 'absent'} when it was saved. Run `flywheel plan -o …` "
+                "again and look at it."
             )
     raise PlanMoved(
         "the plan is out of date: it has nodes that the spec no longer has. Run `flywheel plan -o …` again."

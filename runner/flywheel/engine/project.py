@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint, hash_file
-from flywheel.plan import Facts
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import Loaded, load, missing_env
 from flywheel.spec.models import Generator, LitellmTeacher, Spec
 from flywheel.student import StudentFiles, locate
-from flywheel.teachers import parameters
-from flywheel.verifiers import parts
+
+if TYPE_CHECKING:
+    from flywheel.plan import Facts
 
 #: Packages whose version can change a result.
 MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
@@ -57,6 +57,8 @@ class Project:
 
     @cached_property
     def teacher_parameters(self) -> dict[str, dict[str, Any]]:
+        from flywheel.teachers import parameters  # here: `validate` has no use for it and is faster without
+
         return {name: parameters(name, teacher, self.root) for name, teacher in self.spec.teachers.items()}
 
     @cached_property
@@ -70,6 +72,9 @@ class Project:
         return found
 
     def facts(self) -> Facts:
+        from flywheel.plan import Facts
+        from flywheel.verifiers import parts
+
         student = self.spec.student
         return Facts(
             files={name: hash_file(self.root / name) for _, name in spec_files(self.spec)},
