@@ -339,3 +339,22 @@ def test_a_full_disk_is_said_and_the_store_goes_on_when_there_is_room(small_disk
     assert "flywheel apply" in refused
     assert kept.startswith("kept: True")
     assert opens == "opens: True"
+
+
+def test_an_unreadable_log_is_put_aside_and_what_was_checkpointed_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    script = (
+        "import os, sys; from pathlib import Path; from flywheel.store import Store\n"
+        "s = Store(Path(sys.argv[1])); s.write('failures', [{'node': 'kept'}]); s.checkpoint()\n"
+        "s.write('failures', [{'node': 'only in the log'}]); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    log = path.with_name("s.duckdb.wal")
+    spoilt = bytearray(log.read_bytes())
+    spoilt[len(spoilt) // 2] ^= 0xFF
+    log.write_bytes(bytes(spoilt))
+
+    with Store(path) as store:
+        assert store.query("SELECT node FROM failures") == [{"node": "kept"}]
+        assert store.quarantined is not None
+        assert store.quarantined.read_bytes() == bytes(spoilt)

@@ -1,6 +1,7 @@
 """curate: of the verified lessons keep those that are new, clean, and worth a place; mix in earlier lessons and seeds.
 
-Stages in order, each a reason that stays with the row: length, duplicate, near-duplicate, contaminated, quota.
+Stages in order, each a reason that stays with the row: length, quality, duplicate, near-duplicate, contaminated,
+quota.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def curate(ctx: Context) -> Result:
     lessons = _accepted(ctx)
     history = _history(ctx)
     fates: dict[str, Fate] = {}
-    for stage in (_length, _duplicates, _near, _contaminated):
+    for stage in (_length, _quality, _duplicates, _near, _contaminated):
         fates.update(stage(ctx, [lesson for lesson in lessons if lesson.candidate_id not in fates], history))
     clean = [lesson for lesson in lessons if lesson.candidate_id not in fates]
     difficulty = _difficulty(ctx, clean)
@@ -108,6 +109,31 @@ def _length(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) 
         if not limits.min_chars <= size <= limits.max_chars:
             found[lesson.candidate_id] = Fate("length", f"{size:,} characters")
     return found
+
+
+#: A word that stands this often in a row is a model that got stuck.
+STUCK = 6
+
+
+def _quality(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (Self-Instruct's filters)."""
+    del ctx, history
+    found = {}
+    for lesson in lessons:
+        if why := _flaw(lesson):
+            found[lesson.candidate_id] = Fate("quality", why)
+    return found
+
+
+def _flaw(lesson: Lesson) -> str:
+    target, words = lesson.target.strip(), lesson.target.split()
+    if len(words) > 2 and normalised(target) == normalised(lesson.question):
+        return "the answer repeats the question"
+    if target.endswith((":", "…", "...")):
+        return f"the answer is cut off: it ends with {target[-1]!r}"
+    if any(len(set(words[i : i + STUCK])) == 1 for i in range(len(words) - STUCK + 1)):
+        return f"a word stands {STUCK} times in a row"
+    return ""
 
 
 def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
