@@ -116,7 +116,7 @@ STUCK = 6
 
 
 def _quality(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
-    """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (Self-Instruct's filters)."""
+    """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (as in Self-Instruct)."""
     del ctx, history
     found = {}
     for lesson in lessons:
