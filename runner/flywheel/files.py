@@ -34,6 +34,9 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         for name, text in files.items():
             write_text(temporary / name, text)
         swap(temporary, folder)
+    except FlywheelError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(folder, error) from error
@@ -76,6 +79,6 @@ def point(link: Path, target: str) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> FlywheelError:
     return FlywheelError(
-        f"{path}: cannot be written: {error.strerror}. Nothing was changed there; mend it and run the same command "
+        f"{path}: cannot be written: {error.strerror or error}. Nothing was changed there; mend it and run the same command "
         "again."
     )
