@@ -79,6 +79,6 @@ def point(link: Path, target: str) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> FlywheelError:
     return FlywheelError(
-        f"{path}: cannot be written: {error.strerror or error}. Nothing was changed there; mend it and run the same command "
-        "again."
+        f"{path}: cannot be written: {error.strerror or error}. Nothing was changed there; mend it and run the "
+        "same command again."
     )
