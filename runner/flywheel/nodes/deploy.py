@@ -27,7 +27,8 @@ def deploy(ctx: Context) -> Result:
         return Result(Counts(1, 0, 1), summary={"deployed": False, "why": f"the gate said {decision['outcome']}"})
     history = ctx.query("SELECT * FROM deployments ORDER BY sequence")
     check_history(history)
-    if why := _keep(ctx, decision, candidate, history[-1] if history else None):
+    in_force = (ctx.root / ctx.spec.deploy.path / "current").exists()  # an emptied folder deploys nothing
+    if why := _keep(ctx, decision, candidate, history[-1] if history and in_force else None):
         return Result(Counts(1, 0, 1), summary={"deployed": False, "why": why})
     manifest = _manifest(ctx, decision, candidate)
     assert candidate.arm.adapter is not None
