@@ -1,0 +1,176 @@
+"""What works on this machine and what does not: a line for each, with what would mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import site
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from flywheel.sandbox import Capability, capability
+
+Outcome = Literal["ok", "warning", "broken"]
+
+# Releases that stole credentials, by a .pth file among other ways.
+_MALICIOUS = {"litellm": ("1.82.7", "1.82.8")}
+# .pth files that installers write and that are known to run code.
+_EXPECTED_PTH = re.compile(r"distutils-precedence|_virtualenv|__editable__.*|_?editable_impl_.*|.*-nspkg|a1_coverage")
+_BROKEN_BYTES, _SCARCE_BYTES = 200 << 20, 5 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    text: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(root: Path | None, deep: bool = False) -> list[Finding]:
+    """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device."""
+    findings = [
+        python_version(),
+        *packages(),
+        path_files([Path(folder) for folder in (*site.getsitepackages(), site.getusersitepackages())]),
+        sandbox(capability()),
+        device_in_depth() if deep else device(),
+    ]
+    return findings + (project(root) if root is not None else [])
+
+
+# --- Python and packages ---
+
+
+def python_version() -> Finding:
+    found = sys.version.split()[0]
+    wanted = metadata.metadata("flywheel")["Requires-Python"]
+    if _within(found, wanted):
+        return Finding("python", "ok", found)
+    return Finding("python", "broken", f"{found}; flywheel needs {wanted}", "Install flywheel under such a Python.")
+
+
+def packages() -> list[Finding]:
+    """One line for all that fit; one for each that is missing, does not fit, or is known to be malicious."""
+    from packaging.requirements import Requirement
+
+    needed = [Requirement(text) for text in metadata.requires("flywheel") or []]
+    needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    wrong = [finding for each in needed if (finding := package(each.name, str(each.specifier))) is not None]
+    return wrong or [Finding("packages", "ok", f"all {len(needed)} fit")]
+
+
+def package(name: str, wanted: str) -> Finding | None:
+    """What is wrong with an installed package; None where nothing is."""
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "broken", "not installed", f"pip install '{name}{wanted}'")
+    if found in _MALICIOUS.get(name, ()):
+        mend = f"Remove it, change every secret this machine has seen, then: pip install '{name}{wanted}'"
+        return Finding(name, "broken", f"{found} is a malicious release", mend)
+    if not _within(found, wanted):
+        return Finding(name, "broken", f"{found}; flywheel needs {wanted}", f"pip install '{name}{wanted}'")
+    return None
+
+
+def _within(version: str, wanted: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(version, prereleases=True)
+
+
+def path_files(folders: list[Path]) -> Finding:
+    """`.pth` files that run code at every start of Python, other than those that installers are known to write."""
+    odd = [path for folder in folders for path in sorted(folder.glob("*.pth")) if _runs_code(path)]
+    odd = [path for path in odd if not _EXPECTED_PTH.fullmatch(path.stem)]
+    if not odd:
+        return Finding(".pth files", "ok", "none that runs code unexpectedly")
+    names = ", ".join(str(path) for path in odd)
+    return Finding(
+        ".pth files", "broken", f"run code at every start: {names}", "Read them, and remove what you do not know."
+    )
+
+
+def _runs_code(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.startswith(("import ", "import\t")) for line in lines)
+
+
+# --- the machine ---
+
+
+def sandbox(found: Capability) -> Finding:
+    """The tier untrusted code would run in. Without one it is refused, which breaks no domain that has none."""
+    refused = "; ".join(f"{tier} refused: {why}" for tier, why in found.refused)
+    if found.tier != "none":
+        return Finding("sandbox", "ok", f"{found.tier}" + (f" ({refused})" if refused else ""))
+    mend = "`code` verifiers will refuse to run; docs/sandbox.md says how to get a tier."
+    return Finding("sandbox", "warning", f"no tier works ({refused})", mend)
+
+
+def device() -> Finding:
+    """The student's device as far as it shows without torch."""
+    if shutil.which("nvidia-smi") or os.path.exists("/dev/nvidia0"):
+        return Finding("device", "ok", "an NVIDIA driver is here; `flywheel doctor --deep` asks torch")
+    if sys.platform == "darwin":
+        return Finding("device", "ok", "macOS; `flywheel doctor --deep` asks torch for mps")
+    return Finding("device", "ok", f"cpu, {os.cpu_count()} cores")
+
+
+def device_in_depth() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
+    if torch.backends.mps.is_available():
+        return Finding("device", "ok", "mps")
+    if os.path.exists("/dev/nvidia0"):
+        mend = "Install a torch built for this driver, or the driver for this torch."
+        return Finding("device", "warning", f"torch {torch.__version__} does not see the NVIDIA device; cpu", mend)
+    return Finding("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+# --- the project ---
+
+
+def project(root: Path) -> list[Finding]:
+    return [disk(shutil.disk_usage(root).free), writable(root)]
+
+
+def disk(free: int) -> Finding:
+    text = f"{free / (1 << 30):.1f} GiB free"
+    if free < _BROKEN_BYTES:
+        return Finding("disk", "broken", text, "Free some; a run would stop half-way.")
+    if free < _SCARCE_BYTES:
+        return Finding("disk", "warning", text, "Adapters and the store grow with every iteration.")
+    return Finding("disk", "ok", text)
+
+
+def writable(root: Path) -> Finding:
+    """By writing, in the folders a run writes to: permission bits do not know of read-only mounts."""
+    for folder in _written(root):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return Finding(
+                "project", "broken", f"{folder} cannot be written: {error.strerror}", "Give yourself the right to."
+            )
+    return Finding("project", "ok", f"{root} can be written")
+
+
+def _written(root: Path) -> Iterator[Path]:
+    yield root
+    yield from (root / name for name in (".flywheel", "reports", "deploy") if (root / name).is_dir())
