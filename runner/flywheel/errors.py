@@ -7,6 +7,7 @@
     │   └── StoreLocked        another process holds it; exit 75
     ├── NodeFailed             one node of the DAG failed; exit 1
     ├── BudgetStop             a declared limit of calls, tokens or dollars is reached; exit 5
+    ├── ApprovalNeeded         the gate promoted, and a person has not spoken yet; exit 6
     ├── PlanMoved              a saved plan no longer fits the store or the files; exit 1
     └── Tampered               a hash does not match what was recorded; exit 1
 
@@ -74,6 +75,10 @@ class NodeFailed(FlywheelError):
 
 class BudgetStop(FlywheelError):
     exit_code = 5
+
+
+class ApprovalNeeded(FlywheelError):
+    exit_code = 6
 
 
 class PlanMoved(FlywheelError):

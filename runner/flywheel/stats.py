@@ -65,6 +65,24 @@ def binomial_p(successes: int, n: int, rate: float) -> float:
     return min(1.0, math.fsum(map(math.exp, terms)))
 
 
+def cohen_kappa(table: Sequence[Sequence[int]], confidence: float = 0.95) -> tuple[float, float, float] | None:
+    """Agreement of two raters beyond chance (Cohen 1960, Educ. Psychol. Meas. 20:37), and its interval.
+
+    `table[i][j]`: cases that the first rater puts into category i and the second into j. The interval takes chance
+    agreement as known, as Cohen does, which errs on the wide side (Fleiss, Cohen & Everitt 1969), and Wilson's limits
+    of the observed agreement, so that perfect agreement on few cases is not certainty. None where chance alone would
+    agree always: no cases, or one category.
+    """
+    n = sum(map(sum, table))
+    chance = sum(sum(row) * sum(column) for row, column in zip(table, zip(*table, strict=True), strict=True))
+    if chance == n * n:
+        return None
+    expected, agreed = chance / (n * n), sum(row[i] for i, row in enumerate(table))
+    low, high = wilson(agreed, n, confidence)
+    kappa, least, most = ((rate - expected) / (1 - expected) for rate in (agreed / n, low, high))
+    return kappa, least, most
+
+
 # --- paired 0/1 results -------------------------------------------------------------------------------------
 
 
@@ -262,6 +280,67 @@ def _blocks(resamples: int, width: int) -> Iterator[int]:
     step = max(1, _BLOCK // max(width, 1))
     for start in range(0, resamples, step):
         yield min(step, resamples - start)
+
+
+def studentised_interval(
+    sums: Sequence[float], sizes: Sequence[int], seed: int, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Bootstrap-t interval (Efron 1982; Hall 1988) of sum(sums) / sum(sizes), whole clusters drawn again.
+
+    For means of skewed costs its upper limit keeps its level where a BCa one is too low. Raises ValueError without
+    clusters; where nothing varies both limits are the mean.
+    """
+    import numpy as np
+
+    mean, error, draws = _studentised(sums, sizes, seed, resamples)
+    if error == 0:
+        return mean, mean
+    tail = (1 - confidence) / 2
+    # Not interpolated: where a draw did not vary at all its t is infinite.
+    low, high = np.quantile(draws, [1 - tail, tail], method="inverted_cdf")
+    return mean - error * min(float(low), mean / error), mean - error * max(float(high), -_MOST_ERRORS)
+
+
+def studentised_p(
+    sums: Sequence[float], sizes: Sequence[int], seed: int, most: float, resamples: int = RESAMPLES
+) -> float:
+    """One-sided p-value of "the true mean is above `most`", from the draws of `studentised_interval`."""
+    mean, error, draws = _studentised(sums, sizes, seed, resamples)
+    if error == 0:
+        return 1 / resamples if mean <= most * (1 + 1e-9) else 1.0
+    return max(float((draws <= (mean - most) / error).mean()), 1 / resamples)
+
+
+#: A limit that lies further from the mean, in standard errors, is no limit; it is cut there so that it stays finite.
+_MOST_ERRORS = 1e6
+
+
+def _studentised(sums: Sequence[float], sizes: Sequence[int], seed: int, resamples: int) -> tuple[float, float, Floats]:
+    """Mean, its standard error, and the resampled means' distance from it in their own standard errors."""
+    import numpy as np
+
+    totals, counts = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
+    if not len(totals):
+        raise ValueError("a bootstrap needs at least one cluster")
+    mean, error = _mean_and_error(totals, counts)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for rows in _blocks(resamples, len(totals)):
+        picks = rng.integers(0, len(totals), (rows, len(totals)))
+        means, errors = _mean_and_error(totals[picks], counts[picks])
+        # A draw without spread says nothing of the spread: it counts against whatever is to be shown.
+        drawn.append(np.divide(means - mean, errors, out=np.full(rows, -np.inf), where=errors > 1e-9 * abs(mean)))
+    return float(mean), float(error) if error > 1e-9 * abs(mean) else 0.0, np.concatenate(drawn)
+
+
+def _mean_and_error(totals: Floats, counts: Floats) -> tuple[Any, Any]:
+    """Of the ratio of sums along the last axis, with its linearised standard error over clusters."""
+    n = counts.sum(axis=-1)
+    means = totals.sum(axis=-1) / n
+    rest = totals - means[..., None] * counts
+    clusters = totals.shape[-1]
+    few = clusters / max(1, clusters - 1)
+    return means, (few * (rest**2).sum(axis=-1)) ** 0.5 / n
 
 
 def design_effect(sums: Sequence[float], sizes: Sequence[int], gross: float) -> float:

@@ -60,3 +60,9 @@ def duration(seconds: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def final_answer(text: str, pattern: str | None) -> str:
+    """The last match of `pattern`'s one group in `text`; all of it where nothing matches, or without a pattern."""
+    found = re.findall(pattern, text) if pattern is not None else []
+    return str(found[-1]).strip() if found else text

@@ -175,8 +175,8 @@ ONE_FAULT = [
         'flywheel.yaml:26:3: evals.holdout: missing key "data". A suite is task and data, or lm_eval.',
     ),
     (
-        [(SUITE, "{task: answer, data: evals/holdout.jsonl, num_fewshot: 2}")],
-        "flywheel.yaml:26:67: evals.holdout.num_fewshot: num_fewshot is for lm_eval suites only. Remove it.",
+        [(SUITE, "{task: answer, data: evals/holdout.jsonl, metric: acc}")],
+        "flywheel.yaml:26:62: evals.holdout.metric: metric is for lm_eval suites only. Remove it.",
     ),
     (
         [(SUITE, "{task: answer, data: evals/holdout.jsonl, role: guard}")],
@@ -186,7 +186,7 @@ ONE_FAULT = [
     (
         [(", better_by: 0.02", "")],
         "flywheel.yaml:28:5: gate[0]: says nothing that must hold. "
-        "Add one of better_by, not_worse_than, at_least, falls_by.",
+        "Add one of better_by, not_worse_than, at_least, at_most, falls_by.",
     ),
     (
         [("better_by: 0.02", "better_by: 0.02, at_least: 0.5")],
@@ -324,3 +324,87 @@ def test_a_key_with_a_fault_is_not_called_missing_as_well(project) -> None:
 def test_nothing_is_said_of_references_into_a_broken_section(project) -> None:
     project.edit(("verifiers:\n  same: {kind: exact}\n", "verifiers: [exact]\n"))
     assert project.messages() == ["flywheel.yaml:18:1: verifiers: expected a mapping, found a list."]
+
+
+JUDGE = "{kind: judge, teacher: chatty, rubric: prompts/answer.md}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            [("teachers: [self], accept", "teachers: [], accept")],
+            'generate[1]: missing key "teachers": nobody writes these lessons. Name one or more.',
+        ),
+        (
+            [("name: practice,", "name: practice, hint_prompt: prompts/answer.md,")],
+            "generate[1].hint_prompt: hint_prompt is for strategy: rationalize. Remove it.",
+        ),
+        (
+            [("name: practice,", "name: practice, from: data,")],
+            'generate[1]: missing key "data": from: data reads a file. Name it.',
+        ),
+        (
+            [("name: practice,", "name: practice, data: evals/holdout.jsonl,")],
+            "generate[1].data: data is read only with from: data. Add from: data, or remove it.",
+        ),
+        (
+            [("[terse, chatty]", "[terse], strategy: self_play")],
+            'generate[0].teachers[0]: self_play is for the student; the teacher "terse" is another. '
+            "Name a teacher of kind: student.",
+        ),
+        (
+            [("name: practice,", 'name: practice, forbid: ["("],')],
+            "generate[1].forbid[0]: not a regular expression: missing ), unterminated subpattern at position 0.",
+        ),
+        (
+            [("self: {kind: student", "self: {fallback: [self], kind: student")],
+            'teachers.self.fallback[0]: "self" would stand in for itself. Name another teacher.',
+        ),
+        (
+            [("self: {kind: student", "self: {fallback: [chaty], kind: student")],
+            'teachers.self.fallback[0]: unknown teacher "chaty". Did you mean "chatty"?',
+        ),
+        (
+            [("better_by: 0.02", "at_most: 0.02")],
+            'gate[0]: missing key "measure": at_most is about what an answer costs. One of tokens, refusals, seconds, '
+            "truncated.",
+        ),
+        (
+            [("better_by: 0.02", "better_by: 0.02, measure: tokens")],
+            "gate[0].measure: better_by is about the score. Use at_most, or remove measure.",
+        ),
+        (
+            [(SUITE, "{task: answer, data: evals/holdout.jsonl, repeats: 2, pass_at: 5}")],
+            "evals.holdout.pass_at: pass@5 needs as many answers to an item; repeats is 2. Set repeats: 5 or more.",
+        ),
+        (
+            [("gate:", "ablate: [{name: x, without: curate.dedupe, suite: holdout}]\ngate:")],
+            'ablate[0].without: there is no curate "dedupe" to leave out. Did you mean "dedup"?',
+        ),
+        (
+            [("gate:", "ablate: [{name: x, without: teacher.chaty, suite: holdout}]\ngate:")],
+            'ablate[0].without: there is no teacher "chaty" to leave out. Did you mean "chatty"?',
+        ),
+        (
+            [("target: answer", 'target: answer\n    final: "#### .+"')],
+            "tasks.answer.final: needs one group around the final answer, has 0. For example: '#### (.+)'.",
+        ),
+    ],
+)
+def test_one_fault_of_the_later_keys(project, changes: list[tuple[str, str]], message: str) -> None:
+    faults = [line.split(": ", 1)[1] for line in project.edit(*changes).messages()]
+    assert faults == [message]
+
+
+def test_a_judge_neither_judges_its_own_lessons_nor_gates_unmeasured(project) -> None:
+    project.edit(("verify: [same]", "verify: [same, taste]"), ("verifiers:", f"verifiers:\n  taste: {JUDGE}"))
+    project.write("prompts/answer.md", "{{ row.question }}")
+    faults = project.faults()
+    assert 'the judge "taste" is the teacher "chatty" and would judge its own lessons' in faults
+    assert 'would follow the judge "taste", whose agreement with people is not measured' in faults
+
+
+def test_tests_of_a_code_task_must_stand_in_its_rows(project) -> None:
+    project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
+    assert 'the row lacks the column "tests"' in project.faults()

@@ -87,21 +87,21 @@ ONE_FAULT = [
     (
         ("{kind: exact}", "{kind: exakt}"),
         'flywheel.yaml:19:16: verifiers.same.kind: "exakt" is not one of sql, math, json_schema, exact, '
-        'regex, label, python. Did you mean "exact"?\n'
+        'regex, label, python, code, judge, command. Did you mean "exact"?\n'
         "      same: {kind: exakt}\n"
         "                   ^",
     ),
     (
         ("{kind: exact}", "{kind: 5}"),
         "flywheel.yaml:19:16: verifiers.same.kind: expected sql or math or json_schema or exact or regex or "
-        "label or python, found 5.\n"
+        "label or python or code or judge or command, found 5.\n"
         "      same: {kind: 5}\n"
         "                   ^",
     ),
     (
         ("{kind: exact}", "{ignore_case: true}"),
         'flywheel.yaml:19:3: verifiers.same.kind: missing key "kind". '
-        "One of exact, json_schema, label, math, python, regex, sql.\n"
+        "One of code, command, exact, json_schema, judge, label, math, python, regex, sql.\n"
         "      same: {ignore_case: true}\n"
         "      ^",
     ),
@@ -193,8 +193,8 @@ def test_a_fault_in_words(project, change: tuple[str, str], message: str) -> Non
     [
         ("5", ["expected a list or a mapping, found a whole number."]),
         ("terse", ["expected a list or a mapping, found text."]),
-        ("[]", ["needs at least one entry, has none."]),
-        ("{}", ["needs at least one entry, has none."]),
+        ("[]", ['missing key "teachers": nobody writes these lessons. Name one or more.']),
+        ("{}", ['missing key "teachers": nobody writes these lessons. Name one or more.']),
         ("[terse, 5]", ["expected text, found a whole number. Put it in quotes."]),
         (
             "{terse: 0, chatty: x}",

@@ -177,7 +177,7 @@ def test_every_table_of_node_rows_is_cleared(store: Store) -> None:
     """A table with a `node` column that is not cleared would keep what a killed node left."""
     columns = store.query("SELECT table_name FROM information_schema.columns WHERE column_name = 'node'")
 
-    assert {row["table_name"] for row in columns} - {"nodes", "deployments"} == set(NODE_TABLES)
+    assert {row["table_name"] for row in columns} - {"nodes", "deployments", "approvals"} == set(NODE_TABLES)
 
 
 def test_json_columns_come_back_as_they_went_in(store: Store) -> None:

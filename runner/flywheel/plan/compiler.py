@@ -11,12 +11,13 @@ from flywheel.errors import FlywheelError
 from flywheel.hashing import fingerprint, seed_from, short
 from flywheel.plan.estimates import History, estimate
 from flywheel.plan.model import Plan, PlanNode
-from flywheel.spec.models import Generator, Spec, StudentTeacher
+from flywheel.spec.models import CodeVerifier, Generator, JudgeVerifier, Spec, StudentTeacher
+from flywheel.spec.outline import PROMPT_KEYS
 
 #: Raise a kind's number when its code changes what it would write for the same inputs.
 IMPLEMENTATION: dict[str, int] = {
-    "probe": 1, "diagnose": 1, "budget": 1, "generate": 1, "verify": 1, "curate": 1, "train": 1, "evaluate": 1,
-    "gate": 1, "report": 1, "deploy": 1,
+    "probe": 2, "diagnose": 1, "budget": 2, "generate": 2, "verify": 2, "curate": 2, "train": 1, "evaluate": 2,
+    "ablate": 1, "gate": 2, "report": 3, "deploy": 2,
 }  # fmt: skip
 
 
@@ -34,6 +35,8 @@ class Facts:
     eval_tasks: str = ""
     """Over the lm-eval task files of the project's `evals/`."""
     blocked: Mapping[str, str] = field(default_factory=dict)
+    untargeted: bool = False
+    """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class _Iteration:
         yield self.curate()
         yield self.train()
         yield self.evaluate()
+        yield from self.ablations()
         yield self.gate()
         yield self.report()
         yield self.deploy()
@@ -187,7 +191,7 @@ class _Iteration:
         return self.draft("diagnose", [probe.name for probe in self.probes()], inputs)
 
     def budget(self) -> _Draft:
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Any] = {"untargeted": True} if self.facts.untargeted else {}
         for generator in self.spec.generate:
             chosen = generator.model_dump(mode="json", include={"accept", "floor", "cap", "modes", "source", "task"})
             inputs.update(flatten(f"generate.{generator.name}", chosen))
@@ -197,16 +201,19 @@ class _Iteration:
         parents = [self.name("budget")]
         if number > 1:
             parents.append(self.name("verify", generator.name, number - 1))
+        if self.n > 1 and (generator.source == "lessons" or generator.own_examples):
+            parents.append(f"i{self.n - 1}.curate")
         task = self.spec.tasks[self.spec.task_of(generator)]
         dumped = generator.model_dump(mode="json", exclude={"floor", "cap", "modes", "source"})
         inputs = {
             **flatten(f"generate.{generator.name}", dumped),
-            **self.files(generator.prompt, generator.second_opinion_prompt, task.seeds),
+            **self.files(*(getattr(generator, key) for key in PROMPT_KEYS), generator.data, task.seeds),
             f"tasks.{self.spec.task_of(generator)}.description": task.description,
+            **self.judging(self.spec.task_of(generator)),
             "taxonomy.descriptions": {mode.name: mode.description for mode in self.spec.taxonomy},
             "seed": self.seed("generate", generator.name, number),
         }
-        for teacher in [*generator.teachers, *generator.second_opinion]:
+        for teacher in self.with_fallbacks([*generator.teachers, *generator.second_opinion]):
             inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
             if isinstance(self.spec.teachers[teacher], StudentTeacher):
                 inputs.update(self.asking(self.spec.task_of(generator)))
@@ -243,6 +250,10 @@ class _Iteration:
         inputs = {**self.suites(), "seed": self.spec.seed}
         for task in sorted({suite.task for suite in self.spec.evals.values() if suite.task}):
             inputs |= {**self.asking(task), **self.judging(task)}
+            if any(suite.task == task and suite.num_fewshot for suite in self.spec.evals.values()):
+                inputs |= self.files(self.spec.tasks[task].seeds)
+        for teacher in sorted({name for suite in self.spec.evals.values() for name in suite.teachers}):
+            inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
         for index, mode in enumerate(self.spec.taxonomy):
             inputs[f"taxonomy.{mode.name}"] = [index, mode.severity, mode.when, mode.task]
         return self.draft("evaluate", [self.name("train"), *self.incumbent()], inputs)
@@ -253,11 +264,18 @@ class _Iteration:
         return self.draft("gate", parents, {**rules, "seed": self.seed("gate")})
 
     def report(self) -> _Draft:
-        return self.draft("report", [self.name("gate")], {})
+        ablations = [draft.name for draft in self.ablations()]
+        return self.draft("report", [self.name("gate"), *ablations], {})
+
+    def ablations(self) -> Iterator[_Draft]:
+        train = self.train()
+        for ablation in self.spec.ablate:
+            inputs = {**train.inputs, **self.evaluate().inputs, **flatten("ablate", ablation.model_dump(mode="json"))}
+            yield self.draft("ablate", [self.name("train")], inputs, subject=ablation.name)
 
     def deploy(self) -> _Draft:
         before = [f"i{self.n - 1}.deploy"] if self.n > 1 else []
-        inputs = {"deploy.path": self.spec.deploy.path}
+        inputs = {"deploy.path": self.spec.deploy.path, "deploy.approve": self.spec.deploy.approve}
         return self.draft("deploy", [self.name("gate"), self.name("report"), *before], inputs)
 
     # -- parts
@@ -272,8 +290,11 @@ class _Iteration:
         return ".".join(part for part in parts if part)
 
     def incumbent(self) -> list[str]:
-        """The node that decides which model this iteration starts from."""
-        return [f"i{self.n - 1}.gate"] if self.n > 1 else []
+        """The nodes that decide which model this iteration starts from: with a person's word where that is asked."""
+        if self.n == 1:
+            return []
+        last = [f"i{self.n - 1}.gate"]
+        return [*last, f"i{self.n - 1}.deploy"] if self.spec.deploy.approve == "human" else last
 
     def seed(self, *parts: Any) -> int:
         return seed_from(self.spec.seed, self.n, *parts)
@@ -291,10 +312,22 @@ class _Iteration:
         }
 
     def judging(self, task: str) -> dict[str, Any]:
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Any] = {f"tasks.{task}.final": self.spec.tasks[task].final}
         for verifier in self.spec.tasks[task].verify:
             inputs.update(flatten(f"verifiers.{verifier}", dict(self.facts.verifiers[verifier])))
+            match self.spec.verifiers[verifier]:
+                case JudgeVerifier(teacher=teacher):
+                    inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
+                case CodeVerifier():
+                    inputs["allow_unsafe_execution"] = self.spec.allow_unsafe_execution
         return inputs
+
+    def with_fallbacks(self, teachers: list[str]) -> list[str]:
+        """These teachers and all that may stand in for them."""
+        found = list(dict.fromkeys(teachers))
+        for teacher in found:  # grows as it goes
+            found += [other for other in self.spec.teachers[teacher].fallback if other not in found]
+        return found
 
     def suites(self) -> dict[str, Any]:
         inputs: dict[str, Any] = {}

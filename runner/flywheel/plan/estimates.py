@@ -52,11 +52,25 @@ def _calls(generator: Generator, spec: Spec, history: History, seconds: float | 
     usd = 0.0
     for teacher, weight in weights.items():
         share = weight / sum(weights.values())
-        asked = candidates * share / (1 if generator.parse == "text" else generator.per_call)
+        asked = candidates * share * _calls_each(generator)
         calls, tokens, usd = _add((calls, tokens, usd), teacher, asked, spec, history)
-    if generator.second_opinion:
+    if generator.second_opinion and generator.strategy != "code_with_tests":
         calls, tokens, usd = _add((calls, tokens, usd), generator.second_opinion[0], candidates, spec, history)
     return Estimate(calls=round(calls), tokens=round(tokens), usd=usd, seconds=seconds)
+
+
+def _calls_each(generator: Generator) -> float:
+    """Calls for one candidate, before any second opinion."""
+    match generator.strategy:
+        case "trace" | "rationalize":
+            return generator.samples
+        case "self_play":
+            return generator.samples + 1 / generator.per_call
+        case "evolve" | "paraphrase" | "back_translate":
+            return 1
+        case "code_with_tests":  # solution, tests, and a repair where the first try fails
+            return 1 / generator.per_call + 1 + min(1, generator.repairs) * (1 - ACCEPTANCE_GUESS)
+    return 1 if generator.parse == "text" else 1 / generator.per_call
 
 
 def _add(

@@ -32,6 +32,8 @@ class Subject:
     answer: str
     reference: str | None = None
     trusted: bool = True
+    author: str = ""
+    """The teacher that wrote the answer; empty where the student did."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Verdict:
     outcome: Outcome
     reason: str = ""
     seconds: float = 0.0
+    score: float | None = None
+    """How good, in [0, 1], where the verifier grades; lessons are ranked by it."""
+    advisory: bool = False
+    """True where the verifier's word is not measured (an uncalibrated judge): it neither passes nor fails."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class LessonRequest:
     """One call to a teacher, whatever its kind. `key` identifies it for ever: the same key is never paid twice."""
 
     teacher: str
-    purpose: Literal["lessons", "answer"]
+    purpose: Literal["lessons", "answer", "judge"]
     task: str
     mode: str | None
     mode_description: str
@@ -73,9 +79,16 @@ class LessonRequest:
     sample: int
     """Distinguishes samples of one prompt."""
     seed: int
+    schema: Row | None = None
+    """JSON schema of the answer, for teachers that can be held to one."""
+    temperature: float | None = None
+    """Instead of the teacher's own."""
+    item: Row | None = None
+    """What the lesson is made from: `{"row": …, "answer": …}`, and what the strategy adds (direction, tests)."""
 
     @property
     def key(self) -> str:
+        later = {"schema": self.schema, "temperature": self.temperature, "item": self.item}
         return fingerprint(
             {
                 "teacher": self.teacher,
@@ -89,6 +102,7 @@ class LessonRequest:
                 "parameters": self.parameters,
                 "sample": self.sample,
                 "seed": self.seed,
+                **{name: value for name, value in later.items() if value is not None},
             }
         )[:32]
 
@@ -133,6 +147,13 @@ class Candidate:
     reference_from: str
     """Where the reference is from: `person`, `row:<id>`, `teacher:<name>`, or empty."""
     failure_ids: tuple[str, ...] = ()
+    strategy: str = "targeted"
+    group: str = ""
+    """Samples of one question share it: at most one of them becomes a lesson."""
+    depth: int = 0
+    """How many machine-made rows stand between this one and a person's."""
+    parent: str = ""
+    """The row that it was made from, where there is one."""
 
 
 @dataclass(frozen=True)

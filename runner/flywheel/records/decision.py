@@ -27,7 +27,7 @@ class RuleResult:
     label: str
     """The rule in words, as in the spec: "holdout better_by 0.02"."""
     suite: str
-    comparison: Literal["better_by", "not_worse_than", "at_least", "falls_by"]
+    comparison: Literal["better_by", "not_worse_than", "at_least", "at_most", "falls_by"]
     mode: str | None
     threshold: float
     items: int

@@ -13,14 +13,19 @@ from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
 from flywheel.spec.models import DatasetTeacher, Task
-from flywheel.spec.outline import Outline
+from flywheel.spec.outline import PROMPT_KEYS, Outline, judged_columns
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
     from jinja2 import nodes
 
-TEACHER_VARIABLES = ("task", "mode", "mode_description", "n", "failures", "seeds", "style", "row")
+TEACHER_VARIABLES = (
+    "task", "mode", "mode_description", "n", "failures", "seeds", "lessons", "style", "item", "direction", "row",
+    "answer", "reference", "tests", "output",
+)  # fmt: skip
 """What a generator's prompts see; a task's prompt sees only `row`."""
+RUBRIC_VARIABLES = ("task", "row", "answer", "reference")
+"""What a judge's rubric sees."""
 MAX_OVERLAPS = 3
 """Overlapping rows shown for a pair of files; the rest is counted."""
 
@@ -62,8 +67,9 @@ def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_
     prompts: dict[Path_, Prompt] = {}
     faults: list[Fault] = []
     task_prompts: list[Path_] = [("tasks", name, "prompt") for name in outline.tasks]
-    keys = ("prompt", "second_opinion_prompt")
-    for place in [*task_prompts, *(("generate", i, key) for i in outline.generate for key in keys)]:
+    rubrics: list[Path_] = [("verifiers", name, "rubric") for name in outline.verifiers]
+    generators: list[Path_] = [("generate", i, key) for i in outline.generate for key in PROMPT_KEYS]
+    for place in [*task_prompts, *generators, *rubrics]:
         if place in good:
             try:
                 prompts[place] = read_prompt(good[place])
@@ -130,6 +136,8 @@ _DICT_METHODS = frozenset(name for name in dir(dict) if not name.startswith("_")
 
 def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict[str, set[str]]) -> Iterator[Fault]:
     """Variables that could never be rendered."""
+    if place[0] == "verifiers":
+        yield from _rubric_faults(place, prompt)
     name = _task_of_prompt(outline, place)
     task = outline.tasks.get(name)
     if task is None:
@@ -149,6 +157,13 @@ def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict
             yield Fault(f'no row has the column "{column}".', place, hint, prompt.file, line)
 
 
+def _rubric_faults(place: Path_, prompt: Prompt) -> Iterator[Fault]:
+    for variable, line in prompt.unknown.items():
+        if variable not in RUBRIC_VARIABLES:
+            hint = did_you_mean(variable, RUBRIC_VARIABLES)
+            yield Fault(f'unknown variable "{variable}".', place, hint, prompt.file, line)
+
+
 def _variable_hint(place: Path_, variable: str, columns: set[str]) -> str:
     if variable in columns:
         return f"Did you mean row.{variable}?"
@@ -158,7 +173,7 @@ def _variable_hint(place: Path_, variable: str, columns: set[str]) -> str:
 def _task_of_prompt(outline: Outline, place: Path_) -> str:
     if place[0] == "tasks":
         return str(place[1])
-    return outline.task_of(outline.generate[int(place[1])].task) or ""
+    return outline.task_of(outline.generate[int(place[1])].task) or "" if place[0] == "generate" else ""
 
 
 # --- rows ---------------------------------------------------------------------------------------------------
@@ -175,21 +190,30 @@ class Use:
     target: str | None
     columns: tuple[str, ...]
     """What the task's prompt reads."""
+    judged: tuple[str, ...]
+    """What its verifiers read beside."""
     own: dict[Path_, str]
     """Columns that the spec names for this file, by the place that names them."""
 
 
 def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
     for name, task in outline.tasks.items():
-        columns = _input_columns(name, task, prompts)
-        yield Use(("tasks", name, "probes"), "probe", name, task.target, columns, {})
-        yield Use(("tasks", name, "seeds"), "seed", name, task.target, columns, {})
+        columns, judged = _input_columns(name, task, prompts), _judged(outline, task)
+        yield Use(("tasks", name, "probes"), "probe", name, task.target, columns, judged, {})
+        yield Use(("tasks", name, "seeds"), "seed", name, task.target, columns, judged, {})
+    for index, generator in outline.generate.items():
+        of = outline.tasks.get(outline.task_of(generator.task) or "")
+        if of is not None and generator.data is not None:
+            # The target may be missing: some strategies vote for it, or write the question to an answer.
+            named = outline.task_of(generator.task) or ""
+            columns = () if generator.strategy == "back_translate" else _input_columns(named, of, prompts)
+            yield Use(("generate", index, "data"), "lesson", named, None, columns, (), {})
     for name, suite in outline.evals.items():
         of = outline.tasks.get(suite.task or "")
         if of is not None and suite.task is not None:
             columns = _input_columns(suite.task, of, prompts)
             own: dict[Path_, str] = {("evals", name, "slices", i): c for i, c in enumerate(suite.slices)}
-            yield Use(("evals", name, "data"), "holdout", suite.task, of.target, columns, own)
+            yield Use(("evals", name, "data"), "holdout", suite.task, of.target, columns, _judged(outline, of), own)
     for name, teacher in outline.teachers.items():
         if isinstance(teacher, DatasetTeacher):
             yield _teacher_use(outline, name, teacher, prompts)
@@ -203,8 +227,12 @@ def _teacher_use(outline: Outline, name: str, teacher: DatasetTeacher, prompts: 
     only = used.pop() if len(used) == 1 else None
     task = outline.tasks.get(only or "")
     if only is None or task is None:
-        return Use(place, "lesson", "", None, (), own)
-    return Use(place, "lesson", only, task.target, _input_columns(only, task, prompts), own)
+        return Use(place, "lesson", "", None, (), (), own)
+    return Use(place, "lesson", only, task.target, _input_columns(only, task, prompts), _judged(outline, task), own)
+
+
+def _judged(outline: Outline, task: Task) -> tuple[str, ...]:
+    return tuple(judged_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers))
 
 
 def _input_columns(name: str, task: Task, prompts: dict[Path_, Prompt]) -> tuple[str, ...]:
@@ -246,7 +274,7 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     """Columns that a row lacks. (Of one that no row of the task has, the prompt's fault speaks.)"""
     known = columns.get(use.task, set())
     needed = [] if use.target is None else [use.target]
-    needed += [column for column in use.columns if column in known]
+    needed += [column for column in use.columns if column in known] + list(use.judged)
     for line, row in zip(file.lines, file.rows, strict=True):
         for column in needed:
             if row.get(column) is None:

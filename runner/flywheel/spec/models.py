@@ -70,6 +70,9 @@ class Task(Model):
     """A few rows written by people: examples for teachers, and a share of the training mix."""
     probe_limit: Positive | None = None
     """Probe this many rows (a seeded sample) instead of all."""
+    final: str | None = None
+    """Regular expression with one group that finds the final answer in a longer one, such as `#### (.+)`: verifiers
+    see the last match, or all of it where nothing matches. For answers that reason first."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 
@@ -103,8 +106,16 @@ class TeacherLimits(Model):
     """Further attempts after a fault that can pass (429, 5xx, time-out, dropped connection)."""
     max_calls: Positive | None = None
     """Hard stop: attempts per run."""
-    style: str = ""
-    """Persona or style, given to the prompt as `style`."""
+    style: str | list[str] = ""
+    """Persona or style, given to the prompt as `style`; of several, each call gets the next."""
+    fallback: list[Name] = []
+    """Teachers that are asked in turn when this one is out of reach. The lesson names who answered."""
+
+    def style_of(self, sample: int) -> str:
+        """The style of the call with this sample number."""
+        if isinstance(self.style, str):
+            return self.style
+        return self.style[sample % len(self.style)] if self.style else ""
 
 
 class LitellmTeacher(TeacherLimits):
@@ -122,6 +133,15 @@ class LitellmTeacher(TeacherLimits):
     """0 is nearly deterministic."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     """Nucleus sampling (default: the provider's)."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Above 0: words already used become less likely (default: the provider's)."""
+    output: Literal["auto", "schema", "json", "text"] = "auto"
+    """How rows are asked for. `schema`: the provider holds the answer to a JSON schema; `json`: to JSON; `text`: rows
+    are found in free text. `auto`: the strictest that the server takes."""
+    rpm: Positive | None = None
+    """Requests a minute, at most."""
+    tpm: Positive | None = None
+    """Tokens a minute, prompts and answers, at most."""
     max_tokens: Positive = 1024
     """Longest answer, in tokens; with the prompt it bounds the price of a call before it is sent."""
     usd_per_million_input: Usd | None = None
@@ -178,7 +198,9 @@ Teacher = Annotated[LitellmTeacher | PythonTeacher | StudentTeacher | DatasetTea
 
 class VerifierLimits(Model):
     timeout_seconds: Seconds = 5.0
-    """After this the verdict is unknown, never wrong."""
+    """After this the verdict is unknown, never wrong (of untrusted code that runs too long: wrong)."""
+    golden: str | None = None
+    """Cases for `flywheel audit` (JSONL, CSV or Parquet): the task's columns, `answer`, and `expect`: pass or fail."""
 
 
 class SqlVerifier(VerifierLimits):
@@ -193,6 +215,9 @@ class SqlVerifier(VerifierLimits):
     """SQL script that makes the database."""
     max_rows: Positive = 10_000
     """A result with more rows is wrong."""
+    instances: Annotated[int, Field(ge=0, le=20)] = 3
+    """`same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs; other
+    values), on which the rows must agree too, so that no lucky match passes."""
 
 
 class MathVerifier(VerifierLimits):
@@ -255,8 +280,70 @@ class PythonVerifier(VerifierLimits):
     """The function compares with a known answer; without one the verdict is unknown."""
 
 
+class CodeVerifier(VerifierLimits):
+    """Python run against tests in a sandbox. It gets inputs and returns values; expected values never enter it."""
+
+    kind: Literal["code"]
+    """Python in a sandbox."""
+    tests: Name = "tests"
+    """Column with the tests: JSON cases `[{"args": […], "expected": …}]`, or Python: `assert`s, or
+    `def check(candidate)`. The student does not see it."""
+    entry_point: Name | None = None
+    """Column with the name of the function that is tested (default: the answer's last function)."""
+    prefix: Name | None = None
+    """Column whose text stands before the answer, such as a signature that the answer continues."""
+    numbers: Literal["exact", "close"] = "exact"
+    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal."""
+    tolerance: Annotated[float, Field(ge=0)] = 1e-6
+    """Relative and absolute, for `numbers: close`."""
+    mutants: Annotated[int, Field(ge=0, le=50)] = 5
+    """Tests that a teacher wrote count only if one of so many mutants of the passing answer fails them."""
+    memory_mb: Annotated[int, Field(ge=64)] = 512
+    """Memory of the program."""
+
+
+class JudgeVerifier(VerifierLimits):
+    """An LLM with a rubric. Until its agreement with people is measured it can rank lessons, not pass or fail them."""
+
+    kind: Literal["judge"]
+    """An LLM with a rubric."""
+    teacher: Name
+    """Who judges; never a lesson of its own."""
+    rubric: str
+    """Jinja file with what makes an answer good; it sees `task` (name, description), `row`, `answer`, `reference`."""
+    compare: Literal["alone", "pair"] = "alone"
+    """`alone`: is the answer good? `pair`: is it at least as good as the reference? Asked in both orders."""
+    votes: Annotated[int, Field(ge=1, le=25)] = 1
+    """Votes, each an own call; the majority counts, a tie is unknown."""
+    calibration: str | None = None
+    """Rows that people judged (JSONL, CSV or Parquet): the task's columns, `answer`, and `label`: pass or fail."""
+    min_kappa: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """Cohen's kappa with those labels, from which on the judge's verdicts count."""
+
+
+class CommandVerifier(VerifierLimits):
+    """A program of yours. It reads one JSON object on stdin (`row`, `answer`, `reference`), and its exit status says:
+    0 pass, 1 fail, anything else unknown; what it prints is the reason."""
+
+    kind: Literal["command"]
+    """A program of yours."""
+    command: Annotated[list[str], Field(min_length=1)]
+    """Program and arguments, run in the project's folder without a shell."""
+    needs_reference: bool = False
+    """It compares with a known answer; without one the verdict is unknown."""
+
+
 Verifier = Annotated[
-    SqlVerifier | MathVerifier | JsonSchemaVerifier | ExactVerifier | RegexVerifier | LabelVerifier | PythonVerifier,
+    SqlVerifier
+    | MathVerifier
+    | JsonSchemaVerifier
+    | ExactVerifier
+    | RegexVerifier
+    | LabelVerifier
+    | PythonVerifier
+    | CodeVerifier
+    | JudgeVerifier
+    | CommandVerifier,
     Field(discriminator="kind"),
 ]
 
@@ -264,13 +351,25 @@ Verifier = Annotated[
 # --- generate and curate ----------------------------------------------------------------------------------------------
 
 
+Strategy = Literal[
+    "targeted", "self_instruct", "evolve", "paraphrase", "trace", "rationalize", "code_with_tests", "back_translate",
+    "self_play", "human",
+]  # fmt: skip
+
+
 class Generator(Model):
-    """Where lessons come from: who writes them, from what, and how many must pass."""
+    """Where lessons come from: how they are made, by whom, from what, and how many must pass."""
 
     name: Name
     """What the report calls its lessons."""
-    teachers: Annotated[list[Name] | dict[Name, Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """Teachers, or teacher: weight."""
+    strategy: Strategy = "targeted"
+    """How a lesson is made; `docs/strategies.md` has a page for each. `targeted`: new rows like the failures of a mode.
+    `self_instruct`: new rows like the seeds. `evolve`: a row made harder. `paraphrase`: a row in other words.
+    `trace`: a worked answer to a known question. `rationalize`: the same, wrong ones tried again with the answer as
+    hint. `code_with_tests`: problem, solution, tests, run, repair. `back_translate`: a question for a known answer.
+    `self_play`: the student asks and answers. `human`: rows that wait for a person."""
+    teachers: list[Name] | dict[Name, Annotated[float, Field(gt=0)]] = []
+    """Teachers, or teacher: weight. All strategies but `human` need one."""
     accept: Positive
     """Verified lessons wanted per iteration, over all modes."""
     task: Name | None = None
@@ -278,27 +377,66 @@ class Generator(Model):
     prompt: str | None = None
     """Jinja file for teachers that read prompts (litellm; python ones get it rendered too). It sees `task`
     (name, description, columns, target), `mode`, `mode_description`, `n`, `failures` (each with row, gold,
-    answer, reason), `seeds`, `style` and, where the answer to one row is asked for, `row`."""
-    source: Annotated[Literal["errors", "seeds"], Field(alias="from")] = "errors"
-    """`errors`: the budget follows the failures. `seeds`: the same number for every mode, whatever fails."""
+    answer, reason), `seeds`, `lessons` (earlier ones), `style`, `item` (what the strategy starts from: row, answer),
+    `direction` and, where the answer to one row is asked for, `row`."""
+    source: Annotated[Literal["errors", "seeds", "data", "lessons"], Field(alias="from")] = "errors"
+    """What lessons are made from. `errors`: the failures; the budget follows them. `seeds`: rows that people wrote.
+    `data`: the rows of `data`. `lessons`: seeds and the lessons of earlier iterations. All but `errors` spread the
+    budget evenly over the modes of a `targeted` generator, and have no modes otherwise."""
+    data: str | None = None
+    """For `from: data`: rows with the task's columns (JSONL, CSV or Parquet); the target may be missing."""
     modes: list[Name] | None = None
     """Only these error modes."""
     max_candidates: Positive | None = None
-    """Stop refilling here (default: 4 times `accept`)."""
+    """Stop refilling here (default: 4 times `accept`; samples of one question count as one)."""
     rounds: Annotated[int, Field(ge=1, le=10)] = 3
     """Refill rounds at most: each asks for what is still missing, by measured acceptance."""
     per_call: Positive = 5
     """Rows asked for in one call."""
     examples: Count = 4
     """Real failures, and as many seeds, shown in a prompt."""
+    own_examples: Count = 0
+    """Earlier lessons shown in a prompt beside them."""
     parse: Literal["rows", "text"] = "rows"
     """`rows`: the answer is JSON rows with the task's columns. `text`: the answer is the target of a given
     row."""
+    samples: Annotated[int, Field(ge=1, le=64)] = 4
+    """`trace`, `rationalize`, `self_play`: answers to one question."""
+    too_easy: Annotated[float, Field(gt=0, le=1)] | None = 1.0
+    """`trace`, `self_play`: a question whose share of right samples reaches this teaches nothing and is dropped; null
+    keeps it. One that no sample solves is always dropped."""
+    directions: Annotated[list[Literal["harder", "broader", "constrained"]], Field(min_length=1)] = [
+        "harder", "broader", "constrained",
+    ]  # fmt: skip
+    """`evolve`: the ways a row is evolved, in turn; the prompt sees `direction`."""
+    max_depth: Positive = 3
+    """`evolve`: a row that was evolved this often is not evolved further."""
+    repairs: Count = 2
+    """`code_with_tests`: how often what the run printed goes back to the teacher."""
+    hint_prompt: str | None = None
+    """`rationalize`: Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in
+    the lesson."""
+    tests_prompt: str | None = None
+    """`code_with_tests`: Jinja file that asks for tests of `row` and its `answer`."""
+    repair_prompt: str | None = None
+    """`code_with_tests`: Jinja file that asks for a better answer, given `row`, `answer`, `tests` and `output`."""
+    novelty: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Drop a candidate whose question has a ROUGE-L (F) above this with a seed or any earlier candidate. Self-Instruct
+    uses 0.7."""
+    min_words: Count = 0
+    """Fewest words of a question."""
+    max_words: Positive | None = None
+    """Most words of a question."""
+    forbid: list[str] = []
+    """Regular expressions: a candidate whose question or answer matches one is dropped."""
     second_opinion: list[Name] = []
     """Each lesson without a known answer is answered again by the first of these that did not write it;
     comparing verifiers then need both to agree."""
     second_opinion_prompt: str | None = None
     """Jinja file that asks for the answer to one `row`."""
+    allocate: Literal["weights", "bandit"] = "weights"
+    """`bandit`: from the second iteration on, teachers get calls by what theirs paid: accepted lessons a dollar (or a
+    call, where calls are free), by Thompson sampling. The report shows both."""
     floor: Share = 0.02
     """The least share of the lessons for a mode that failed at all."""
     cap: Share = 0.5
@@ -405,17 +543,29 @@ class Suite(Model):
     lm_eval: str | None = None
     """Name of an lm-eval task."""
     metric: str | None = None
-    """For `lm_eval`: which per-item metric counts (default: its first 0/1 metric)."""
+    """For `lm_eval`: which per-item metric counts, as `name` or `name,filter` (default: its first 0/1 metric)."""
     limit: Positive | None = None
     """This many items (a seeded sample) instead of all."""
     num_fewshot: Count | None = None
-    """For `lm_eval`: shots (default: the task's own)."""
+    """Shots: of an lm-eval task (default: its own), or solved seeds before the question (default: none)."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """For `task`: answers to each item, sampled when more than one; the item's score is their mean."""
+    pass_at: Positive | None = None
+    """For `task`: score is instead the chance that at least one of so many of the `repeats` is right (unbiased
+    pass@k, Chen et al. 2021)."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 0.8
+    """Of the samples, where `repeats` is above 1."""
+    teachers: list[Name] = []
+    """Teachers that answer the suite too (API and served models): shown beside the student, never gated."""
     slices: list[Name] = []
     """Columns by whose values scores are given apart."""
 
 
+Measure = Literal["tokens", "refusals", "seconds", "truncated"]
+
+
 class GateRule(Model):
-    """One condition for deployment, on paired per-item results. Exactly one of the four comparisons."""
+    """One condition for deployment, on paired per-item results. Exactly one of the five comparisons."""
 
     suite: Name
     """The suite that is looked at."""
@@ -425,6 +575,11 @@ class GateRule(Model):
     """Non-inferiority: any loss is smaller than this margin beyond chance."""
     at_least: Share | None = None
     """The candidate's own score reaches this."""
+    at_most: Annotated[float, Field(ge=0)] | None = None
+    """With `measure`: the candidate's mean stays at or under this."""
+    measure: Measure | None = None
+    """Of an answer: its length in `tokens`, its share of the `seconds` that its batch took, whether it is a refusal
+    (`refusals`), or was cut at `max_new_tokens` (`truncated`). The last two are rates."""
     falls_by: Annotated[float, Field(gt=0, le=1)] | None = None
     """With `mode`: the mode's rate falls by at least this share of what it was."""
     mode: Name | None = None
@@ -448,6 +603,20 @@ class Loop(Model):
     """Share of verdicts of a node that may be unknown before it fails."""
 
 
+class Ablation(Model):
+    """Train once more without a part, on the same number of lessons, and compare on a suite: is it worth having?"""
+
+    name: Name
+    """What the report calls it."""
+    without: Annotated[str, Field(pattern=r"^(verifier|teacher|generator|curate)\.[A-Za-z0-9_-]+$")]
+    """The part: `verifier.<name>`, `teacher.<name>`, `generator.<name>`, or a stage of curation: `curate.dedup`,
+    `curate.decontaminate`, `curate.length`, `curate.quality`, `curate.rank`."""
+    suite: Name
+    """Where the two are compared."""
+    lessons: Positive = 200
+    """New lessons in each of the two trainings, drawn from the iteration's."""
+
+
 class Deploy(Model):
     """Where the promoted model goes."""
 
@@ -455,6 +624,8 @@ class Deploy(Model):
     """A folder in the project."""
     path: str = "deploy"
     """The folder, of its own."""
+    approve: Literal["gate", "human"] = "gate"
+    """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
 
 
 class Spec(Model):
@@ -468,6 +639,8 @@ class Spec(Model):
     """What the domain is, in words."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """All randomness comes from it."""
+    allow_unsafe_execution: bool = False
+    """Run untrusted code also where no sandbox works. The run, its report and its gate say so."""
     student: Student = Student()
     """The model that learns."""
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
@@ -488,6 +661,8 @@ class Spec(Model):
     """What "better" means."""
     gate: Annotated[list[GateRule], Field(min_length=1)]
     """What must hold before a model is deployed; all rules together."""
+    ablate: list[Ablation] = []
+    """Which parts are measured by leaving them out; each costs two small trainings an iteration."""
     loop: Loop = Loop()
     """How far the wheel turns, and what it may spend."""
     deploy: Deploy = Deploy()

@@ -14,6 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from flywheel.errors import Path_
 from flywheel.spec.models import (
+    Ablation,
+    CodeVerifier,
+    CommandVerifier,
     Deploy,
     ErrorMode,
     GateRule,
@@ -47,6 +50,7 @@ class Outline:
     generate: dict[int, Generator]
     evals: dict[str, Suite]
     gate: dict[int, GateRule]
+    ablate: dict[int, Ablation]
     names: dict[str, list[str]]
     deploy: Deploy
 
@@ -75,6 +79,7 @@ def outline_of(spec: Spec) -> Outline:
         generate=dict(enumerate(spec.generate)),
         evals=spec.evals,
         gate=dict(enumerate(spec.gate)),
+        ablate=dict(enumerate(spec.ablate)),
         names={
             "tasks": list(spec.tasks),
             "taxonomy": [mode.name for mode in spec.taxonomy],
@@ -83,6 +88,7 @@ def outline_of(spec: Spec) -> Outline:
             "generate": [generator.name for generator in spec.generate],
             "evals": list(spec.evals),
             "gate": [rule.suite for rule in spec.gate],
+            "ablate": [ablation.name for ablation in spec.ablate],
         },
         deploy=spec.deploy,
     )
@@ -108,14 +114,15 @@ def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_]) -> Outline:
         generate=_listing(Generator, tree.get("generate")),
         evals=_mapping(Suite, tree.get("evals")),
         gate=_listing(GateRule, tree.get("gate")),
+        ablate=_listing(Ablation, tree.get("ablate")),
         names={section: found for section, found in names.items() if found is not None},
         deploy=_valid(Deploy, tree.get("deploy")) or Deploy(),
     )
 
 
 #: Sections that are lists, with the key that names an entry; the others are mappings by name.
-_LISTS = {"taxonomy": "name", "generate": "name", "gate": "suite"}
-_SECTIONS = ("tasks", "taxonomy", "teachers", "verifiers", "generate", "evals", "gate")
+_LISTS = {"taxonomy": "name", "generate": "name", "gate": "suite", "ablate": "name"}
+_SECTIONS = ("tasks", "taxonomy", "teachers", "verifiers", "generate", "evals", "gate", "ablate")
 _DEFAULT_TAXONOMY: list[ErrorMode] = Spec.model_fields["taxonomy"].default
 
 
@@ -162,6 +169,9 @@ def _listing(kind: Any, section: Any) -> dict[int, Any]:
 
 # --- the files that a spec names ----------------------------------------------------------------------------
 
+PROMPT_KEYS = ("prompt", "second_opinion_prompt", "hint_prompt", "tests_prompt", "repair_prompt")
+"""Keys of a generator that name a Jinja file."""
+
 
 def files_of(outline: Outline) -> list[tuple[Path_, str]]:
     """Every file that is read, with the place that names it; of `file.py:function` the file."""
@@ -173,7 +183,7 @@ def files_of(outline: Outline) -> list[tuple[Path_, str]]:
     for name, verifier in outline.verifiers.items():
         found += _verifier_files(("verifiers", name), verifier)
     for index, generator in outline.generate.items():
-        found += _named(("generate", index), generator, "prompt", "second_opinion_prompt")
+        found += _named(("generate", index), generator, *PROMPT_KEYS, "data")
     for name, suite in outline.evals.items():
         found += _named(("evals", name), suite, "data")
     return [(path, file) for path, file in found if file is not None]
@@ -186,9 +196,11 @@ def _named(path: Path_, entry: Model, *keys: str) -> list[tuple[Path_, str | Non
 
 def _verifier_files(path: Path_, verifier: Verifier) -> list[tuple[Path_, str | None]]:
     if isinstance(verifier, LabelVerifier):
-        return [((*path, "labels"), verifier.labels)] if isinstance(verifier.labels, str) else []
+        labels = [((*path, "labels"), verifier.labels)] if isinstance(verifier.labels, str) else []
+        return [*labels, *_named(path, verifier, "golden")]
     schema = getattr(verifier, "schema_file", None)
-    return [((*path, "schema"), schema), *_named(path, verifier, "setup", "function")]
+    keys = ("setup", "function", "rubric", "calibration", "golden")
+    return [((*path, "schema"), schema), *_named(path, verifier, *keys)]
 
 
 def _file(function: str | None) -> str | None:
@@ -210,6 +222,12 @@ def compares(verifier: Verifier) -> bool:
     """Whether the verifier needs a known right answer to judge."""
     if isinstance(verifier, SqlVerifier):
         return verifier.check == "same_rows"
-    if isinstance(verifier, PythonVerifier):
+    if isinstance(verifier, PythonVerifier | CommandVerifier):
         return verifier.needs_reference
-    return verifier.kind in ("math", "exact", "label") or getattr(verifier, "compare", "none") == "fields"
+    return verifier.kind in ("math", "exact", "label") or getattr(verifier, "compare", "none") in ("fields", "pair")
+
+
+def judged_columns(verifiers: Iterable[Verifier]) -> list[str]:
+    """Columns of a row that verifiers read, whether or not the student sees them."""
+    code = [v for v in verifiers if isinstance(v, CodeVerifier)]
+    return [c for v in code for c in (v.tests, v.entry_point, v.prefix) if c is not None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from flywheel.errors import Fault, Path_
 from flywheel.spec.document import Document
@@ -14,8 +15,10 @@ from flywheel.spec.models import (
     DatasetTeacher,
     GateRule,
     Generator,
+    JudgeVerifier,
     LabelVerifier,
     LitellmTeacher,
+    Measure,
     PythonTeacher,
     RegexVerifier,
     StudentTeacher,
@@ -24,7 +27,7 @@ from flywheel.spec.models import (
 from flywheel.spec.outline import Outline, compares
 from flywheel.text import did_you_mean
 
-COMPARISONS = ("better_by", "not_worse_than", "at_least", "falls_by")
+COMPARISONS = ("better_by", "not_worse_than", "at_least", "at_most", "falls_by")
 
 
 def reference_faults(document: Document, outline: Outline) -> list[Fault]:
@@ -60,8 +63,16 @@ def _references(outline: Outline) -> Iterator[tuple[Path_, str, str]]:
         yield from _each(("taxonomy", index), "tasks", {"task": mode.task})
     for index, generator in outline.generate.items():
         yield from _generator_references(("generate", index), generator)
+    for name, teacher in outline.teachers.items():
+        yield from _each(("teachers", name, "fallback"), "teachers", teacher.fallback)
+    for name, verifier in outline.verifiers.items():
+        if isinstance(verifier, JudgeVerifier):
+            yield from _each(("verifiers", name), "teachers", {"teacher": verifier.teacher})
     for name, suite in outline.evals.items():
         yield from _each(("evals", name), "tasks", {"task": suite.task})
+        yield from _each(("evals", name, "teachers"), "teachers", suite.teachers)
+    for index, ablation in outline.ablate.items():
+        yield from _each(("ablate", index), "evals", {"suite": ablation.suite})
     for index, rule in outline.gate.items():
         yield from _each(("gate", index), "evals", {"suite": rule.suite})
         yield from _each(("gate", index), "taxonomy", {"mode": rule.mode})
@@ -90,6 +101,8 @@ def _duplicates(document: Document, outline: Outline) -> Iterator[Fault]:
     yield from _twice(document, ("taxonomy",), modes, "the error mode")
     generators = [((i,), generator.name) for i, generator in outline.generate.items()]
     yield from _twice(document, ("generate",), generators, "the generator")
+    ablations = [((i,), ablation.name) for i, ablation in outline.ablate.items()]
+    yield from _twice(document, ("ablate",), ablations, "the ablation")
     for name, task in outline.tasks.items():
         yield from _twice(document, ("tasks", name, "verify"), _numbered(task.verify), "the verifier")
     for index, generator in outline.generate.items():
@@ -213,7 +226,7 @@ def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]
     """Who writes question and answer gives no known answer: a comparing verifier could only say unknown."""
     for index, generator in outline.generate.items():
         task = outline.tasks.get(outline.task_of(generator.task) or "")
-        if task is None or generator.parse == "text" or generator.second_opinion:
+        if task is None or generator.parse == "text" or generator.second_opinion or generator.strategy in HAVE_ANSWERS:
             continue
         verifiers = [v for v in task.verify if v in outline.verifiers and compares(outline.verifiers[v])]
         writers = [
@@ -237,11 +250,91 @@ def _can_answer(outline: Outline, name: str) -> bool:
 
 def _prompts(document: Document, outline: Outline) -> Iterator[Fault]:
     for index, generator in outline.generate.items():
-        for name in generator.teachers:
-            if generator.prompt is None and isinstance(outline.teachers.get(name), LitellmTeacher):
-                message = f'missing key "prompt": the teacher "{name}" reads prompts.'
+        for key in ("prompt", *OWN_PROMPTS.get(generator.strategy, ())):
+            readers = [n for n in generator.teachers if isinstance(outline.teachers.get(n), LitellmTeacher)]
+            if readers and getattr(generator, key) is None:
+                message = f'missing key "{key}": the teacher "{readers[0]}" reads prompts.'
                 yield document.fault(("generate", index), message, "Name a Jinja file.")
-                break
+
+
+#: Prompts of one strategy alone.
+OWN_PROMPTS = {"rationalize": ("hint_prompt",), "code_with_tests": ("tests_prompt", "repair_prompt")}
+#: Strategies whose lessons come with an answer to compare with: known, voted for, or run.
+HAVE_ANSWERS = ("trace", "rationalize", "code_with_tests", "self_play", "human")
+
+
+def _strategies(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, generator in outline.generate.items():
+        path: Path_ = ("generate", index)
+        if not generator.teachers and generator.strategy != "human":
+            yield document.fault(path, 'missing key "teachers": nobody writes these lessons.', "Name one or more.")
+        for strategy, keys in OWN_PROMPTS.items():
+            for key in keys:
+                if getattr(generator, key) is not None and generator.strategy != strategy:
+                    yield document.fault((*path, key), f"{key} is for strategy: {strategy}.", "Remove it.")
+        yield from _strategy_sources(document, outline, path, generator)
+        for number, pattern in enumerate(generator.forbid):
+            yield from _pattern(document, (*path, "forbid", number), pattern)
+
+
+def _strategy_sources(document: Document, outline: Outline, path: Path_, generator: Generator) -> Iterator[Fault]:
+    if generator.source == "data" and generator.data is None:
+        yield document.fault(path, 'missing key "data": from: data reads a file.', "Name it.")
+    if generator.data is not None and generator.source != "data":
+        yield document.fault((*path, "data"), "data is read only with from: data.", "Add from: data, or remove it.")
+    if generator.strategy == "self_play":
+        for number, name in enumerate(generator.teachers):
+            if name in outline.teachers and not isinstance(outline.teachers[name], StudentTeacher):
+                message = f'self_play is for the student; the teacher "{name}" is another.'
+                key = name if isinstance(generator.teachers, dict) else number
+                yield document.fault((*path, "teachers", key), message, "Name a teacher of kind: student.")
+
+
+def _judges(document: Document, outline: Outline) -> Iterator[Fault]:
+    """A judge does not judge what it wrote, and none gates whose agreement with people nobody measured."""
+    for index, generator in outline.generate.items():
+        task = outline.tasks.get(outline.task_of(generator.task) or "")
+        for name in task.verify if task else []:
+            judge = outline.verifiers.get(name)
+            if isinstance(judge, JudgeVerifier) and isinstance(outline.teachers.get(judge.teacher), DatasetTeacher):
+                message = f'the judge "{name}" has recorded rows only and cannot judge.'
+                yield document.fault(("verifiers", name, "teacher"), message, "Name a teacher of another kind.")
+            elif isinstance(judge, JudgeVerifier) and judge.teacher in generator.teachers:
+                message = f'the judge "{name}" is the teacher "{judge.teacher}" and would judge its own lessons.'
+                yield document.fault(("generate", index, "teachers"), message, "Let another teacher judge.")
+    for index, rule in outline.gate.items():
+        suite = outline.evals.get(rule.suite)
+        task = outline.tasks.get((suite.task if suite else None) or "")
+        for name in task.verify if task else []:
+            judge = outline.verifiers.get(name)
+            if isinstance(judge, JudgeVerifier) and judge.calibration is None:
+                message = f'the gate would follow the judge "{name}", whose agreement with people is not measured.'
+                hint = f"Add verifiers.{name}.calibration: rows that people judged."
+                yield document.fault(("gate", index, "suite"), message, hint)
+
+
+def _own_fallbacks(document: Document, outline: Outline) -> Iterator[Fault]:
+    for name, teacher in outline.teachers.items():
+        for number, other in enumerate(teacher.fallback):
+            place: Path_ = ("teachers", name, "fallback", number)
+            if other == name:
+                yield document.fault(place, f'"{name}" would stand in for itself.', "Name another teacher.")
+            elif isinstance(outline.teachers.get(other), DatasetTeacher):
+                message = f'"{other}" has recorded rows only and cannot stand in for "{name}".'
+                yield document.fault(place, message, "Name a teacher of another kind.")
+
+
+def _ablations(document: Document, outline: Outline) -> Iterator[Fault]:
+    for index, ablation in outline.ablate.items():
+        section, _, name = ablation.without.partition(".")
+        place: Path_ = ("ablate", index, "without")
+        known = outline.names.get(_ABLATED[section], []) if section in _ABLATED else CURATE_STAGES
+        if name not in known:
+            yield document.fault(place, f'there is no {section} "{name}" to leave out.', did_you_mean(name, known))
+
+
+_ABLATED = {"verifier": "verifiers", "teacher": "teachers", "generator": "generate"}
+CURATE_STAGES = ("length", "quality", "dedup", "decontaminate", "rank")
 
 
 def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
@@ -254,6 +347,11 @@ def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
         if generator.source == "errors" and task.probes is None:
             message = f'task "{name}" has no probes, so no errors are found to teach from.'
             yield document.fault(("generate", index), message, f"Add tasks.{name}.probes, or from: seeds.")
+        if generator.strategy in ("self_instruct", "evolve", "paraphrase", "back_translate", "self_play"):
+            if generator.source in ("seeds", "lessons") and task.seeds is None:
+                message = f'{generator.strategy} starts from seeds, and task "{name}" has none.'
+                yield document.fault(("generate", index), message, f"Add tasks.{name}.seeds.")
+            continue
         answers = _needs_answers(outline, generator)
         if answers and generator.source == "seeds" and task.seeds is None:
             message = f'{answers} needs rows with known answers, and task "{name}" has no seeds.'
@@ -281,6 +379,9 @@ def _unused(document: Document, outline: Outline) -> Iterator[Fault]:
     if not (outline.whole("generate") and outline.whole("tasks")):
         return
     used = {n for g in outline.generate.values() for n in (*g.teachers, *g.second_opinion)}
+    used |= {v.teacher for v in outline.verifiers.values() if isinstance(v, JudgeVerifier)}
+    used |= {n for s in outline.evals.values() for n in s.teachers}
+    used |= {n for t in outline.teachers.values() for n in t.fallback}
     for name in outline.names.get("teachers", []):
         if name not in used:
             yield document.warning(("teachers", name), f'no generator uses the teacher "{name}".')
@@ -297,19 +398,38 @@ def _patterns(document: Document, outline: Outline) -> Iterator[Fault]:
     for name, verifier in outline.verifiers.items():
         path: Path_ = ("verifiers", name)
         if isinstance(verifier, RegexVerifier):
-            try:
-                re.compile(verifier.pattern)
-            except (re.error, OverflowError, RecursionError) as error:
-                yield document.fault((*path, "pattern"), f"not a regular expression: {error}.")
+            yield from _pattern(document, (*path, "pattern"), verifier.pattern)
         if isinstance(verifier, LabelVerifier) and isinstance(verifier.labels, list):
             if not verifier.labels:
                 yield document.fault((*path, "labels"), "needs at least one entry, has none.")
             yield from _twice(document, (*path, "labels"), _numbered(verifier.labels), "the label")
 
 
+def _finals(document: Document, outline: Outline) -> Iterator[Fault]:
+    for name, task in outline.tasks.items():
+        if task.final is not None:
+            faults = list(_pattern(document, ("tasks", name, "final"), task.final))
+            yield from faults
+            if not faults and re.compile(task.final).groups != 1:
+                message = f"needs one group around the final answer, has {re.compile(task.final).groups}."
+                yield document.fault(("tasks", name, "final"), message, r"For example: '#### (.+)'.")
+
+
+def _pattern(document: Document, place: Path_, pattern: str) -> Iterator[Fault]:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        yield document.fault(place, f"not a regular expression: {error}.")
+
+
 def _suites(document: Document, outline: Outline) -> Iterator[Fault]:
     for name, suite in outline.evals.items():
         yield from _suite(document, ("evals", name), suite)
+        task = outline.tasks.get(suite.task or "")
+        if suite.num_fewshot and task is not None and task.seeds is None:
+            message = f'num_fewshot shows solved seeds, and task "{suite.task}" has none.'
+            hint = f"Add tasks.{suite.task}.seeds, or remove it."
+            yield document.fault(("evals", name, "num_fewshot"), message, hint)
     if outline.whole("evals") and not any(s.role == "target" for s in outline.evals.values()):
         message = "no suite has the role target: nothing says what should rise."
         yield document.fault(("evals",), message, "Give one suite role: target.")
@@ -321,14 +441,19 @@ def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
             if getattr(suite, key) is not None:
                 message = f"{key} and lm_eval exclude each other."
                 yield document.fault((*path, key), message, "Make two suites of it.")
+        for key in ("pass_at", "teachers"):
+            if getattr(suite, key):
+                yield document.fault((*path, key), f"{key} is for suites of a task.", "Remove it.")
         return
     for key in ("task", "data"):
         if getattr(suite, key) is None:
             hint = "A suite is task and data, or lm_eval."
             yield document.fault(path, f'missing key "{key}".', hint)
-    for key in ("metric", "num_fewshot"):
-        if getattr(suite, key) is not None:
-            yield document.fault((*path, key), f"{key} is for lm_eval suites only.", "Remove it.")
+    if suite.metric is not None:
+        yield document.fault((*path, "metric"), "metric is for lm_eval suites only.", "Remove it.")
+    if suite.pass_at is not None and suite.pass_at > suite.repeats:
+        message = f"pass@{suite.pass_at} needs as many answers to an item; repeats is {suite.repeats}."
+        yield document.fault((*path, "pass_at"), message, f"Set repeats: {suite.pass_at} or more.")
 
 
 def _gate(document: Document, outline: Outline) -> Iterator[Fault]:
@@ -349,6 +474,13 @@ def _rule(document: Document, path: Path_, rule: GateRule) -> Iterator[Fault]:
         yield document.fault(path, f"{' and '.join(given)} in one rule.", "Make a rule of each.")
     elif given == ["falls_by"] and rule.mode is None:
         yield document.fault(path, 'missing key "mode": falls_by is about one error mode.')
+    elif given == ["at_most"] and rule.measure is None:
+        measures = ", ".join(get_args(Measure))
+        yield document.fault(
+            path, 'missing key "measure": at_most is about what an answer costs.', f"One of {measures}."
+        )
+    elif rule.measure is not None and given != ["at_most"]:
+        yield document.fault((*path, "measure"), f"{given[0]} is about the score.", "Use at_most, or remove measure.")
     elif rule.mode is not None and given != ["falls_by"]:
         hint = "Use falls_by, or remove mode."
         yield document.fault((*path, "mode"), f"{given[0]} is about the score, not about an error mode.", hint)
@@ -364,6 +496,11 @@ _CHECKS = (
     _second_opinions,
     _nothing_to_compare,
     _prompts,
+    _strategies,
+    _judges,
+    _own_fallbacks,
+    _ablations,
+    _finals,
     _sources,
     _amounts,
     _unused,

@@ -86,10 +86,53 @@ CREATE TABLE deployments (
     decision_hash VARCHAR, manifest JSON, deployed_at TIMESTAMPTZ, previous_hash VARCHAR, hash VARCHAR);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("0001_initial", INITIAL),)
+TRUST = """
+ALTER TABLE candidates ADD COLUMN strategy VARCHAR;
+ALTER TABLE candidates ADD COLUMN group_id VARCHAR;      -- samples of one question
+ALTER TABLE candidates ADD COLUMN depth INTEGER;         -- machine-made rows between this one and a person's
+ALTER TABLE candidates ADD COLUMN parent_id VARCHAR;     -- the row it was made from
+ALTER TABLE judged ADD COLUMN pass_rate DOUBLE;          -- share of the group's samples that passed
+ALTER TABLE judged ADD COLUMN score DOUBLE;              -- mean grade of the verifiers that grade
+ALTER TABLE verdicts ADD COLUMN score DOUBLE;
+ALTER TABLE verdicts ADD COLUMN advisory BOOLEAN;
+ALTER TABLE runs ADD COLUMN sandbox VARCHAR;             -- tier that untrusted code ran in; empty where none ran
+ALTER TABLE runs ADD COLUMN tainted BOOLEAN;             -- untrusted code ran without a sandbox
+
+-- A judge's agreement with people.
+CREATE TABLE calibrations (
+    verifier VARCHAR, version VARCHAR, teacher VARCHAR, cases BIGINT, agreed BIGINT, kappa DOUBLE, low DOUBLE,
+    high DOUBLE, confusion JSON, calibrated_at TIMESTAMPTZ);
+
+-- How often a verifier is wrong. `source`: golden, seeds, or the corruption. `expected`: pass or fail.
+CREATE TABLE audits (
+    audit VARCHAR, task VARCHAR, verifier VARCHAR, version VARCHAR, source VARCHAR, expected VARCHAR, cases BIGINT,
+    passed BIGINT, failed BIGINT, unknown BIGINT, wrong JSON, audited_at TIMESTAMPTZ);
+"""
+
+RULER = """
+ALTER TABLE scores ADD COLUMN tokens INTEGER;            -- of the answer
+ALTER TABLE scores ADD COLUMN seconds DOUBLE;            -- the answer's share of its batch
+ALTER TABLE scores ADD COLUMN truncated BOOLEAN;         -- cut at max_new_tokens
+ALTER TABLE scores ADD COLUMN prompt_tokens INTEGER;
+ALTER TABLE scores ADD COLUMN samples JSON;              -- of repeats: each answer and outcome
+ALTER TABLE decisions ADD COLUMN look INTEGER;
+
+-- Append-only: who let a decision pass, or not. The hashes are of what that person saw.
+CREATE TABLE approvals (
+    sequence BIGINT, node VARCHAR, iteration INTEGER, verdict VARCHAR, person VARCHAR, note VARCHAR,
+    decision_hash VARCHAR, report_hash VARCHAR, weights_hash VARCHAR, dataset_hash VARCHAR, given_at TIMESTAMPTZ,
+    previous_hash VARCHAR, hash VARCHAR);
+
+-- Two small trainings that differ in one part. `scores`: item → [with, without].
+CREATE TABLE ablations (
+    node VARCHAR, name VARCHAR, without VARCHAR, suite VARCHAR, lessons BIGINT, items BIGINT, with_part DOUBLE,
+    without_part DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, detail JSON);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER))
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions",
+    "scores", "decisions", "ablations",
 )  # fmt: skip
