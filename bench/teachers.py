@@ -1,10 +1,11 @@
 """Teacher calls a second: the desk on its lean and its litellm path, beside plain loops over aiohttp and litellm.
 
-    python bench/teachers.py [--calls 5000] [--litellm-calls 1000] [--rounds 3]
+    python bench/teachers.py [--calls 10000] [--rounds 1]
 
 A loopback server in a process of its own answers each call after 50 ms; 128 are in flight. The desk journals every
-answer durably, the plain loops keep nothing. Rounds are interleaved; medians and ratios are printed. Whole time of the
-loop, imports and server start aside.
+answer durably, the plain loops keep nothing. Each run is a process of its own, timed from its start to its end, imports
+included. Rounds are interleaved; medians and ratios are printed. "lean, schema" sends a JSON schema and checks the
+answers against it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flywheel.records import LessonRequest, Message
 from flywheel.spec.models import LitellmTeacher
@@ -25,13 +31,26 @@ from flywheel.teachers import Desk
 
 CONCURRENCY = 128
 DELAY_SECONDS = 0.05
+ROWS = {"rows": [{"question": "x" * 60, "answer": "y" * 10}] * 4}
+ROW = {
+    "type": "object",
+    "properties": {"question": {"type": "string"}, "answer": {"type": "string"}},
+    "required": ["question", "answer"],
+    "additionalProperties": False,
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"rows": {"type": "array", "items": ROW}},
+    "required": ["rows"],
+    "additionalProperties": False,
+}
 ANSWER = {
     "id": "bench",
     "object": "chat.completion",
     "created": 1,
-    "model": "bench",
+    "model": "m",
     "choices": [
-        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x" * 400}},
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": json.dumps(ROWS)}},
     ],
     "usage": {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200},
 }
@@ -91,6 +110,8 @@ def plain_aiohttp(base: str, calls: int) -> None:
 
 
 def plain_litellm(base: str, calls: int) -> None:
+    # Without this it asks the network for prices first, and waits where there is none.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
     async def call(prompt: str) -> None:
@@ -102,7 +123,7 @@ def plain_litellm(base: str, calls: int) -> None:
     asyncio.run(in_flight(calls, call))
 
 
-def desk(base: str, calls: int, model: str) -> None:
+def desk(base: str, calls: int, model: str = "openai/m", schema: dict[str, Any] | None = None) -> None:
     teacher = LitellmTeacher(
         kind="litellm",
         model=model,
@@ -118,11 +139,11 @@ def desk(base: str, calls: int, model: str) -> None:
         tempfile.TemporaryDirectory() as folder,
         Desk({"t": teacher}, Path(folder), Path(folder) / "calls") as open_desk,
     ):
-        replies = open_desk.ask([request(i, prompt) for i, prompt in enumerate(prompts(calls))])
+        replies = open_desk.ask([request(i, prompt, schema) for i, prompt in enumerate(prompts(calls))])
         assert all(reply.status == "ok" for reply in replies), next(r for r in replies if r.status != "ok")
 
 
-def request(sample: int, prompt: str) -> LessonRequest:
+def request(sample: int, prompt: str, schema: dict[str, Any] | None) -> LessonRequest:
     return LessonRequest(
         teacher="t",
         purpose="lessons",
@@ -137,49 +158,58 @@ def request(sample: int, prompt: str) -> LessonRequest:
         parameters={"model": "m"},
         sample=sample,
         seed=sample,
+        schema=schema,
     )
 
 
-def rate(run: Callable[[], None], calls: int) -> tuple[float, float]:
-    """(calls a second, milliseconds of this process's CPU a call)."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    return calls / (time.perf_counter() - wall), 1000 * (time.process_time() - cpu) / calls
+RUNS: dict[str, Callable[[str, int], None]] = {
+    "plain aiohttp": plain_aiohttp,
+    "desk, lean": desk,
+    "desk, lean, schema": lambda base, calls: desk(base, calls, schema=SCHEMA),
+    "plain litellm": plain_litellm,
+    # A provider prefix that the lean path leaves to litellm; the same wire format.
+    "desk, litellm": lambda base, calls: desk(base, calls, "litellm_proxy/m"),
+}
+
+
+def measured(name: str, base: str, calls: int) -> tuple[float, float]:
+    """(calls a second, milliseconds of CPU a call) of a whole process."""
+    wall, before = time.perf_counter(), children_cpu()
+    subprocess.run([sys.executable, __file__, "--run", name, base, str(calls)], check=True)
+    return calls / (time.perf_counter() - wall), 1000 * (children_cpu() - before) / calls
+
+
+def children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--calls", type=int, default=5_000)
-    parser.add_argument("--litellm-calls", type=int, default=1_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    calls, few = min(options.calls, 10_000), min(options.litellm_calls, 10_000)
+    if options.run:
+        name, base, calls = options.run
+        RUNS[name](base, int(calls))
+        return
     port: multiprocessing.Queue[int] = multiprocessing.get_context("spawn").Queue()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(port,), daemon=True)
     server.start()
     base = f"http://127.0.0.1:{port.get()}/v1"
-    runs: dict[str, tuple[Callable[[], None], int]] = {
-        "plain aiohttp loop": (lambda: plain_aiohttp(base, calls), calls),
-        "desk, lean path": (lambda: desk(base, calls, "openai/m"), calls),
-        "plain litellm loop": (lambda: plain_litellm(base, few), few),
-        # A provider prefix that the lean path leaves to litellm; the same wire format.
-        "desk, litellm path": (lambda: desk(base, few, "litellm_proxy/m"), few),
-    }
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    # Imports of the first calls are nobody's speed.
-    plain_aiohttp(base, 16)
-    plain_litellm(base, 16)
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in RUNS}
     for _ in range(options.rounds):
-        for name, (run, number) in runs.items():
-            seen[name].append(rate(run, number))
+        for name in RUNS:
+            seen[name].append(measured(name, base, options.calls))
     server.kill()
-    for name, measured in seen.items():
-        print(line(name, statistics.median(c for _, c in measured), seen))
+    for name, found in seen.items():
+        print(line(name, statistics.median(cpu for _, cpu in found), seen), flush=True)
 
 
 def line(name: str, milliseconds: float, seen: dict[str, list[tuple[float, float]]]) -> str:
     calls = statistics.median(r for r, _ in seen[name])
-    plain = {rival: statistics.median(r for r, _ in seen[f"plain {rival} loop"]) for rival in ("aiohttp", "litellm")}
+    plain = {rival: statistics.median(r for r, _ in seen[f"plain {rival}"]) for rival in ("aiohttp", "litellm")}
     ratios = "  ".join(f"{calls / value:5.2f}x {rival}" for rival, value in plain.items())
     return f"{name:20s} {calls:7.0f} calls/s  {milliseconds:5.2f} ms CPU  {ratios}"
 

@@ -52,6 +52,8 @@ def test_a_request_is_kept_whole(tmp_path: Path, server: StubServer) -> None:
     with chat_desk(tmp_path, server.url) as desk:
         desk.ask([asked])
     ((kept, answer),) = read_journal(tmp_path / "calls")
+    (attempt,) = kept.pop("attempts")
+    assert (attempt["fault"], attempt["tokens"], attempt["usd"]) == ("", 10, 13.0)
     assert kept == request_json(asked, asked.key)
     assert kept["messages"] == [["user", "prompt 3"]]
     assert (kept["key"], answer.key) == (asked.key, asked.key)

@@ -80,7 +80,7 @@ def test_a_function_sees_a_copy(project: Path) -> None:
 
 def test_what_a_function_sees(project: Path) -> None:
     (reply,) = ask(project, python_teacher("seen"), request(0))
-    names = "failures messages mode mode_description n options prompt purpose row sample seed seeds style task"
+    names = "failures item messages mode mode_description n options prompt purpose row sample seed seeds style task"
     assert json.loads(reply.text) == names.split()
 
 

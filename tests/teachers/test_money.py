@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from stub_server import Hit, StubServer, completion, hang, status
 from flywheel.errors import BudgetStop, SpecInvalid
 from flywheel.records import Message
 from flywheel.spec.models import DatasetTeacher, LitellmTeacher, Loop
-from flywheel.teachers import Desk, Spent, check_prices, read_journal
+from flywheel.teachers import Desk, DeskStopped, Spent, check_prices, read_journal
 from flywheel.teachers.money import Price, declared_price, input_bound, price_of
 
 #: Dollars a token, so that a call's bound is (prompt bytes + 64 x 2) + 2 x 100.
@@ -80,6 +81,25 @@ def test_attempts_that_may_have_been_paid_count(tmp_path: Path, server: StubServ
     assert (reply.fault, reply.attempts, reply.usd) == ("timeout", 2, 2 * BOUND)
 
 
+def test_a_kill_between_attempts_counts_what_they_cost(tmp_path: Path, server: StubServer) -> None:
+    """Not the bound of the last one: its reservation is free for others by then."""
+    server.enqueue(status(500, headers={"Retry-After": "60"}))
+    with chat_desk(tmp_path, server.url) as desk:
+        asking = threading.Thread(target=ask_until_stopped, args=(desk,))
+        asking.start()
+        while not any(reply.usd == 0 for _, reply in read_journal(tmp_path / "calls")):
+            time.sleep(0.01)
+        ((_, reply),) = read_journal(tmp_path / "calls")
+        assert (reply.fault, reply.attempts, reply.usd) == ("interrupted", 1, 0.0)
+        desk.stop(0.1)
+        asking.join(5)
+
+
+def ask_until_stopped(desk: Desk) -> None:
+    with pytest.raises(DeskStopped):
+        desk.ask(prompts(1))  # type: ignore[arg-type]
+
+
 def test_attempts_that_were_not_paid_do_not(tmp_path: Path, server: StubServer) -> None:
     server.enqueue(*[status(500)] * 3)
     with chat_desk(tmp_path, server.url, {"max_usd": 1.5 * BOUND}) as desk:
@@ -116,7 +136,7 @@ def test_two_asking_threads_share_one_limit(tmp_path: Path, server: StubServer) 
         except BudgetStop as stop:
             stops.append(stop)
 
-    with chat_desk(tmp_path, server.url, {"max_calls": 60, "concurrency": 32}) as desk:
+    with chat_desk(tmp_path, server.url, {"max_calls": 60, "concurrency": 32, "timeout_seconds": 30.0}) as desk:
         threads = [threading.Thread(target=ask, args=(first,)) for first in (0, 50)]
         for thread in threads:
             thread.start()

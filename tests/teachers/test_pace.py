@@ -1,15 +1,20 @@
-"""How calls are paced: `Retry-After`, adaptive concurrency, the circuit breaker."""
+"""How calls are paced: limits a minute, `Retry-After`, adaptive concurrency, the circuit breaker."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from desks import chat_desk, request
 from stub_server import Behaviour, Hit, StubServer, answers, completion, cut_short, raw, reset, status
+
+from flywheel.teachers.faults import TeacherFault
+from flywheel.teachers.pace import WINDOW_SECONDS, Pace, Windows
 
 
 class Capacity:
@@ -47,6 +52,105 @@ def test_nothing_is_sent_before_retry_after(
     assert pause <= server.times()[2] - server.times()[1] < pause + 0.6
 
 
+async def for_two_seconds(hit: Hit) -> web.StreamResponse:
+    """429 until a date, which has whole seconds."""
+    return await status(429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)})(hit)
+
+
+def test_nothing_is_sent_before_a_date(tmp_path: Path, server: StubServer) -> None:
+    server.enqueue(for_two_seconds)
+    with chat_desk(tmp_path, server.url, {"concurrency": 1}) as desk:
+        desk.ask([request(i) for i in range(3)])
+    assert 0.95 <= server.times()[1] - server.times()[0] < 2.6
+
+
+def most_in_a_window(times: list[float], amounts: list[int], seconds: float) -> int:
+    """The most that any window of so many seconds holds; one that begins at a call holds the most."""
+    inside = ([a for t, a in zip(times, amounts, strict=True) if start <= t < start + seconds] for start in times)
+    return max(sum(found) for found in inside)
+
+
+@pytest.mark.parametrize(("rpm", "tpm"), [(60, None), (None, 9_000), (60, 9_000)])
+def test_no_minute_holds_more_than_the_limit(rpm: int | None, tpm: int | None) -> None:
+    """A clock of our own: 600 calls that are all there at once, sent up to 20 s after they were let in."""
+    chance = random.Random(3)
+    windows, now = Windows(rpm, tpm), 0.0
+    sent: list[tuple[float, int]] = []
+    for _ in range(600):
+        bound = chance.randint(100, 400)
+        while (wait := windows.wait(bound, now)) > 0:
+            now += wait
+        place = windows.hold(bound)
+        now += chance.choice([0.0, 0.0, 0.0, 20.0])
+        windows.send(place, now)
+        used = chance.randint(50, bound)
+        windows.settle(place, used)
+        sent.append((now, used))
+    times, tokens = [at for at, _ in sent], [used for _, used in sent]
+    assert rpm is None or most_in_a_window(times, [1] * 600, 60.0) <= rpm
+    assert tpm is None or most_in_a_window(times, tokens, 60.0) <= tpm
+
+
+def test_the_limit_itself_is_used() -> None:
+    windows, now, sent = Windows(60, None), 0.0, 0
+    while now < 600:
+        while windows.wait(1, now) == 0:
+            windows.send(windows.hold(1), now)
+            sent += 1
+        now += windows.wait(1, now)
+    assert sent == 60 * 10
+
+
+def test_tokens_that_were_not_used_make_room() -> None:
+    windows = Windows(None, 1_000)
+    place = windows.hold(900)
+    windows.send(place, 0.0)
+    assert windows.wait(200, 1.0) == WINDOW_SECONDS - 1.0
+    windows.settle(place, 300)
+    assert windows.wait(200, 1.0) == 0.0
+
+
+def test_a_call_whose_bound_is_over_the_limit_goes_alone() -> None:
+    windows = Windows(None, 1_000)
+    assert windows.wait(5_000, 0.0) == 0.0
+    place = windows.hold(5_000)
+    windows.send(place, 0.0)
+    assert windows.wait(1, 1.0) == WINDOW_SECONDS - 1.0
+    assert windows.wait(1, WINDOW_SECONDS) == 0.0
+    # What ends after its minute is over is forgotten already.
+    windows.settle(place, 10)
+    assert windows.wait(1_000, WINDOW_SECONDS) == 0.0
+
+
+def test_a_call_that_was_never_sent_does_not_count() -> None:
+    windows = Windows(1, None)
+    windows.drop(windows.hold(0))
+    assert windows.wait(0, 0.0) == 0.0
+
+
+def test_requests_a_minute(tmp_path: Path, server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a minute of half a second; attempts that fail are requests, too."""
+    monkeypatch.setattr("flywheel.teachers.pace.WINDOW_SECONDS", 0.5)
+    server.enqueue(answers(), status(500), status(500))
+    with chat_desk(tmp_path, server.url, {"rpm": 10, "concurrency": 32}) as desk:
+        replies = desk.ask([request(i) for i in range(28)])
+    assert {reply.status for reply in replies} == {"ok"}
+    assert len(server.hits) == 30
+    assert most_in_a_window(server.times(), [1] * 30, 0.45) <= 10
+    assert server.times()[-1] - server.times()[0] < 2.0
+
+
+def test_tokens_a_minute(tmp_path: Path, server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may use 336 tokens and uses 10: two at once, and more when they are settled."""
+    monkeypatch.setattr("flywheel.teachers.pace.WINDOW_SECONDS", 0.5)
+    server.usual = answers("ok", delay=0.02)
+    with chat_desk(tmp_path, server.url, {"tpm": 700, "concurrency": 32}) as desk:
+        replies = desk.ask([request(i) for i in range(60)])
+    assert {reply.status for reply in replies} == {"ok"}
+    assert server.most_in_flight == 2
+    assert most_in_a_window(server.times(), [10] * 60, 0.45) <= 700
+
+
 def test_a_wait_of_hours_makes_the_teacher_unavailable(tmp_path: Path, server: StubServer) -> None:
     server.enqueue(status(429, headers={"Retry-After": "7200"}))
     with chat_desk(tmp_path, server.url, {"concurrency": 1}) as desk:
@@ -69,6 +173,26 @@ def test_concurrency_finds_the_servers_capacity(tmp_path: Path, server: StubServ
     assert (capacity.refused - warm_up) / 600 < 0.1
     # Ten at a time would need 600 / 10 x 0.02 s = 1.2 s.
     assert seconds < 4.0
+
+
+def test_concurrency_comes_back_after_the_worst() -> None:
+    """From one call at a time; a limit between two whole numbers must not hold it there."""
+
+    async def call(pace: Pace, fault: TeacherFault | None = None) -> None:
+        place = await pace.enter()
+        pace.send(place)
+        await asyncio.sleep(0)
+        pace.leave(place, fault, 0)
+
+    async def main() -> None:
+        pace = Pace(32, 16)
+        for _ in range(6):
+            await call(pace, TeacherFault("rate_limit"))
+        assert pace.limit == 1
+        await asyncio.gather(*(call(pace) for _ in range(400)))
+        assert pace.limit == 32
+
+    asyncio.run(main())
 
 
 def test_declared_concurrency_is_never_passed(tmp_path: Path, server: StubServer) -> None:

@@ -1,17 +1,20 @@
 """Teachers: who writes lessons, and the one desk through which they are asked."""
 
 from flywheel.teachers.desk import Desk, DeskStopped
-from flywheel.teachers.faults import is_final
+from flywheel.teachers.diversity import duplicates
+from flywheel.teachers.faults import OUT_OF_REACH, is_final
 from flywheel.teachers.journal import drain, read_journal
 from flywheel.teachers.money import Spent, check_prices
 from flywheel.teachers.parameters import parameters
 
 __all__ = [
+    "OUT_OF_REACH",
     "Desk",
     "DeskStopped",
     "Spent",
     "check_prices",
     "drain",
+    "duplicates",
     "is_final",
     "parameters",
     "read_journal",

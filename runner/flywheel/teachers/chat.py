@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from flywheel.records import LessonRequest
 from flywheel.spec.models import LitellmTeacher
 from flywheel.teachers.faults import TeacherFault, fault_of_status
+from flywheel.teachers.structured import Form, response_format
 
 MAX_BODY_BYTES = 8 << 20
 """No chat answer is longer; reading stops there."""
@@ -43,14 +44,16 @@ def too_long() -> TeacherFault:
     return TeacherFault("malformed", f"the answer is longer than {MAX_BODY_BYTES >> 20} MB; reading stopped there")
 
 
-def payload(teacher: LitellmTeacher, request: LessonRequest) -> dict[str, Any]:
+def payload(teacher: LitellmTeacher, request: LessonRequest, form: Form) -> dict[str, Any]:
     """The request's body, but for the model's name."""
     body: dict[str, Any] = {
         "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-        "temperature": teacher.temperature,
+        "temperature": teacher.temperature if request.temperature is None else request.temperature,
         "max_tokens": teacher.max_tokens,
     }
-    return body if teacher.top_p is None else body | {"top_p": teacher.top_p}
+    optional = {"top_p": teacher.top_p, "presence_penalty": teacher.presence_penalty}
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return body | response_format(form, request.schema)
 
 
 def read_completion(body: Any) -> Completion:
@@ -71,6 +74,30 @@ def read_completion(body: Any) -> Completion:
     if fault:
         raise TeacherFault(*fault, None, text, *used)
     return Completion(text, *used, model=str(body.get("model") or ""))
+
+
+def check_model(asked: str, completion: Completion) -> Completion:
+    """`completion`, where it is from the model `asked` for; versions and folders around the name do not count.
+
+    Raises `TeacherFault`: another model's lessons would pass for this one's.
+    """
+    said = completion.model
+    ours, theirs = _bare(asked), _bare(said)
+    if not theirs or ours in theirs or theirs in ours:
+        return completion
+    detail = (
+        f'"{asked}" was asked and "{said}" answered. If that is the model you want, name it in the spec; behind a '
+        f'gateway that has names of its own, write "model: litellm_proxy/{asked}".'
+    )
+    raise TeacherFault(
+        "wrong_model", f"{detail} It said: {completion.text}", None, completion.text,
+        completion.input_tokens, completion.output_tokens, paid=True,
+    )  # fmt: skip
+
+
+def _bare(model: str) -> str:
+    """Letters and digits of the last part of a model's name."""
+    return "".join(filter(str.isalnum, model.rstrip("/").rpartition("/")[2].lower()))
 
 
 def _error_in_body(error: Any) -> TeacherFault:

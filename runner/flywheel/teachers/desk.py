@@ -25,7 +25,9 @@ from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
 from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
 from flywheel.teachers.lines import Line, Opener, open_line
 from flywheel.teachers.money import NOTHING, Ledger, Spent, check_prices
+from flywheel.teachers.pace import Place
 from flywheel.teachers.secrets import Lookup, Redactor, secret_values
+from flywheel.teachers.structured import misfit, repair
 from flywheel.teachers.student import Generate
 from flywheel.text import did_you_mean
 
@@ -194,7 +196,7 @@ class Desk:
         if key in self._flying:
             line.tally.cached += 1
             return self._flying[key], True
-        task = self._loop.create_task(self._answer(line, _Flight(next(self._ids), key, request)))
+        task = self._loop.create_task(self._answer(line, _Flight(next(self._ids), key, request, request)))
         self._flying[key] = task
         line.tally.begin()
         task.add_done_callback(lambda _: self._ended(line, key))
@@ -209,40 +211,56 @@ class Desk:
         it.
         """
         try:
+            return await self._save(line, flight, await self._result(line, flight))
+        finally:
+            self._settle(line, flight)
+
+    async def _result(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
+        try:
             result = await self._attempts(line, flight)
-        except BudgetStop:
-            if flight.attempts:
-                await self._save(line, flight, flight.faults[-1])
+            if isinstance(line.spec, LitellmTeacher) and flight.needs_repair(result):
+                self._go_on(line, flight)
+                result = await self._attempts(line, flight)
+            return result
+        except (BudgetStop, asyncio.CancelledError) as stop:
+            # What came before the stop is paid for.
+            left = flight.left_by(stop)
+            if left is not None:
+                await self._save(line, flight, left)
             raise
-        return await self._save(line, flight, result)
 
     async def _attempts(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
         retries = line.spec.max_retries if isinstance(line.spec, LitellmTeacher) else 0
+        failed = 0
         while True:
             result = await self._attempt(line, flight)
             if isinstance(result, Completion):
                 return result
             flight.faults.append(result)
-            if result.fault not in RETRIED or flight.attempts > retries:
+            failed += result.fault != "format"
+            if result.fault not in RETRIED | {"format"} or failed > retries:
                 return result
+            self._go_on(line, flight)
+            if result.fault == "format":
+                continue
             self._between_calls()
             # Full jitter: those who failed together do not come back together.
-            ceiling = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (flight.attempts - 1))
+            ceiling = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (failed - 1))
             await asyncio.sleep(random.uniform(0, ceiling))
 
     async def _attempt(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
         self._between_calls()
+        bound = line.bound(flight.asked)
         try:
-            await line.pace.enter()
+            place = await line.pace.enter(bound.tokens)
         except TeacherFault as fault:
             return fault
-        bound = line.bound(flight.request)
         try:
             await self._ledger.reserve(line.name, bound)
         except BaseException:
-            line.pace.abandon()
+            line.pace.abandon(place)
             raise
-        return await self._send(line, flight, bound)
+        return await self._send(line, flight, bound, place)
 
     async def _open(self, line: Line) -> None:
         if line.name not in self._opening:
@@ -250,27 +268,41 @@ class Desk:
         # Shielded: one cancelled asker must not close the door for the others.
         await asyncio.shield(self._opening[line.name])
 
-    async def _send(self, line: Line, flight: _Flight, bound: Spent) -> Completion | TeacherFault:
-        sent_at = time.monotonic()
+    async def _send(self, line: Line, flight: _Flight, bound: Spent, place: Place) -> Completion | TeacherFault:
+        line.pace.send(place)
         flight.attempts += 1
         # Whatever ends this attempt without a bill (a cancel, a bug) leaves it counted in full.
-        actual, fault = bound, None
+        actual, fault, failed = bound, None, "interrupted"
         try:
-            self._note_sent(line, flight, bound)
+            self._note_cost(line, flight, flight.paid + bound)
             self._in_flight.add(_this_task())
-            completion = await line.complete(flight.request)
+            completion = await line.complete(flight.asked)
             actual = line.cost_of(bound, completion.input_tokens, completion.output_tokens, paid=True)
+            failed = ""
             return completion
         except TeacherFault as raised:
-            fault = raised
+            fault, failed = raised, raised.fault
             actual = line.cost_of(bound, fault.input_tokens, fault.output_tokens, fault.paid)
             return fault
         finally:
-            flight.paid += actual
-            self._ledger.settle(line.name, bound, actual)
-            line.pace.leave(sent_at, fault)
+            flight.note(place, bound, actual, failed)
+            line.pace.leave(place, fault, actual.tokens)
 
-    def _note_sent(self, line: Line, flight: _Flight, bound: Spent) -> None:
+    def _go_on(self, line: Line, flight: _Flight) -> None:
+        """Another attempt will follow: what the last one cost is known now."""
+        self._note_cost(line, flight, flight.paid)
+        self._settle(line, flight)
+
+    def _settle(self, line: Line, flight: _Flight) -> None:
+        """Gives back what was reserved and not used; only when the journal has the cost, or a kill would count it on
+        top of what others have reserved meanwhile.
+        """
+        if flight.unsettled is not None:
+            self._ledger.settle(line.name, *flight.unsettled)
+            flight.unsettled = None
+
+    def _note_cost(self, line: Line, flight: _Flight, cost: Spent) -> None:
+        """What the flight will have cost should the process end now."""
         if isinstance(line.spec, LitellmTeacher):
             request = flight.request
             brief = {
@@ -279,12 +311,12 @@ class Desk:
                 "purpose": request.purpose,
                 "mode": request.mode,
             }
-            cost = flight.paid + bound
             self._journal.sent(Sent(flight.flight, brief, line.name, flight.attempts, cost.tokens, cost.usd))
 
     async def _save(self, line: Line, flight: _Flight, result: Completion | TeacherFault) -> Reply:
         reply = flight.reply(line.name, result, self._redact)
-        await self._journal.append(request_json(flight.request, flight.key), reply, flight.flight)
+        kept = request_json(flight.request, flight.key) | {"attempts": flight.log}
+        await self._journal.append(kept, reply, flight.flight)
         if is_final(reply):
             self._answers[flight.key] = reply
         self._between_calls()
@@ -349,10 +381,42 @@ class _Flight:
     flight: str
     key: str
     request: LessonRequest
+    asked: LessonRequest
+    """What is sent: the request, or its repair."""
     attempts: int = 0
+    unsettled: tuple[Spent, Spent] | None = None
+    """Of the last attempt, what was reserved and what it cost."""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """Each attempt, as the journal has it."""
     paid: Spent = NOTHING
     faults: list[TeacherFault] = field(default_factory=list)
+    draft: Completion | None = None
+    """The first answer, where a second one was asked for because this one cannot be read."""
+    problem: str = ""
     started_at: float = field(default_factory=time.monotonic)
+
+    def note(self, place: Place, bound: Spent, cost: Spent, fault: str) -> None:
+        """One attempt and what it cost; `fault` is empty where an answer came."""
+        self.paid += cost
+        self.unsettled = bound, cost
+        seconds = round(time.monotonic() - place.sent_at, 4)
+        at = round(time.time() - seconds, 3)
+        self.log.append({"sent_at": at, "seconds": seconds, "fault": fault, "tokens": cost.tokens, "usd": cost.usd})
+
+    def needs_repair(self, result: Completion | TeacherFault) -> bool:
+        """Whether `result` cannot be read as the request's schema asks; the request then goes on with saying so."""
+        if self.request.schema is None or not isinstance(result, Completion):
+            return False
+        self.problem = misfit(result.text, self.request.schema)
+        if self.problem:
+            self.draft, self.asked = result, repair(self.request, result.text, self.problem)
+        return bool(self.problem)
+
+    def left_by(self, stop: BaseException) -> TeacherFault | None:
+        """What is to be saved when `stop` ends the flight: nothing where nothing has come."""
+        if self.draft is not None:
+            return TeacherFault("interrupted", "the run was stopped")
+        return self.faults[-1] if self.faults and isinstance(stop, BudgetStop) else None
 
     def reply(self, teacher: str, result: Completion | TeacherFault, redact: Redactor) -> Reply:
         """`output_tokens` are the answer's; all else that was paid, failed attempts included, is
@@ -369,9 +433,19 @@ class _Flight:
             "seconds": seconds,
             "attempts": self.attempts,
         }
-        if isinstance(result, Completion):
-            return Reply(status="ok", text=_storable(redact(result.text)), model=result.model, **common)
-        return Reply(status="failed", fault=result.fault, detail=_storable(redact(result.detail)), **common)
+        detail = _storable(redact(self._detail(result)))
+        # An answer that could not be repaired is still one.
+        answer = result if isinstance(result, Completion) else self.draft
+        if answer is None:
+            assert isinstance(result, TeacherFault)
+            return Reply(status="failed", fault=result.fault, detail=detail, **common)
+        text, model = _storable(redact(answer.text)), _storable(redact(answer.model))
+        return Reply(status="ok", text=text, model=model, detail=detail, **common)
+
+    def _detail(self, result: Completion | TeacherFault) -> str:
+        if isinstance(result, TeacherFault):
+            return f"{self.problem}; not repaired: {result}" if self.draft is not None else result.detail
+        return f"repaired: {self.problem}. The first answer: {self.draft.text}" if self.draft is not None else ""
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -9,6 +9,8 @@
     auth                     yes            no       401, 403
     quota                    yes            no       429 or 402: no money left
     not_found                yes            no       404: no such model or path
+    wrong_model              yes            yes      another model answered than the one asked for
+    format       (laxer form)               no       400: the server does not take this response_format
     bad_request                             no       any other 4xx
     context_length                          no       the prompt is too long
     content_filter                          yes      refused by a filter
@@ -29,7 +31,9 @@ import re
 from flywheel.records import Reply
 
 RETRIED = frozenset({"rate_limit", "timeout", "server", "connection", "malformed"})
-STOPPING = frozenset({"auth", "quota", "not_found"})
+STOPPING = frozenset({"auth", "quota", "not_found", "wrong_model"})
+OUT_OF_REACH = STOPPING | RETRIED | {"unavailable"}
+"""Where another teacher may do what this one cannot; a reached limit of money is `BudgetStop`, never a fault."""
 MAYBE_PAID = frozenset({"timeout", "connection", "malformed", "interrupted"})
 ANSWERED = frozenset({"content_filter", "refusal", "truncated", "empty"})
 

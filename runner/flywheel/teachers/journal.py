@@ -46,7 +46,8 @@ class Sent:
 
 
 def request_json(request: LessonRequest, key: str) -> dict[str, Any]:
-    """The request as JSON values, with its key."""
+    """The request as JSON values, with its key; what came later is left out where it is not used."""
+    later = {"schema": request.schema, "temperature": request.temperature, "item": request.item}
     return {
         "key": key,
         "teacher": request.teacher,
@@ -62,6 +63,7 @@ def request_json(request: LessonRequest, key: str) -> dict[str, Any]:
         "parameters": request.parameters,
         "sample": request.sample,
         "seed": request.seed,
+        **{name: value for name, value in later.items() if value is not None},
     }
 
 
@@ -128,13 +130,12 @@ class Journal:
     def _write(self, data: bytes) -> None:
         """All of `data` or nothing: what a full disk cut short is taken back."""
         self._start()
-        size = os.fstat(self._file).st_size
+        view = memoryview(data)
         try:
-            view = memoryview(data)
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
-            os.ftruncate(self._file, size)
+            os.ftruncate(self._file, os.fstat(self._file).st_size - (len(data) - len(view)))
             raise _full(self.folder, error) from error
 
     def _start(self) -> None:

@@ -15,7 +15,7 @@ from flywheel.teachers.dataset import Dataset
 from flywheel.teachers.faults import TeacherFault
 from flywheel.teachers.function import Function
 from flywheel.teachers.litellm import Litellm
-from flywheel.teachers.money import Price, Spent, declared_price, input_bound, price_of
+from flywheel.teachers.money import Price, Spent, declared_price, input_bound, price_of, schema_bound
 from flywheel.teachers.openai_compatible import OpenAICompatible, serves
 from flywheel.teachers.pace import START, Pace
 from flywheel.teachers.secrets import Lookup, resolve
@@ -66,7 +66,7 @@ class Line:
         """Upper bound of one attempt; teachers without tokens cost a call."""
         if not isinstance(self.spec, LitellmTeacher):
             return Spent(calls=1)
-        return self._cost(input_bound(request.messages), self.spec.max_tokens)
+        return self._cost(input_bound(request.messages) + schema_bound(request.schema), self.spec.max_tokens)
 
     def cost_of(self, bound: Spent, input_tokens: int, output_tokens: int, paid: bool) -> Spent:
         """What an attempt cost: what the server reported, else all of its bound where it may have been paid."""
@@ -119,10 +119,10 @@ class Opener:
 
 def open_line(name: str, spec: Teacher, opener: Opener, limits: Loop) -> Line:
     ceiling = EVERYTHING_AT_ONCE if isinstance(spec, StudentTeacher) else spec.concurrency
-    pace = Pace(ceiling, START if isinstance(spec, LitellmTeacher) else ceiling)
-    price = None
-    if isinstance(spec, LitellmTeacher):
-        # Litellm is asked only where it is loaded anyway or a limit hangs on it.
-        limited = spec.max_usd is not None or limits.max_usd is not None
-        price = price_of(spec) if limited or not serves(spec) else declared_price(spec)
+    if not isinstance(spec, LitellmTeacher):
+        return Line(name, spec, opener.transport(name, spec), Pace(ceiling, ceiling), None, Tally())
+    # Litellm is asked only where it is loaded anyway or a limit hangs on it.
+    limited = spec.max_usd is not None or limits.max_usd is not None
+    price = price_of(spec) if limited or not serves(spec) else declared_price(spec)
+    pace = Pace(ceiling, START, spec.rpm, spec.tpm)
     return Line(name, spec, opener.transport(name, spec), pace, price, Tally())

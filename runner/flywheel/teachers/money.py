@@ -8,11 +8,12 @@ bound waits for them.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.errors import BudgetStop, Fault
-from flywheel.records import Message
+from flywheel.records import Message, Row
 from flywheel.spec.models import LitellmTeacher, Loop, Teacher, TeacherLimits
 
 _MILLION = 1_000_000
@@ -62,6 +63,11 @@ def input_bound(messages: Sequence[Message]) -> int:
     """No tokenizer makes more tokens of a text than it has UTF-8 bytes."""
     text = sum(len(m.content.encode("utf-8", "replace")) for m in messages)
     return text + _TEMPLATE_TOKENS * (len(messages) + 1)
+
+
+def schema_bound(schema: Row | None) -> int:
+    """What a server may put into the prompt to tell the model of a schema."""
+    return 0 if schema is None else len(json.dumps(schema)) + _TEMPLATE_TOKENS
 
 
 def declared_price(teacher: LitellmTeacher) -> Price | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.records import LessonRequest
 from flywheel.spec.models import LitellmTeacher
-from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, payload, read_completion, retry_after
+from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, check_model, payload, read_completion, retry_after
 from flywheel.teachers.faults import TeacherFault, fault_of_status
+from flywheel.teachers.structured import Ladder
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,6 +30,7 @@ class OpenAICompatible:
 
     def __init__(self, teacher: LitellmTeacher, api_base: str, api_key: str | None) -> None:
         self._teacher = teacher
+        self._ladder = Ladder(teacher.output)
         self._url = f"{api_base.rstrip('/')}/chat/completions"
         self._model = teacher.model.partition("/")[2]
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -50,7 +52,8 @@ class OpenAICompatible:
     async def complete(self, request: LessonRequest) -> Completion:
         import aiohttp
 
-        body = json.dumps({"model": self._model, **payload(self._teacher, request)}).encode()
+        form = self._ladder.form(request)
+        body = json.dumps({"model": self._model, **payload(self._teacher, request, form)}).encode()
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as response:
                 raw = await _read(response)
@@ -60,8 +63,9 @@ class OpenAICompatible:
         except (aiohttp.ClientError, ConnectionError, ValueError) as error:
             raise TeacherFault("connection", f"{type(error).__name__}: {error}") from error
         if response.status != 200:
-            raise fault_of_status(response.status, raw.decode("utf-8", "replace"), retry_after(headers))
-        return read_completion(_json(raw))
+            fault = fault_of_status(response.status, raw.decode("utf-8", "replace"), retry_after(headers))
+            raise self._ladder.judged(form, fault)
+        return check_model(self._model, read_completion(_json(raw)))
 
     async def close(self) -> None:
         await self._session.close()

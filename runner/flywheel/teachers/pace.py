@@ -1,10 +1,11 @@
-"""When the next call to a teacher may go out: adaptive concurrency, `Retry-After`, and a circuit breaker.
+"""When the next call to a teacher may go out: adaptive concurrency, limits a minute, `Retry-After`, a circuit breaker.
 
 Concurrency follows additive increase, multiplicative decrease (Chiu and Jain 1989) with TCP's slow start: it doubles
 a round until the first sign of overload (429, or a share of 503 and time-outs), then halves once an episode and grows
 by a tenth a round. After `TRIP` failures in a row of any other passing kind nothing goes out but a single probe, with
 growing pauses; when `PROBES` probes fail too, callers are told at once (fault "unavailable") until a longer pause is
-over.
+over. Requests and tokens a minute are counted over a sliding window, not in a bucket that fills up: no minute, wherever
+it begins, holds more than the limit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from dataclasses import dataclass
 
 from flywheel.teachers.faults import STOPPING, TeacherFault
 
@@ -27,12 +29,72 @@ RECENT, SLOW = 50, 5
 """So many 503s and time-outs among so many recent calls are overload; fewer are single calls that went wrong."""
 START = 16
 """Calls in flight to a server before anything is known of it, where the spec allows so many."""
+WINDOW_SECONDS = 61.0
+"""A minute, and a second for calls that overtake each other on their way."""
+
+
+@dataclass(eq=False)
+class Place:
+    """One call that was let in. It counts in every window from then until a minute after it is sent."""
+
+    tokens: int
+    sent_at: float = 0.0
+    forgotten: bool = False
+
+
+class Windows:
+    """Requests and tokens of the last minute; a limit that is None is none. Times by a clock of the caller's."""
+
+    def __init__(self, requests: int | None, tokens: int | None) -> None:
+        self._limits = (requests or float("inf"), tokens or float("inf"))
+        self._used = (0, 0)
+        self._sent: deque[Place] = deque()
+
+    def wait(self, tokens: int, now: float) -> float:
+        """Seconds until a call of so many tokens fits. One that alone is over the limit goes when nothing else counts:
+        its bound is far above what it will use.
+        """
+        while self._sent and self._sent[0].sent_at + WINDOW_SECONDS <= now:
+            gone = self._sent.popleft()
+            self._add(-1, -gone.tokens)
+            gone.forgotten = True
+        over = [used + more - limit for used, more, limit in zip(self._used, (1, tokens), self._limits, strict=True)]
+        if max(over) <= 0 or self._used[0] == 0:
+            return 0.0
+        for place in self._sent:
+            over = [over[0] - 1, over[1] - place.tokens]
+            if max(over) <= 0:
+                return place.sent_at + WINDOW_SECONDS - now
+        return WINDOW_SECONDS if not self._sent else self._sent[-1].sent_at + WINDOW_SECONDS - now
+
+    def hold(self, tokens: int) -> Place:
+        self._add(1, tokens)
+        return Place(tokens)
+
+    def send(self, place: Place, now: float) -> None:
+        place.sent_at = now
+        self._sent.append(place)
+
+    def settle(self, place: Place, tokens: int) -> None:
+        """Puts what a call used in the place of what it might use."""
+        if not place.forgotten:
+            self._add(0, tokens - place.tokens)
+            place.tokens = tokens
+
+    def drop(self, place: Place) -> None:
+        """A call that was never sent does not count."""
+        self._add(-1, -place.tokens)
+
+    def _add(self, requests: int, tokens: int) -> None:
+        self._used = (self._used[0] + requests, self._used[1] + tokens)
 
 
 class Pace:
-    """One teacher's pace. `enter` before a call, `leave` after it, always both; on one event loop only."""
+    """One teacher's pace: `enter`, then `send` and `leave`, or `abandon`; on one event loop only. `rpm` and `tpm` are
+    limits a minute.
+    """
 
-    def __init__(self, ceiling: int, start: int) -> None:
+    def __init__(self, ceiling: int, start: int, rpm: int | None = None, tpm: int | None = None) -> None:
         self.ceiling = ceiling
         self.limit = float(min(ceiling, start))
         self.in_flight = 0
@@ -46,38 +108,47 @@ class Pace:
         self._probes_failed = 0
         self._stop: TeacherFault | None = None
         self._stop_until = 0.0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._windows = Windows(rpm, tpm) if rpm or tpm else None
+        self._queue: deque[tuple[asyncio.Future[Place], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self) -> float:
-        """Waits for a turn; returns when it came, by the monotonic clock. Raises `TeacherFault`: nothing was
-        sent.
-        """
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+    async def enter(self, tokens: int = 0) -> Place:
+        """Waits for the turn of a call that may use so many tokens. Raises `TeacherFault`: nothing was sent."""
+        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self._queue.append((turn, tokens))
         self._admit()
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._free()
+                self.abandon(turn.result())
             raise
-        return time.monotonic()
 
-    def leave(self, sent_at: float, fault: TeacherFault | None) -> None:
-        """Notes how the call that entered at `sent_at` ended; frees its place."""
-        self._slow.append(fault is not None and fault.overloaded)
-        busy = self.in_flight >= self.limit * 0.8
+    def send(self, place: Place) -> None:
+        """Notes that the call goes out now."""
+        place.sent_at = time.monotonic()
+        if self._windows is not None:
+            self._windows.send(place, place.sent_at)
+
+    def leave(self, place: Place, fault: TeacherFault | None, tokens: int) -> None:
+        """Notes how a call that was sent ended, and the tokens it used; frees its place."""
+        if self._windows is not None:
+            self._windows.settle(place, tokens)
+        self._slow.append(fault is not None and fault.overloaded and fault.fault != "rate_limit")
+        # Whole calls: a limit of 1.9 lets one in, and that one is all there can be.
+        busy = self.in_flight >= int(self.limit) * 0.8
         if fault is None:
             self._succeeded(busy)
         elif fault.fault in STOPPING:
             self._stop, self._stop_until = fault, float("inf")
         else:
-            self._slow_down(sent_at, fault)
+            self._slow_down(place.sent_at, fault)
         self._free()
 
-    def abandon(self) -> None:
-        """Frees the place of a call that was never sent, or was cancelled."""
+    def abandon(self, place: Place) -> None:
+        """Frees the place of a call that was never sent."""
+        if self._windows is not None:
+            self._windows.drop(place)
         self._free()
 
     def _succeeded(self, busy: bool) -> None:
@@ -135,20 +206,30 @@ class Pace:
             return
         allowed = 1 if self._tripped_at else int(self.limit)
         while self._queue and self.in_flight < allowed:
-            turn = self._queue.popleft()
-            if not turn.done():
-                self.in_flight += 1
-                turn.set_result(None)
+            turn, tokens = self._queue[0]
+            if turn.done():
+                self._queue.popleft()
+                continue
+            if self._windows is not None and (wait := self._windows.wait(tokens, now)) > 0:
+                self._admit_later(wait)
+                return
+            self._queue.popleft()
+            self.in_flight += 1
+            turn.set_result(Place(tokens) if self._windows is None else self._windows.hold(tokens))
 
     def _refuse_all(self, stop: TeacherFault) -> None:
         while self._queue:
-            turn = self._queue.popleft()
+            turn, _ = self._queue.popleft()
             if not turn.done():
                 turn.set_exception(TeacherFault(stop.fault, f"not sent: {stop.detail}"))
 
     def _admit_later(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._timer_over)
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and self._timer.when() <= loop.time() + seconds:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._timer_over)
 
     def _timer_over(self) -> None:
         self._timer = None

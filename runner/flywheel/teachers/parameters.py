@@ -10,7 +10,9 @@ from flywheel.hashing import hash_file
 from flywheel.spec.models import DatasetTeacher, LitellmTeacher, PythonTeacher, Teacher
 from flywheel.text import did_you_mean
 
-_PACE = frozenset({"concurrency", "timeout_seconds", "max_retries", "max_calls", "max_usd", "api_key"})
+_PACE = frozenset(
+    {"concurrency", "timeout_seconds", "max_retries", "max_calls", "max_usd", "api_key", "rpm", "tpm", "fallback"}
+)
 _PRICE = frozenset({"usd_per_million_input", "usd_per_million_output"})
 
 

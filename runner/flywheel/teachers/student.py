@@ -66,9 +66,20 @@ class StudentSampler:
                     done.set_result(answer)
 
     def _answers(self, requests: list[LessonRequest]) -> list[Generation]:
+        """One batch for each temperature."""
+        found: dict[int, Generation] = {}
+        for temperature in sorted({self._temperature(r) for r in requests}):
+            batch = [i for i, r in enumerate(requests) if self._temperature(r) == temperature]
+            found |= zip(batch, self._batch([requests[i] for i in batch], temperature), strict=True)
+        return [found[i] for i in range(len(requests))]
+
+    def _temperature(self, request: LessonRequest) -> float:
+        return self._teacher.temperature if request.temperature is None else request.temperature
+
+    def _batch(self, requests: list[LessonRequest], temperature: float) -> list[Generation]:
         answers = self._generate(
             ["\n\n".join(m.content for m in r.messages if m.role == "user") for r in requests],
-            self._teacher.temperature,
+            temperature,
             self._teacher.top_p,
             [seed_from(r.seed, r.sample) for r in requests],
         )
