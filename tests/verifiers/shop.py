@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flywheel.records import Subject
+from flywheel.spec.models import Task
 
 SCRIPT = """
 CREATE TABLE city (id INTEGER, name VARCHAR, population DOUBLE, capital BOOLEAN);
@@ -24,3 +25,8 @@ def write_project(root: Path) -> Path:
 
 def subject(answer: str, reference: str | None = None, task: str = "t", **row: object) -> Subject:
     return Subject("s1", task, dict(row), answer, reference)
+
+
+def tasks(**verify: list[str]) -> dict[str, Task]:
+    """Tasks with these verifiers and nothing else of interest."""
+    return {name: Task(prompt="p.md", target="y", verify=names) for name, names in verify.items()}

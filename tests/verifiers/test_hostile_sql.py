@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from shop import tasks
 
 from flywheel.records import Subject, Verdict
+from flywheel.sandbox import Tier
 from flywheel.spec.models import SqlVerifier
 from flywheel.verifiers import Judge
+from flywheel.verifiers.judge import MEMORY_BYTES
 
 LIMIT_SECONDS = 1.0
 GOLD = "select name from city where capital"
@@ -24,13 +29,13 @@ def judge(project: Path) -> Iterator[Judge]:
         for check in ("parses", "same_rows")
     }
     with Judge(verifiers, project) as made:
-        list(made.judge([Subject("warm", "t", {}, GOLD, GOLD)] * 20, {"t": ["parses", "same_rows"]}))
+        list(made.judge([Subject("warm", "t", {}, GOLD, GOLD)] * 20, tasks(t=["parses", "same_rows"])))
         yield made
 
 
 def judged(judge: Judge, answers: list[str], check: str = "same_rows") -> list[Verdict]:
     asked = [Subject(answer, "t", {}, answer, GOLD) for answer in answers]
-    return [verdict for [verdict] in judge.judge(asked, {"t": [check]})]
+    return [verdict for [verdict] in judge.judge(asked, tasks(t=[check]))]
 
 
 ESCAPES = [
@@ -67,6 +72,33 @@ ESCAPES = [
     "create or replace macro larger_than(least) as table select 1",
     "begin transaction",
     "vacuum",
+    "select * from query($$select 1$$)",
+    "with x as (select * from query('drop table city')) from x",
+    "select (select count(*) from read_text('{secret}'))",
+    "select name from city where capital and exists (from glob('{folder}/*'))",
+    "from read_parquet('{secret}')",
+    "from sniff_csv('{secret}')",
+    "from duckdb_settings()",
+    "from duckdb_secrets()",
+    "from pragma_database_list()",
+    "attach '{secret}' as crafted (type duckdb)",
+    "select * from '{secret}.duckdb'",
+    "with x as (insert into city select * from city returning *) select name from x",
+    "with recursive x as (delete from city returning *) select name from x",
+    "select name from (with y as (delete from city returning *) select * from y)",
+    "merge into city using visit on id = city_id when matched then delete",
+    "truncate city",
+    "comment on table city is 'x'",
+    "use generated_2",
+    "detach generated_2",
+    "insert into generated_2.city values (9)",
+    "with x as (delete from generated_2.city returning *) select name from x",
+    "set search_path = 'generated_1'",
+    "checkpoint",
+    "execute x",
+    "from force_checkpoint()",
+    "from write_log('x')",
+    "from test_all_types()",
 ]
 
 
@@ -87,9 +119,9 @@ def test_nothing_escapes_and_nothing_changes(judge: Judge, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "answer",
     [
-        "select name from city where capital and name <> 'a;b'",
+        "select name from city where capital and 'b' <> 'a;b'",
         "select name from city where capital -- ; drop table city",
-        "select name from city where capital and name <> $$;drop table city;$$",
+        "select name from city where capital and '' <> $$;drop table city;$$",
         "select name /* ; */ from city where capital;",
     ],
 )
@@ -125,7 +157,7 @@ QUICK = {"repeat", "printf", "parentheses", "cross join", "sleep", "many rows"}
 def test_bombs_end_in_time_and_hurt_nobody(judge: Judge, bomb: str) -> None:
     answer = BOMBS[bomb]
     started = time.monotonic()
-    first, hostile, last = judged(judge, ["select name from city where id < 3", answer, GOLD])
+    first, hostile, last = judged(judge, ["select name from city where capital = true", answer, GOLD])
     elapsed = time.monotonic() - started
     assert hostile.outcome in ("fail", "unknown")
     assert hostile.seconds <= LIMIT_SECONDS + 0.5
@@ -140,7 +172,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.slow
 def test_a_thousand_mixed_answers(judge: Judge) -> None:
-    honest = ["select name from city where id < 3", "select name from city"]
+    honest = ["select name from city where capital = true", "select name from city"]
     hostile = [BOMBS["repeat"], BOMBS["printf"], BOMBS["parentheses"], BOMBS["many rows"], ESCAPES[0]]
     answers = [(honest[n % 2] if n % 5 else hostile[n // 5 % 5]) for n in range(1_000)]
     before = resident_bytes()
@@ -149,3 +181,16 @@ def test_a_thousand_mixed_answers(judge: Judge) -> None:
     outcomes = [v.outcome for n, v in enumerate(verdicts) if n % 5]
     assert outcomes == [("pass", "fail")[n % 2] for n in range(1_000) if n % 5]
     assert not any(v.outcome == "pass" for n, v in enumerate(verdicts) if n % 5 == 0)
+
+
+def test_the_children_are_confined_as_far_as_the_kernel_helps(judge: Judge) -> None:
+    judged(judge, [GOLD + " and true"])
+    assert judge.tiers["checks"] in get_args(Tier)
+
+
+@pytest.mark.slow
+def test_no_bomb_takes_more_memory_than_the_limit(project: Path) -> None:
+    verifier = SqlVerifier(kind="sql", check="same_rows", setup="shop.sql", timeout_seconds=LIMIT_SECONDS)
+    with Judge({"same_rows": verifier}, project) as judge:
+        judged(judge, list(BOMBS.values()))
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 <= MEMORY_BYTES

@@ -73,3 +73,13 @@ def test_settings_are_part_of_the_version(tmp_path: Path) -> None:
     assert version_of("v", loose, tmp_path) != version_of("v", strict, tmp_path)
     assert version_of("v", loose, tmp_path) == version_of("renamed", loose, tmp_path)
     assert "math-verify" in parts("v", loose, tmp_path)
+
+
+def test_cases_for_an_audit_are_no_part_of_the_version(tmp_path: Path) -> None:
+    plain, audited = MathVerifier(kind="math"), MathVerifier(kind="math", golden="cases.jsonl")
+    assert version_of("v", audited, tmp_path) == version_of("v", plain, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["python", "command", "code"])
+def test_kinds_that_run_programs_are_not_confined(kind: str) -> None:
+    assert not KINDS[kind].confined

@@ -51,7 +51,10 @@ def _die_with(parent: int) -> None:
 def _limit(memory_bytes: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no gigabytes behind
+    # A crash leaves no gigabytes behind, and 1 starts no core handler that reads from a pipe, as 0 would (core(5)).
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    no_core = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (no_core, no_core))
     if memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 

@@ -1,4 +1,4 @@
-"""Who says whether an answer is right: sql, math, json_schema, exact, regex, label, python."""
+"""Who says whether an answer is right: sql, math, json_schema, exact, regex, label, python, code, command."""
 
 from flywheel.verifiers.finding import VerifierInvalid
 from flywheel.verifiers.judge import Judge, outcome_of

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.hashing import canonical, fingerprint, hash_file, short
-from flywheel.spec.models import Verifier
+from flywheel.spec.models import JudgeVerifier, Verifier
+from flywheel.verifiers.code import open_code, patience
+from flywheel.verifiers.command import open_command, program_files
 from flywheel.verifiers.documents import open_json_schema
 from flywheel.verifiers.finding import Check, VerifierInvalid
 from flywheel.verifiers.functions import open_python
@@ -32,6 +34,17 @@ class Kind:
     packages: tuple[str, ...] = ()
     """Packages whose version can change a verdict."""
     implementation: int = 1
+    confined: bool = True
+    """The check needs nothing but `files`, to be built and to judge: its child gives up everything else. False for a
+    check that runs other people's code, or has a sandbox of its own."""
+    programs: Callable[[Any, Path], Mapping[str, str]] = lambda spec, root: {}
+    """Like `files`, where only the project's folder tells whether they are files."""
+    patience: Callable[[Any], float] = lambda spec: spec.timeout_seconds
+    """Seconds after which the child is killed and the verdict unknown."""
+
+
+def _asks_a_teacher(spec: Any, root: Path) -> Check:
+    raise VerifierInvalid("a judge asks a teacher, which no child process can: verifiers.rubric asks it")
 
 
 KINDS: Mapping[str, Kind] = {
@@ -54,11 +67,22 @@ KINDS: Mapping[str, Kind] = {
         lambda spec: spec.check == "same_rows",
         files=lambda spec: {"setup": spec.setup},
         packages=("duckdb",),
+        implementation=2,  # generated databases
     ),
     "python": Kind(
         open_python,
         lambda spec: spec.needs_reference,
         files=lambda spec: {"function": spec.function.partition(":")[0]},
+        confined=False,
+    ),
+    # Its programs run in sandboxes of its own, so its child is not confined; and it keeps its own time (a program that
+    # is too slow is wrong), so the pool must wait for `patience`, not for `timeout_seconds`.
+    "code": Kind(open_code, lambda spec: False, confined=False, patience=patience),
+    "command": Kind(open_command, lambda spec: spec.needs_reference, programs=program_files, confined=False),
+    "judge": Kind(
+        _asks_a_teacher,
+        lambda spec: spec.compare == "pair",
+        files=lambda spec: {"rubric": spec.rubric, **({"calibration": spec.calibration} if spec.calibration else {})},
     ),
 }
 
@@ -68,16 +92,22 @@ def needs_reference(spec: Verifier) -> bool:
     return KINDS[spec.kind].needs_reference(spec)
 
 
-def parts(name: str, spec: Verifier, root: Path) -> dict[str, str]:
+def parts(
+    name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, str]:
     """Everything that can change the verdicts of the verifier called `name`, for fingerprints.
 
-    Raises VerifierInvalid where a file that it names cannot be read.
+    `teachers`: parameters of each teacher (`teachers.parameters`), where a judge's are among them. Raises
+    VerifierInvalid where a file that it names cannot be read.
     """
     kind = KINDS[spec.kind]
-    found = {"spec": canonical(spec.model_dump(mode="json")), "implementation": str(kind.implementation)}
+    settings = spec.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
+    found = {"spec": canonical(settings), "implementation": str(kind.implementation)}
+    if isinstance(spec, JudgeVerifier) and teachers is not None:
+        found["teacher"] = canonical(dict(teachers[spec.teacher]))
     for package in kind.packages:
         found[package] = package_version(package)
-    for part, file in kind.files(spec).items():
+    for part, file in {**kind.files(spec), **kind.programs(spec, root)}.items():
         try:
             found[part] = hash_file(root / file)
         except OSError as error:
@@ -85,6 +115,6 @@ def parts(name: str, spec: Verifier, root: Path) -> dict[str, str]:
     return found
 
 
-def version_of(name: str, spec: Verifier, root: Path) -> str:
+def version_of(name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """The short fingerprint of the verifier's parts: the `version` of its verdicts."""
-    return short(fingerprint(parts(name, spec, root)))
+    return short(fingerprint(parts(name, spec, root, teachers)))

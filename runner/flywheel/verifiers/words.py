@@ -39,7 +39,7 @@ def open_regex(spec: RegexVerifier, root: Path) -> Check:
 
 
 def open_label(spec: LabelVerifier, root: Path) -> Check:
-    labels = frozenset(_labels(spec, root))
+    labels = frozenset(labels_of(spec, root))
 
     def check(subject: Subject) -> Finding:
         label = subject.answer.strip()
@@ -53,7 +53,7 @@ def open_label(spec: LabelVerifier, root: Path) -> Check:
     return check
 
 
-def _labels(spec: LabelVerifier, root: Path) -> list[str]:
+def labels_of(spec: LabelVerifier, root: Path) -> list[str]:
     if isinstance(spec.labels, list):
         return spec.labels
     lines = (root / spec.labels).read_text(encoding="utf-8").splitlines()

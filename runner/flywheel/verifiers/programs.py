@@ -1,0 +1,155 @@
+"""From an answer to a program: the fence off, the prefix before it, and which function is tested."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flywheel.text import one_line
+
+#: Longer programs are refused unread: Python's parser is fast, not unbounded.
+MAX_CHARACTERS = 200_000
+
+_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class ProgramUnreadable(Exception):
+    """The text is no Python, or has no function to test; the message is the reason, typed by its first words."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`first_line`: where the answer begins in `source`, from 1; what stands before it is given."""
+
+    source: str
+    entry_point: str
+    first_line: int = 1
+
+
+def assemble(answer: str, prefix: str = "", entry_point: str | None = None) -> Program:
+    """The program that `answer` makes. Raises ProgramUnreadable.
+
+    An answer that defines the entry point itself stands alone (after the prefix's imports and helpers); any other
+    continues the prefix, at its indentation or, where that was lost, at four blanks.
+    """
+    if len(answer) + len(prefix) > MAX_CHARACTERS:
+        raise ProgramUnreadable(f"too long: {len(answer):,} characters of program")
+    code = unfenced(answer, entry_point)
+    if not code.strip():
+        raise ProgramUnreadable("no answer")
+    for before in _beginnings(code, prefix, entry_point):
+        tree = _tree_or_none(before + code)
+        if tree is not None:
+            return Program(before + code, _entry_point(tree, entry_point), before.count("\n") + 1)
+    for body in _indented(code) if prefix else ():
+        before = prefix if prefix.endswith("\n") else prefix + "\n"
+        tree = _tree_or_none(before + body)
+        if tree is not None:
+            return Program(before + body, _entry_point(tree, entry_point), before.count("\n") + 1)
+    raise ProgramUnreadable(_syntax_error(code if not prefix else prefix + code))
+
+
+def unfenced(answer: str, entry_point: str | None = None) -> str:
+    """The code in the last fence that defines the entry point, in the last fence, or all of the answer."""
+    blocks = [match[1] for match in _FENCE.finditer(answer)]
+    if entry_point:
+        blocks = [block for block in blocks if re.search(rf"\b{re.escape(entry_point)}\b", block)] or blocks
+    return blocks[-1] if blocks else answer
+
+
+def whole(prefix: str) -> str:
+    """The prefix as a module of its own: a signature without a body gets an empty one; "" where nothing helps."""
+    for module in (prefix, f"{prefix.rstrip()}\n    pass\n"):
+        if _tree_or_none(module) is not None:
+            return module if module.endswith("\n") else module + "\n"
+    return ""
+
+
+def parsed(source: str) -> ast.Module:
+    """The syntax tree. Raises SyntaxError, whatever Python's parser raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or type(error).__name__) from None
+
+
+def bound_names(tree: ast.Module) -> set[str]:
+    """Names that the module binds anywhere: definitions, assignments, imports."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                names.add(name)
+            case ast.Name(name, ast.Store()):
+                names.add(name)
+            case ast.alias(name, renamed):
+                names.add((renamed or name).partition(".")[0])
+    return names
+
+
+def _beginnings(code: str, prefix: str, entry_point: str | None) -> Iterator[str]:
+    """What may stand before the code, likeliest first."""
+    alone = _tree_or_none(code)
+    if alone is not None and (not prefix or _stands_alone(alone, entry_point)):
+        yield whole(prefix)
+    elif prefix:
+        yield prefix
+        yield prefix + "\n"
+
+
+def _stands_alone(tree: ast.Module, entry_point: str | None) -> bool:
+    if entry_point is None:
+        return any(isinstance(node, _FUNCTION) for node in tree.body)
+    return entry_point in bound_names(tree)
+
+
+def _indented(code: str) -> Iterator[str]:
+    """The code as a body whose indentation was lost: of its first line, or of all."""
+    yield "    " + code.lstrip()
+    yield textwrap.indent(code, "    ")
+
+
+def _compiled(source: str) -> ast.Module:
+    """The tree of a whole program. Raises SyntaxError, for `return` outside a function too, which no parser sees."""
+    tree = parsed(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, "answer", "exec", dont_inherit=True)
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise SyntaxError(str(error) or type(error).__name__) from None
+    return tree
+
+
+def _tree_or_none(source: str) -> ast.Module | None:
+    try:
+        return _compiled(source)
+    except SyntaxError:
+        return None
+
+
+def _entry_point(tree: ast.Module, named: str | None) -> str:
+    if named is not None:
+        if named not in bound_names(tree):
+            raise ProgramUnreadable(f"no function: the answer does not define {one_line(named, 60)}")
+        return named
+    functions = [node.name for node in tree.body if isinstance(node, _FUNCTION)]
+    if not functions:
+        raise ProgramUnreadable("no function: the answer defines none")
+    return functions[-1]
+
+
+def _syntax_error(source: str) -> str:
+    try:
+        _compiled(source)
+    except SyntaxError as error:
+        where = f", line {error.lineno}: {one_line(error.text or '', 80)}" if error.lineno else ""
+        return f"syntax error: {one_line(error.msg, 120)}{where}"
+    return "syntax error"
