@@ -35,11 +35,13 @@ def _buy(
     ctx: Context, generator: Generator, probed: dict[str, int], failed: dict[tuple[str, str], int]
 ) -> list[dict[str, Any]]:
     task = ctx.spec.task_of(generator)
+    if generator.source != "errors" and generator.strategy != "targeted":
+        return [_undivided(ctx, generator, task)]
     modes = [m for m in ctx.spec.modes_of(task) if generator.modes is None or m.name in generator.modes]
     counts = [failed.get((task, mode.name), 0) for mode in modes]
     probes = probed.get(task, 0)
     masses = [_mass(count, probes, mode) for count, mode in zip(counts, modes, strict=True)]
-    if generator.source == "seeds":
+    if generator.source != "errors" or ctx.node.inputs.get("untargeted"):
         shares = [1 / len(modes)] * len(modes)
     else:
         shares = spread(masses, generator.floor, generator.cap)
@@ -52,6 +54,14 @@ def _buy(
         }
         for mode, count, mass, share, number in zip(modes, counts, masses, shares, lessons, strict=True)
     ]  # fmt: skip
+
+
+def _undivided(ctx: Context, generator: Generator, task: str) -> dict[str, Any]:
+    """What is not made from failures has no mode."""
+    return {
+        "node": ctx.node.fingerprint, "generator": generator.name, "task": task, "mode": "", "severity": "minor",
+        "probes": 0, "failures": 0, "mass": 0.0, "share": 1.0, "lessons": generator.accept,
+    }  # fmt: skip
 
 
 def _mass(failures: int, probes: int, mode: ErrorMode) -> float:

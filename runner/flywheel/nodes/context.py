@@ -13,6 +13,7 @@ from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
+from flywheel.spec.outline import judged_columns
 from flywheel.student import StudentFiles, model_id
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
@@ -29,9 +30,12 @@ class Compute(Protocol):
 
 
 class Judging(Protocol):
-    """Runs every verifier of each subject's task."""
+    """Runs every verifier of each subject's task (`tasks`: other than the spec's); with `cascade` none after one that
+    failed."""
 
-    def __call__(self, subjects: Iterable[Subject]) -> Iterable[list[Verdict]]: ...
+    def __call__(
+        self, subjects: Iterable[Subject], cascade: bool = False, tasks: Mapping[str, Task] | None = None
+    ) -> Iterable[list[Verdict]]: ...
 
 
 class AskTeachers(Protocol):
@@ -120,6 +124,10 @@ class Context:
 
     # -- rows of tasks
 
+    def rows(self, path: str) -> list[Row]:
+        """Rows of a data file as they are."""
+        return read_rows(self.root / path)
+
     def task_rows(self, task: str, path: str) -> list[TaskRow]:
         """Rows of a data file. Raises SpecInvalid with `file:line` where one lacks a needed column."""
         spec = self.spec.tasks[task]
@@ -131,11 +139,12 @@ class Context:
         return TaskRow(row_id(row), inputs, target_text(row[task.target]), row)
 
     def columns(self, task: str) -> list[str]:
-        """The columns that make a row of this task: what its prompt reads; all but the target where it reads all."""
+        """The columns that make a row of this task: what its prompt and its verifiers read; all but the target where
+        the prompt reads all."""
         spec = self.spec.tasks[task]
         read = read_prompt(self.root / spec.prompt).columns
         if read is not None:
-            return list(read)
+            return list(dict.fromkeys([*read, *judged_columns(self.spec.verifiers[name] for name in spec.verify)]))
         path = spec.seeds or spec.probes or next(s.data for s in self.spec.evals.values() if s.task == task)
         return [column for column in read_rows(self.root / str(path))[0] if column != spec.target]
 
@@ -150,10 +159,12 @@ class Context:
         return Model(model_id(self.student.weights_hash, None), arm)
 
     def incumbent(self) -> Model:
-        """The last model this chain promoted before this iteration; the base where there is none."""
+        """The last model this chain promoted before this iteration, and no person rejected; else the base."""
         promoted = self.query(
             "SELECT a.* FROM decisions d JOIN adapters a ON a.model_id = d.candidate_id "
             "WHERE d.outcome = 'promote' AND list_contains(?, d.node) AND list_contains(?, a.node) "
+            "AND (SELECT arg_max(p.verdict, p.sequence) FROM approvals p WHERE p.decision_hash = d.decision_hash) "
+            "IS DISTINCT FROM 'reject' "
             "ORDER BY d.iteration DESC LIMIT 1",
             [self.earlier("gate"), self.earlier("train")],
         )
@@ -183,7 +194,7 @@ class Context:
             f"{verdict.verifier}: {verdict.reason}"
             for subject, found in zip(subjects, verdicts, strict=True)
             for verdict in found
-            if verdict.outcome == "unknown" and self._verifier_to_blame(subject, verdict)
+            if verdict.outcome == "unknown" and not verdict.advisory and self._verifier_to_blame(subject, verdict)
         ]
         if len(reasons) <= self.spec.loop.max_unknown * len(subjects):
             return
@@ -201,17 +212,20 @@ def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[
     return [
         {
             "node": node, "subject_id": v.subject_id, "verifier": v.verifier, "version": v.version,
-            "outcome": v.outcome, "reason": v.reason[:2_000], "seconds": v.seconds,
+            "outcome": v.outcome, "reason": v.reason[:2_000], "seconds": v.seconds, "score": v.score,
+            "advisory": v.advisory,
         }
         for found in verdicts
         for v in found
     ]  # fmt: skip
 
 
-def judge_all(ctx: Context, subjects: Sequence[Subject]) -> tuple[list[list[Verdict]], list[Outcome]]:
+def judge_all(
+    ctx: Context, subjects: Sequence[Subject], cascade: bool = False
+) -> tuple[list[list[Verdict]], list[Outcome]]:
     """Verdicts and outcome of each subject, in order, with progress."""
     verdicts: list[list[Verdict]] = []
-    for found in ctx.judge(subjects):
+    for found in ctx.judge(subjects, cascade=cascade):
         verdicts.append(found)
         ctx.progress(done=len(verdicts), total=len(subjects), what="judged")
     outcomes: list[Outcome] = [outcome_of(found) for found in verdicts]

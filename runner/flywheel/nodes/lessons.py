@@ -22,6 +22,8 @@ class Lesson:
     generator: str
     row: Row
     target: str
+    grade: float | None = None
+    """What grading verifiers gave it, in [0, 1]."""
 
     @property
     def question(self) -> str:

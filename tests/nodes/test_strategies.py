@@ -1,0 +1,313 @@
+"""Every strategy on the colours domain: what is asked, what becomes a candidate, what becomes a lesson."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import stand_in
+from mini_domain import BLUES, Domain, rows
+
+TEACHER = """
+import json
+from colours import BLUES, ADJECTIVES, colour
+
+
+def teach(request):
+    item, options = request["item"], request["options"]
+    if request["purpose"] == "answer":
+        return answer(request, item or {}, options)
+    if item is None:
+        return json.dumps([new_row(request, i) for i in range(request["n"])])
+    if "direction" in item:  # evolve
+        text = item["row"]["text"] + " " + item["direction"]
+        return json.dumps([{"text": text, "label": colour(text)}])
+    noun = item["row"]["text"].split()[1] if item["row"].get("text") else "sky"
+    if not options.get("faithful", True):
+        noun = "rose" if colour("x " + noun) == "blue" else "sky"
+    return json.dumps([{"text": f"{ADJECTIVES[request['sample'] % 6]} {noun} {request['seed'] % 9999 + i}"}
+                       for i in range(request["n"])])
+
+
+def new_row(request, i):
+    number = (request["seed"] + 7919 * i) % 90_000 + 10_000
+    text = f"{ADJECTIVES[number % 6]} {BLUES[number // 6 % 4]} {number}"
+    return {"text": text, "label": "blue"}
+
+
+def answer(request, item, options):
+    text = request["row"]["text"]
+    if item.get("hint"):
+        return f"It is a {text.split()[1]}, so #### {item['answer']}"
+    right = colour(text)
+    wrong = "wrong_every" in options and request["sample"] % options["wrong_every"] == 0
+    if options.get("never"):
+        wrong = right == "blue"
+    said = ("red" if right == "blue" else "blue") if wrong else right
+    return f"Thinking of {text.split()[1]}{'!' * (request['sample'] % 3)} #### {said}" if options.get("trace") else said
+"""
+
+
+def using(domain: Domain, options: dict[str, Any], **generator: Any) -> Domain:
+    """The domain with one teacher, `solver`, and one generator."""
+    (domain.root / "solver.py").write_text(
+        "import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parent))\n" + TEACHER
+    )
+    (domain.root / "prompts" / "made.md").write_text("{{ item.answer }} {{ direction }} {{ answer }} {{ row.text }}")
+    solver = {"kind": "python", "function": "solver.py:teach", "options": options, "simulated": True}
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"] = {"solver": solver, "other": {**solver, "options": {}}}
+        spec["generate"] = [{"name": "made", "teachers": ["solver"], "accept": 6, "rounds": 1, **generator}]
+
+    return domain.edit(change)
+
+
+def with_final_answers(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["tasks"]["colour"]["final"] = "#### (.+)"
+
+    domain.edit(change)
+
+
+def candidates(domain: Domain) -> list[dict[str, Any]]:
+    return domain.query(
+        """SELECT c.*, j.outcome, j.verifier, j.reason, j.pass_rate FROM candidates c
+           LEFT JOIN judged j USING (candidate_id) ORDER BY c.candidate_id"""
+    )
+
+
+def summary(domain: Domain, kind: str = "generate") -> dict[str, Any]:
+    [row] = domain.query("SELECT summary FROM nodes WHERE kind = ? AND iteration = 1", [kind])
+    return dict(row["summary"])
+
+
+def applied(domain: Domain) -> list[dict[str, Any]]:
+    outcome = domain.apply()
+    assert not outcome.error, outcome.error
+    return candidates(domain)
+
+
+def test_self_instruct_makes_new_rows_from_seeds_whatever_fails(domain: Domain) -> None:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["other"], per_call=2)
+    found = applied(domain)
+    assert {c["mode"] for c in found} == {None}
+    assert [c["outcome"] for c in found].count("pass") >= 6
+    [budget] = domain.query("SELECT mode, lessons FROM budgets WHERE generator = 'made'")
+    assert budget == {"mode": "", "lessons": 6}
+    assert domain.query("SELECT count(*) AS n FROM dataset WHERE origin = 'new'")[0]["n"] == 6
+
+
+def test_what_is_too_near_to_earlier_questions_is_filtered_before_it_is_verified(domain: Domain) -> None:
+    using(
+        domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["other"], novelty=0.5, forbid=["odd"]
+    )
+    found = applied(domain)
+    filtered = [c for c in found if c["status"] == "filtered"]
+    assert filtered
+    assert {c["outcome"] for c in filtered} == {None}
+    assert any(c["problem"].startswith("ROUGE-L") for c in filtered)
+
+
+def test_evolving_counts_the_depth_and_turns_through_the_directions(domain: Domain) -> None:
+    using(domain, {}, strategy="evolve", prompt="prompts/made.md", second_opinion=["other"])
+    found = applied(domain)
+    assert Counter(c["row"]["text"].split()[-1] for c in found).keys() == {"harder", "broader", "constrained"}
+    assert {c["depth"] for c in found} == {1}
+    assert all(c["parent_id"] for c in found)
+
+
+def test_lessons_are_evolved_further_until_max_depth(domain: Domain) -> None:
+    using(domain, {}, strategy="evolve", **{"from": "lessons"}, second_opinion=["other"], max_depth=1, accept=4)
+    domain.edit(lambda spec: spec["loop"].update(iterations=2))
+    found = applied(domain)
+    assert max(c["depth"] for c in found) == 1
+    domain.edit(lambda spec: spec["generate"][0].update(max_depth=3))
+    assert max(c["depth"] for c in applied(domain)) == 2
+
+
+def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) -> None:
+    using(domain, {"faithful": True}, strategy="paraphrase", second_opinion=["other"], per_call=1)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    found = applied(domain)
+    assert {c["target"] for c in found} == {"blue"}
+    assert {c["outcome"] for c in found} == {"pass"}
+
+
+@pytest.mark.parametrize("strategy", ["paraphrase", "back_translate"])
+def test_an_unfaithful_question_is_thrown_away(domain: Domain, strategy: str) -> None:
+    using(domain, {"faithful": False}, strategy=strategy, second_opinion=["other"], per_call=1)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    assert {c["outcome"] for c in applied(domain)} == {"fail"}
+
+
+def test_a_trace_keeps_its_reasoning_and_one_sample_a_question(domain: Domain) -> None:
+    using(domain, {"trace": True, "wrong_every": 4}, strategy="trace", samples=4, accept=4)
+    with_final_answers(domain)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    found = applied(domain)
+    by_group = Counter(c["group_id"] for c in found)
+    assert set(by_group.values()) == {4}
+    chosen = [c for c in found if c["outcome"] == "pass"]
+    assert Counter(c["group_id"] for c in chosen).most_common(1)[0][1] == 1
+    assert all(c["target"].startswith("Thinking of") for c in chosen)
+    assert {c["pass_rate"] for c in found} == {0.75}
+    assert [c["verifier"] for c in found].count("(selection)") == 2 * len(by_group)
+
+
+def test_what_all_samples_solve_is_dropped_unless_the_spec_keeps_it(domain: Domain) -> None:
+    using(domain, {"trace": True}, strategy="trace", samples=3, accept=4)
+    with_final_answers(domain)
+    found = applied(domain)
+    assert {c["outcome"] for c in found} == {"fail"}
+    assert {c["reason"].split(":")[0] for c in found} == {"too easy"}
+    domain.edit(lambda spec: spec["generate"][0].update(too_easy=None))
+    assert [c for c in applied(domain) if c["outcome"] == "pass"]
+
+
+def test_without_a_known_answer_the_samples_vote(domain: Domain) -> None:
+    unknown = [{"text": row["text"]} for row in rows(700, 6)]
+    using(
+        domain, {"trace": True, "wrong_every": 3}, strategy="trace", samples=3, **{"from": "data"}, data="asked.jsonl"
+    )
+    domain.write_rows("asked.jsonl", unknown)
+    with_final_answers(domain)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    found = applied(domain)
+    assert {c["reference_from"] for c in found} == {"vote:2/3"}
+    assert {c["outcome"] for c in found} == {"pass", "fail"}
+
+
+def test_rationalizing_hints_only_where_nothing_was_right_and_the_hint_is_not_in_the_lesson(domain: Domain) -> None:
+    using(
+        domain,
+        {"trace": True, "never": True},
+        strategy="rationalize",
+        samples=2,
+        accept=6,
+        hint_prompt="prompts/hint.md",
+    )
+    (domain.root / "prompts" / "hint.md").write_text("SECRET HINT {{ answer }}: {{ row.text }}")
+    with_final_answers(domain)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    found = applied(domain)
+    assert summary(domain)["hinted"] > 0
+    assert [c for c in found if c["outcome"] == "pass"]
+    lessons = domain.query("SELECT prompt, target FROM dataset WHERE origin = 'new'")
+    assert lessons
+    assert not any("HINT" in row["prompt"] + row["target"] for row in lessons)
+    assert all(row["target"].endswith("blue") for row in lessons)
+
+
+def test_self_play_keeps_what_the_student_solves_sometimes(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flywheel.records import Generation
+
+    def answer(job: Any, progress: Any) -> list[Any]:
+        """Proposes things; of "sky" it is unsure, "rose" it knows."""
+        found = []
+        for i, (name, prompt) in enumerate(job.prompts):
+            if job.seeds and "propose" in prompt:
+                text = f"old {'sky' if i % 2 else 'rose'} {job.seeds[i] % 1000}"
+            elif job.seeds and "sky" in prompt:
+                text = "blue" if job.seeds[i] % 3 else "red"
+            else:
+                text = "red"
+            found.append(Generation(name, text, 1, False))
+        return found
+
+    monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:answer", answer)
+    (domain.root / "prompts" / "propose.md").write_text("propose a thing")
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"] = {"self": {"kind": "student"}}
+        spec["generate"] = [
+            {
+                "name": "play", "strategy": "self_play", "teachers": ["self"], "accept": 8, "rounds": 1, "per_call": 1,
+                "prompt": "prompts/propose.md", "parse": "text", "samples": 6, "from": "seeds",
+            }
+        ]  # fmt: skip
+
+    domain.edit(change)
+    found = applied(domain)
+    kept = [c for c in found if c["outcome"] == "pass"]
+    assert kept
+    assert all("sky" in c["row"]["text"] and 0 < c["pass_rate"] < 1 for c in kept)
+    assert all("too easy" in (c["reason"] or "") for c in found if "rose" in c["row"]["text"])
+
+
+def test_an_empty_queue_never_blocks_and_what_people_answer_is_taken_once(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["generate"].append({"name": "experts", "strategy": "human", "accept": 3, "rounds": 1})
+        spec["loop"]["iterations"] = 2
+
+    domain.edit(change)
+    assert not domain.apply(iterations=1).error
+    queue = domain.root / "human" / "experts.jsonl"
+    waiting = [json.loads(line) for line in queue.read_text().splitlines()]
+    assert len(waiting) >= 3
+    assert {row["label"] for row in waiting} == {None}
+    answered = [{**row, "label": "blue"} if i == 0 else row for i, row in enumerate(waiting)]
+    queue.write_text("".join(json.dumps(row) + "\n" for row in answered))
+    assert not domain.apply().error
+    [taken] = domain.query("SELECT * FROM candidates WHERE teacher = 'human'")
+    assert (taken["target"], taken["reference_from"], taken["parent_id"]) == ("blue", "person", waiting[0]["id"])
+    assert domain.apply().ran == 0
+
+
+def test_a_broken_queue_names_the_place(domain: Domain) -> None:
+    domain.edit(
+        lambda spec: spec["generate"].append({"name": "experts", "strategy": "human", "accept": 3, "rounds": 1})
+    )
+    (domain.root / "human").mkdir()
+    (domain.root / "human" / "experts.jsonl").write_text('{"id": "a"}\n{"id":\n')
+    assert "experts.jsonl:2" in domain.apply().error
+
+
+def test_the_fallback_answers_when_a_teacher_is_out_of_reach_and_the_lesson_names_it(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"]["remote"] = {
+            "kind": "litellm", "model": "openai/absent", "api_base": "http://127.0.0.1:9", "max_retries": 0,
+            "fallback": ["careful"], "timeout_seconds": 2,
+        }  # fmt: skip
+        spec["generate"][0]["teachers"] = ["remote"]
+
+    domain.edit(change)
+    found = applied(domain)
+    assert {c["teacher"] for c in found} == {"careful"}
+    assert [c for c in found if c["outcome"] == "pass"]
+    failed = [
+        row["summary"]["calls_failed"] for row in domain.query("SELECT summary FROM nodes WHERE kind = 'generate'")
+    ]
+    assert failed[0]
+
+
+def test_a_bandit_moves_calls_to_the_teacher_whose_lessons_pass(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["generate"][0] |= {"teachers": ["careful", "careless"], "allocate": "bandit", "rounds": 1}
+        spec["teachers"]["careless"]["options"]["wrong"] = 0.9
+        spec["loop"]["iterations"] = 2
+        spec["gate"] = [{"suite": "holdout", "better_by": 0.99}]  # nothing is promoted: the same failures again
+
+    domain.edit(change)
+    assert not domain.apply().error
+    first, second = (
+        row["summary"] for row in domain.query("SELECT summary FROM nodes WHERE kind = 'generate' ORDER BY iteration")
+    )
+    assert "allocation" not in first
+    assert second["allocation"]["careful"] > 0.7
+
+
+def test_each_call_gets_the_next_style(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["teachers"]["careful"].update(style=["short", "long"]))
+    assert not domain.apply().error
+    asked = domain.query("SELECT DISTINCT request FROM calls WHERE teacher = 'careful'")
+    prompts = [json.dumps(row["request"]) for row in asked]
+    assert {style for style in ("short", "long") for text in prompts if style in text} == {"short", "long"}
+
+
+def test_blue_things_are_what_the_student_gets_wrong() -> None:
+    """The tests above rest on it."""
+    assert stand_in.say(None, f"old {BLUES[0]} 1") == "red"
