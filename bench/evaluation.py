@@ -1,10 +1,11 @@
-"""Evaluation, items a second: our harness (lm-eval with a judge) beside plain batched generate and plain lm-eval.
+"""Evaluation, items a second: our harness (lm-eval, then verifiers) beside plain batched generate and plain lm-eval.
 
     python bench/evaluation.py [--size 300] [--rounds 3]
 
 Greedy, 32 new tokens, batches of 64, a Llama of about 0.8 million parameters with random weights, loaded before. Plain
-generate sorts by length; plain lm-eval is HFLM's own `generate_until` on the same prompts, without task and judge.
-Imports are not counted.
+generate sorts by length; plain lm-eval is HFLM's own `generate_until` on the same prompts, without task and judge. Ours
+is the whole of it: tasks, generation, and an `exact` verdict of every answer from the verifiers' processes, which are
+already up as they are in an apply. Imports are not counted.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from measuring import footer, interleaved, options, questions, rate_table, tiny_student
 
-from flywheel.harness import Item, SuiteJob, evaluate
-from flywheel.records import Outcome, Subject, Verdict
+from flywheel.harness import EvaluationJob, Item, SuiteJob, evaluate
+from flywheel.records import Subject
+from flywheel.spec.models import ExactVerifier, Task
 from flywheel.student.loading import Arm, Loaded, load
+from flywheel.student.work import Asking
+from flywheel.verifiers import Judge
 
 BATCH, NEW_TOKENS = 64, 32
+TASKS = {"bench": Task(prompt="none.md", target="gold", verify=["exact"])}
 
 
-def judge(subject: Subject) -> tuple[Outcome, list[Verdict]]:
-    return ("pass" if subject.answer == subject.reference else "fail"), []
-
-
-def harness(arm: Arm, prompts: list[str]) -> None:
+def harness(arm: Arm, prompts: list[str], judge: Judge) -> None:
     items = tuple(Item(str(i), prompt, {"question": prompt}, "gold") for i, prompt in enumerate(prompts))
-    found = evaluate(
-        arm, [SuiteJob("holdout", task="bench", items=items)], judge,
-        system=None, max_new_tokens=NEW_TOKENS, batch_size=BATCH, seed=0, progress=lambda _: None,
-    )  # fmt: skip
-    if len(found["holdout"]) != len(prompts):
-        raise SystemExit(f"{len(found['holdout'])} results for {len(prompts)} prompts")
+    job = EvaluationJob(arm, Asking(None, NEW_TOKENS, BATCH), (SuiteJob("holdout", "bench", items),), seed=0)
+    found = evaluate(job, lambda _: None).suites["holdout"]
+    subjects = [Subject(item.item_id, "bench", item.row, item.answers[0].text, item.gold) for item in found]
+    verdicts = list(judge.judge(subjects, TASKS))
+    if len(verdicts) != len(prompts):
+        raise SystemExit(f"{len(verdicts)} verdicts for {len(prompts)} prompts")
 
 
 def plain_generate(loaded: Loaded, prompts: list[str]) -> None:
@@ -65,7 +66,8 @@ def plain_lm_eval(lm: Any, prompts: list[str]) -> None:
 def main() -> None:
     given = options(__doc__, 300, 3)
     prompts = questions(given.size, seed=1)
-    with tempfile.TemporaryDirectory() as folder:
+    exact = ExactVerifier(kind="exact")
+    with tempfile.TemporaryDirectory() as folder, Judge({"exact": exact}, Path(folder)) as judge:
         student = tiny_student(Path(folder) / "student", prompts)
         arm = Arm(str(student), None, "float32", "cpu", "bench")
         loaded = load(arm)
@@ -73,9 +75,9 @@ def main() -> None:
         runs: dict[str, Callable[[], None]] = {
             "plain generate, sorted, batch 64": lambda: plain_generate(loaded, prompts),
             "plain lm-eval HFLM": lambda: plain_lm_eval(lm, prompts),
-            "flywheel.harness.evaluate": lambda: harness(arm, prompts),
+            "flywheel: evaluate, then judge": lambda: harness(arm, prompts, judge),
         }
-        harness(arm, prompts[:BATCH])
+        harness(arm, prompts[:BATCH], judge)
         times = interleaved(runs, given.rounds)
     print(f"{given.size:,} prompts, {torch.get_num_threads()} threads")
     print(rate_table(times, dict.fromkeys(times, given.size), "items"))

@@ -1,100 +1,175 @@
-"""lm-eval on a tiny student: our own suites, and tasks by name from a project's folder."""
+"""lm-eval on a tiny student: our own suites, and tasks and groups by name from a project's folder."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flywheel.errors import NodeFailed
-from flywheel.harness import Item, SuiteJob, evaluate
+from flywheel.harness import Evaluated, EvaluationJob, Item, SuiteJob, evaluate
+from flywheel.harness.scoring import item_score, pass_at_k
 from flywheel.harness.texts import item_texts
-from flywheel.records import Outcome, Subject, Verdict
 from flywheel.student.loading import Arm, load_base
-from flywheel.student.sampling import generate
+from flywheel.student.sampling import chat_prompt, generate
+from flywheel.student.work import Asking
 
 ITEMS = tuple(Item(f"item{i}", f"thing {i} is", {"text": f"thing {i}"}, "red") for i in range(6))
-
-TASK = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer}}}}"
-doc_to_choice: ["red", "blue"]
-metric_list:
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-metadata: {{version: 1}}
-"""
+LONG = Item("long", "thing " * 100, {"text": "long"}, "red")  # 600 tokens; the mini students have 512
 
 
-def by_length(subject: Subject) -> tuple[Outcome, list[Verdict]]:
-    """Even items pass, the third cannot be judged."""
-    number = int(subject.subject_id.removeprefix("item"))
-    outcome: Outcome = "unknown" if number == 3 else "pass" if number % 2 == 0 else "fail"
-    return outcome, [Verdict(subject.subject_id, "v", "1", outcome)]
-
-
-def run(student: Path, *suites: SuiteJob, judge: Any = by_length) -> Any:
+def run(student: Path, *suites: SuiteJob, system: str | None = None, batch_size: int = 4) -> Evaluated:
     arm = Arm(str(student), None, "float32", "cpu", "hash")
-    return evaluate(
-        arm, suites, judge, system=None, max_new_tokens=6, batch_size=4, seed=1, progress=lambda message: None
-    )
+    return evaluate(EvaluationJob(arm, Asking(system, 6, batch_size), suites, 1), lambda message: None)
+
+
+def answers(student: Path, suite: SuiteJob, **options: Any) -> list[list[str]]:
+    return [[answer.text for answer in item.answers] for item in run(student, suite, **options).suites[suite.name]]
 
 
 @pytest.fixture
-def named(tmp_path: Path) -> Path:
-    """A folder with an lm-eval task called `colours`."""
-    rows = [{"question": f"thing {i} is", "answer": i % 2} for i in range(5)]
-    (tmp_path / "rows.json").write_text("\n".join(json.dumps(row) for row in rows))
-    (tmp_path / "colours.yaml").write_text(TASK.format(name="colours", data=tmp_path / "rows.json"))
+def named(tmp_path: Path, lm_eval_tasks: Callable[[Path], None]) -> Path:
+    lm_eval_tasks(tmp_path)
     return tmp_path
 
 
-def test_each_item_is_answered_and_judged(mini_student: Path) -> None:
-    found = run(mini_student, SuiteJob("holdout", "task", ITEMS))["holdout"]
+# --- our own suites ---------------------------------------------------------------------------------------------------
+
+
+def test_each_item_is_answered_once_and_its_cost_is_known(mini_student: Path) -> None:
+    found = run(mini_student, SuiteJob("holdout", "task", ITEMS)).suites["holdout"]
 
     assert [item.item_id for item in found] == [item.item_id for item in ITEMS]
-    assert [item.score for item in found] == [1.0, 0.0, 1.0, None, 1.0, 0.0]
-    assert all(item.gold == "red" for item in found)
+    assert all(item.gold == "red" and item.score is None and not item.problem for item in found)
+    assert all(item.prompt_tokens == len(item.asked) for item in found), "a token a byte"
+    for item in found:
+        (answer,) = item.answers
+        assert answer.tokens is not None
+        assert answer.seconds is not None
+        assert answer.tokens <= 6
+        assert 0 < answer.seconds < 10
+        assert answer.truncated == (answer.tokens == 6)
 
 
 def test_the_answers_are_those_that_the_student_gives_when_probed(mini_student: Path) -> None:
-    found = run(mini_student, SuiteJob("holdout", "task", ITEMS))["holdout"]
+    found = answers(mini_student, SuiteJob("holdout", "task", ITEMS))
 
     loaded = load_base(Arm(str(mini_student), None, "float32", "cpu", "hash"))
     prompts = [(item.item_id, item.prompt) for item in ITEMS]
     own = generate(loaded, prompts, system=None, max_new_tokens=6, batch_size=4)
-    assert [item.answer for item in found] == [answer.text for answer in own]
+    assert found == [[answer.text] for answer in own]
+
+
+def test_a_chat_student_reads_its_template_with_the_system_message(chat_student: Path) -> None:
+    suite = SuiteJob("holdout", "task", ITEMS[:2])
+    found = run(chat_student, suite, system="Be brief.")
+
+    tokenizer = load_base(Arm(str(chat_student), None, "float32", "cpu", "hash")).tokenizer
+    assert [item.asked for item in found.suites["holdout"]] == [
+        chat_prompt(tokenizer, item.prompt, "Be brief.") for item in ITEMS[:2]
+    ]
+    assert found.settings["chat_template"]
+    assert found.settings["system"] == "Be brief."
+
+
+def test_shots_come_before_the_question_as_text_or_as_turns(mini_student: Path, chat_student: Path) -> None:
+    item = replace(ITEMS[0], shots=(("thing 7 is", "blue"), ("colour:\n", "red")))
+    suite = SuiteJob("holdout", "task", (item,))
+
+    plain = run(mini_student, suite).suites["holdout"][0].asked
+    chat = run(chat_student, suite).suites["holdout"][0].asked
+
+    assert plain == "thing 7 is blue\n\ncolour:\nred\n\nthing 0 is"
+    assert chat.count("<|im_start|>user") == 3
+    assert chat.index("assistant\nblue<|im_end|>") < chat.index("thing 0 is")
+
+
+def test_a_prompt_that_does_not_fit_is_not_cut_and_not_asked(mini_student: Path) -> None:
+    long, fits = run(mini_student, SuiteJob("holdout", "task", (LONG, ITEMS[0]))).suites["holdout"]
+
+    assert long.answers == ()
+    assert long.prompt_tokens == 600
+    assert long.problem == "a prompt of 600 tokens and 6 of answer do not fit the model's 512"
+    assert len(fits.answers) == 1
+    assert fits.problem == ""
 
 
 def test_two_suites_with_the_same_item_ids_are_kept_apart(mini_student: Path) -> None:
-    found = run(mini_student, SuiteJob("a", "task", ITEMS[:2]), SuiteJob("b", "task", ITEMS[:3]))
+    found = run(mini_student, SuiteJob("a", "task", ITEMS[:2]), SuiteJob("b", "task", ITEMS[:3])).suites
 
     assert {name: len(items) for name, items in found.items()} == {"a": 2, "b": 3}
 
 
+def test_repeats_are_sampled_differ_and_do_not_depend_on_the_batch(mini_student: Path) -> None:
+    suite = SuiteJob("holdout", "task", ITEMS, repeats=3, temperature=1.5)
+
+    first, second = (answers(mini_student, suite, batch_size=size) for size in (4, 7))
+
+    assert first == second
+    assert all(len(set(sampled)) > 1 for sampled in first)
+
+
+# --- lm-eval's own tasks ----------------------------------------------------------------------------------------------
+
+
 def test_a_task_of_the_projects_folder_is_run_by_its_name(mini_student: Path, named: Path) -> None:
-    found = run(mini_student, SuiteJob("own", lm_eval="colours", include_path=str(named)))["own"]
+    found = run(mini_student, SuiteJob("own", lm_eval="colours", include_path=str(named))).suites["own"]
 
-    assert len(found) == 5
+    assert [item.item_id for item in found] == [f"colours/{i}" for i in range(5)]
     assert all(item.score in (0.0, 1.0) for item in found)
-    assert all((item.outcome == "pass") == (item.score == 1.0) for item in found)
+    assert all(item.prompt_tokens for item in found)
 
 
-def test_a_limit_takes_that_many_items(mini_student: Path, named: Path) -> None:
-    found = run(mini_student, SuiteJob("own", lm_eval="colours", include_path=str(named), limit=2))["own"]
+def test_a_group_gives_the_items_of_each_of_its_tasks_once(mini_student: Path, named: Path) -> None:
+    found = run(mini_student, SuiteJob("own", lm_eval="looks", include_path=str(named))).suites["own"]
 
-    assert len(found) == 2
+    assert [item.row["subtask"] for item in found] == ["colours"] * 5 + ["shapes"] * 5
+    assert len({item.item_id for item in found}) == 10
+
+
+def test_shots_template_and_system_prompt_reach_a_named_task(chat_student: Path, named: Path) -> None:
+    suite = SuiteJob("own", lm_eval="shapes", include_path=str(named), num_fewshot=2)
+
+    asked = run(chat_student, suite, system="Be brief.").suites["own"][0].asked
+
+    assert asked.startswith("<|im_start|>system\nBe brief.<|im_end|>")
+    assert asked.count("<|im_start|>assistant\nround<|im_end|>") == 2
+    assert asked.endswith("<|im_start|>assistant\n")
+
+
+def test_a_limit_takes_a_seeded_sample_and_a_smaller_one_is_part_of_it(mini_student: Path, named: Path) -> None:
+    suite = SuiteJob("own", lm_eval="colours", include_path=str(named), limit=3)
+
+    three, two = ([item.item_id for item in run(mini_student, replace(suite, limit=n)).suites["own"]] for n in (3, 2))
+
+    assert len(three) == 3
+    assert set(two) < set(three)
+    assert three != ["colours/0", "colours/1", "colours/2"], "a sample, not the head"
+
+
+def test_a_named_tasks_long_prompt_is_named_and_left_unscored(mini_student: Path, named: Path) -> None:
+    rows = [{"question": text, "answer": 0, "shape": "round"} for text in (LONG.prompt, "thing 1 is")]
+    (named / "rows.json").write_text("\n".join(json.dumps(row) for row in rows))
+
+    for task in ("colours", "shapes"):
+        long, fits = run(mini_student, SuiteJob("own", lm_eval=task, include_path=str(named))).suites["own"]
+        assert long.score is None
+        assert "do not fit the model's 512" in long.problem
+        assert fits.score is not None
 
 
 def test_a_metric_that_is_not_there_is_named_with_those_that_are(mini_student: Path, named: Path) -> None:
     with pytest.raises(NodeFailed, match=r"evals\.own\.metric to one of: acc"):
         run(mini_student, SuiteJob("own", lm_eval="colours", include_path=str(named), metric="bleu"))
+
+
+def test_a_filter_that_is_not_there_is_named_with_those_that_are(mini_student: Path, named: Path) -> None:
+    with pytest.raises(NodeFailed, match=r"with one of: strict, loose"):
+        run(mini_student, SuiteJob("own", lm_eval="shapes", include_path=str(named), metric="exact_match,none"))
 
 
 @pytest.mark.slow  # lm-eval reads all of its thousands of task files to be sure
@@ -104,7 +179,24 @@ def test_an_unknown_task_is_a_clear_error(mini_student: Path, named: Path) -> No
 
 
 def test_the_texts_of_a_named_task_are_those_that_are_asked(named: Path) -> None:
-    texts = item_texts(("colours", str(named)), lambda message: None)
+    texts = item_texts(("looks", str(named)), lambda message: None)
 
-    assert [question for _, question, _ in texts] == [f"thing {i} is" for i in range(5)]
-    assert texts[0][0] == "colours/0"
+    assert [question for _, question, _ in texts] == [f"thing {i} is" for i in range(5)] * 2
+    assert (texts[0][0], texts[5][0]) == ("colours/0", "shapes/0")
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_items_score_is_the_share_of_right_answers_that_could_be_judged() -> None:
+    assert item_score(["pass", "fail", "unknown"]) == 0.5
+    assert item_score(["unknown"]) is None
+    assert item_score(["pass", "unknown"], pass_at=2) is None
+
+
+def test_pass_at_k_is_the_share_of_all_choices_that_hold_a_right_one() -> None:
+    from itertools import combinations
+
+    for right in range(6):
+        chosen = list(combinations([i < right for i in range(5)], 3))
+        assert pass_at_k(5, right, 3) == pytest.approx(sum(map(any, chosen)) / len(chosen))

@@ -1,4 +1,4 @@
-"""One model, all suites, one `simple_evaluate`: per-item answers and scores."""
+"""One model, all suites: every item answered by lm-eval. Our own tasks are judged afterwards, in batches, elsewhere."""
 
 from __future__ import annotations
 
@@ -6,90 +6,112 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.errors import NodeFailed
-from flywheel.records import Outcome, Row, Subject, Verdict
-from flywheel.student.loading import Arm, load
-from flywheel.student.sampling import chat_prompt
+from flywheel.hashing import fingerprint, seed_from, short
+from flywheel.records import Row
+from flywheel.student.loading import Arm, Loaded, load
+from flywheel.student.work import Asking
 
-#: Judges one answer; never raises (a verifier that crashes is an unknown verdict).
-Judge = Callable[[Subject], tuple[Outcome, list[Verdict]]]
+Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One holdout row, ready to be asked."""
+    """One holdout row, ready to be asked. `shots`: solved examples that come first, as (prompt, answer)."""
 
     item_id: str
     prompt: str
     row: Row
     gold: str
+    shots: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class SuiteJob:
-    """A suite to run: `items` of a task of ours, or the name of an lm-eval task."""
+    """A suite to run: `items` of a task of ours, or the name of an lm-eval task or group.
+
+    With `repeats` above 1, that many answers an item are sampled at `temperature`; else one, greedy.
+    """
 
     name: str
     task: str | None = None
     items: tuple[Item, ...] = ()
+    repeats: int = 1
+    temperature: float = 0.8
     lm_eval: str | None = None
     metric: str | None = None
     limit: int | None = None
+    """Of an lm-eval task: so many items of each of its subtasks, a seeded sample."""
     num_fewshot: int | None = None
     include_path: str | None = None
 
 
 @dataclass(frozen=True)
-class ItemResult:
-    """One item's outcome. `score` is in [0, 1]; None where no verifier could say."""
+class EvaluationJob:
+    """One model on these suites."""
+
+    arm: Arm
+    asking: Asking
+    suites: tuple[SuiteJob, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`seconds`: the answer's share of the time that its batch took; `truncated`: it met the token limit."""
+
+    text: str
+    tokens: int | None = None
+    seconds: float | None = None
+    truncated: bool | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One item, answered. `score` only where lm-eval scored it (its own tasks); ours are judged later.
+
+    `problem` says why an item was not asked as it is (a prompt too long for the model); nothing is cut in silence.
+    """
 
     item_id: str
     row: Row
     gold: str
-    answer: str
-    outcome: Outcome
-    score: float | None
-    verdicts: list[Verdict] = field(default_factory=list)
+    answers: tuple[Answer, ...]
+    score: float | None = None
+    problem: str = ""
+    prompt_tokens: int | None = None
+    asked: str = ""
+    """What the model read, chat template included."""
 
 
-def evaluate(
-    arm: Arm,
-    suites: Sequence[SuiteJob],
-    judge: Judge,
-    *,
-    system: str | None,
-    max_new_tokens: int,
-    batch_size: int,
-    seed: int,
-    progress: Callable[[dict[str, Any]], None],
-) -> dict[str, list[ItemResult]]:
-    """Per-item results by suite name. Raises NodeFailed where lm-eval cannot run a suite."""
+@dataclass(frozen=True)
+class Evaluated:
+    """Per-item results by suite, and what both arms must share: device, dtype, batch size, template, seed."""
+
+    suites: dict[str, list[Measured]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def evaluate(job: EvaluationJob, progress: Progress) -> Evaluated:
+    """Runs in the model worker. Raises NodeFailed where lm-eval cannot run a suite."""
     offline_unless_asked()
-    from lm_eval.evaluator import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+    quiet()
+    from flywheel.harness.model import answering_model
+    from flywheel.harness.named import run_named
 
-    for noisy in ("lm-eval", "lm_eval", "lm_eval.models.huggingface", "lm_eval.evaluator"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    loaded = load(arm)
-    lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
-    book: dict[str, dict[str, ItemResult]] = {suite.name: {} for suite in suites}
-    configs: list[Any] = []
-    for suite in suites:
-        if suite.lm_eval is None:
-            asked = {item.item_id: chat_prompt(loaded.tokenizer, item.prompt, system) for item in suite.items}
-            configs.append(_task_config(suite, asked, judge, book[suite.name], max_new_tokens, progress))
-    results: dict[str, list[ItemResult]] = {}
-    if configs:
-        _run(simple_evaluate, lm, configs, _task_manager(None), seed)
-        results.update({name: list(items.values()) for name, items in book.items() if items})
-    for suite in (suite for suite in suites if suite.lm_eval is not None):
-        results[suite.name] = _run_named(simple_evaluate, lm, suite, seed)
-        progress({"suite": suite.name, "done": len(results[suite.name])})
-    return results
+    loaded = load(job.arm)
+    lm = answering_model(loaded, job.asking, progress)
+    results = _run_own(lm, loaded, job)
+    for suite in job.suites:
+        if suite.lm_eval is not None:
+            results[suite.name] = run_named(lm, suite, job)
+            progress({"suite": suite.name, "done": len(results[suite.name])})
+    return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, _settings(loaded, lm, job))
 
 
 def offline_unless_asked() -> None:
@@ -98,102 +120,122 @@ def offline_unless_asked() -> None:
         os.environ.setdefault(name, "0" if os.environ.get("FLYWHEEL_ONLINE") == "1" else "1")
 
 
-def _run(simple_evaluate: Any, lm: Any, tasks: list[Any], manager: Any, seed: int, **options: Any) -> dict[str, Any]:
+def quiet() -> None:
+    for noisy in ("lm-eval", "lm_eval", "lm_eval.models.huggingface", "lm_eval.evaluator", "lm_eval.api.task"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def asked_text(tokenizer: Any, item: Item, system: str | None) -> str:
+    """What the model reads: shots as turns before the question where there is a chat template, else as text."""
+    if not tokenizer.chat_template:
+        return "".join(f"{prompt}{_gap(prompt, answer)}{answer}\n\n" for prompt, answer in item.shots) + item.prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    for prompt, answer in item.shots:
+        messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": item.prompt})
+    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+
+def _gap(prompt: str, answer: str) -> str:
+    """As lm-eval's target delimiter: a space, unless there is white space already."""
+    return "" if prompt[-1:].isspace() or answer[:1].isspace() else " "
+
+
+def own_task_name(suite: str) -> str:
+    return f"flywheel_{suite}"
+
+
+def sampled(number: int, limit: int | None, seed: int) -> list[int]:
+    """Places of a seeded sample, in order; a smaller limit takes a part of a larger one's."""
+    places = list(range(number))
+    if limit is None or limit >= number:
+        return places
+    random.Random(seed).shuffle(places)
+    return sorted(places[:limit])
+
+
+@contextlib.contextmanager
+def named_faults(suites: Sequence[str]) -> Iterator[None]:
+    """lm-eval's own errors as ours, with the suites named; its tables are not for our terminal."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            found = simple_evaluate(
-                model=lm,
-                tasks=tasks,
-                task_manager=manager,
-                log_samples=True,
-                bootstrap_iters=0,
-                random_seed=seed,
-                numpy_random_seed=seed,
-                torch_random_seed=seed,
-                fewshot_random_seed=seed,
-                **options,
-            )
-    except (ValueError, KeyError, OSError, RuntimeError, AttributeError) as error:
-        raise NodeFailed(f"lm-eval could not run {tasks}: {type(error).__name__}: {error}") from error
-    if found is None:
-        raise NodeFailed("lm-eval returned no results.")
-    return dict(found)
+            yield
+    except (ValueError, KeyError, OSError, RuntimeError, AttributeError, AssertionError) as error:
+        raise NodeFailed(f"lm-eval could not run {', '.join(suites)}: {type(error).__name__}: {error}") from error
 
 
-def _task_manager(include_path: str | None) -> Any:
+# --- our own tasks ----------------------------------------------------------------------------------------------------
+
+
+def _run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
+    """By lm-eval's `evaluate`: what `simple_evaluate` adds (half a second of environment report) is in our store."""
+    from lm_eval.evaluator import evaluate as run
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_defaults=False, include_path=include_path)
+    suites = [suite for suite in job.suites if suite.lm_eval is None and suite.items]
+    if not suites:
+        return {}
+    asked = {s.name: [asked_text(loaded.tokenizer, item, job.asking.system) for item in s.items] for s in suites}
+    lm.sampling = {own_task_name(s.name): _sampling(s, job.seed) for s in suites}
+    with named_faults([suite.name for suite in suites]):
+        configs = [_task_config(suite, asked[suite.name]) for suite in suites]
+        run(lm, TaskManager(include_defaults=False).load(configs), bootstrap_iters=0, log_samples=False)
+    return {s.name: _measured(lm, s, asked[s.name]) for s in suites}
 
 
-def _task_config(
-    suite: SuiteJob,
-    asked: dict[str, str],
-    judge: Judge,
-    results: dict[str, ItemResult],
-    max_new_tokens: int,
-    progress: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
-    """An lm-eval task over the suite's items, judged by the task's verifiers."""
-    items = {item.item_id: item for item in suite.items}
+def _sampling(suite: SuiteJob, seed: int) -> tuple[float, Callable[[int, int], int]]:
+    """(temperature, item and repeat → seed): greedy for one answer; both arms draw from the same seeds."""
+    if suite.repeats == 1:
+        return 0.0, lambda item, repeat: 0
+    return suite.temperature, lambda item, repeat: seed_from(seed, suite.name, suite.items[item].item_id, repeat)
+
+
+def _task_config(suite: SuiteJob, asked: Sequence[str]) -> dict[str, Any]:
+    """An lm-eval task over the suite's items, which lm-eval answers and leaves unscored."""
 
     def dataset(**_: Any) -> Any:
         from datasets import Dataset
 
-        return {"test": Dataset.from_list([{"item_id": i, "prompt": asked[i]} for i in items])}
-
-    def process_results(doc: dict[str, Any], answers: list[str]) -> dict[str, float]:
-        item = items[doc["item_id"]]
-        outcome, verdicts = judge(Subject(item.item_id, suite.task or "", item.row, answers[0], item.gold))
-        score = {"pass": 1.0, "fail": 0.0, "unknown": None}[outcome]
-        results[item.item_id] = ItemResult(item.item_id, item.row, item.gold, answers[0], outcome, score, verdicts)
-        progress({"suite": suite.name, "done": len(results), "total": len(items)})
-        return {"verified": score or 0.0}  # None would poison lm-eval's mean; our own record keeps it
+        return {"test": Dataset.from_dict({"prompt": list(asked)})}
 
     return {
-        "task": f"flywheel_{suite.name}",
+        "task": own_task_name(suite.name),
         "custom_dataset": dataset,
         "test_split": "test",
         "output_type": "generate_until",
-        "doc_to_text": lambda doc: doc["prompt"],
-        "doc_to_target": lambda doc: items[doc["item_id"]].gold,
-        "process_results": process_results,
-        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": max_new_tokens},
-        "metric_list": [{"metric": "verified", "aggregation": "mean", "higher_is_better": True}],
+        "doc_to_text": "prompt",
+        "doc_to_target": "prompt",  # not read; a column, because lm-eval compiles any other text for each item
+        "process_results": lambda doc, answers: {"answered": 1.0},
+        "generation_kwargs": {"until": [], "do_sample": suite.repeats > 1},
+        "metric_list": [{"metric": "answered", "aggregation": "mean", "higher_is_better": True}],
+        "repeats": suite.repeats,
         "num_fewshot": 0,
         "metadata": {"version": 1},
     }
 
 
-def _run_named(simple_evaluate: Any, lm: Any, suite: SuiteJob, seed: int) -> list[ItemResult]:
-    """One of lm-eval's own tasks, or one from the project's `evals/` folder."""
-    from lm_eval.tasks import TaskManager
-
-    assert suite.lm_eval is not None
-    manager = _task_manager(suite.include_path)
-    if suite.lm_eval not in manager.all_tasks:
-        manager = TaskManager(include_path=suite.include_path)
-    options = {} if suite.num_fewshot is None else {"num_fewshot": suite.num_fewshot}
-    found = _run(simple_evaluate, lm, [suite.lm_eval], manager, seed, limit=suite.limit, **options)
-    return [
-        _named_result(suite, task, sample) for task, samples in sorted(found["samples"].items()) for sample in samples
-    ]
+def _measured(lm: Any, suite: SuiteJob, asked: Sequence[str]) -> list[Measured]:
+    found = []
+    for place, item in enumerate(suite.items):
+        key = (own_task_name(suite.name), place)
+        found.append(
+            Measured(
+                item.item_id, item.row, item.gold, tuple(lm.answers.get(key, ())), problem=lm.problems.get(key, ""),
+                prompt_tokens=lm.prompt_tokens[key], asked=asked[place],
+            )
+        )  # fmt: skip
+    return found
 
 
-def _named_result(suite: SuiteJob, task: str, sample: dict[str, Any]) -> ItemResult:
-    metric = suite.metric or next((m for m in sample["metrics"] if _is_share(sample.get(m))), None)
-    if metric is None or not _is_share(sample.get(metric)):
-        known = ", ".join(sample["metrics"])
-        raise NodeFailed(
-            f"suite {suite.name}: lm-eval task {task} gives no per-item score in [0, 1] under "
-            f'"{metric or "any metric"}". Set evals.{suite.name}.metric to one of: {known}.'
-        )
-    score = float(sample[metric])
-    answer = sample["filtered_resps"][0] if sample.get("filtered_resps") else ""
-    outcome: Outcome = "pass" if score >= 1 else "fail"
-    row = {"question": str(sample["arguments"][0][0]) if sample.get("arguments") else ""}
-    return ItemResult(f"{task}/{sample['doc_id']}", row, str(sample["target"]), str(answer), outcome, score)
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= float(value) <= 1
+def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
+    template = loaded.tokenizer.chat_template
+    return {
+        "device": loaded.device,
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "batch_size": job.asking.batch_size,
+        "max_new_tokens": job.asking.max_new_tokens,
+        "context": lm.max_length,
+        "chat_template": short(fingerprint(template)) if template else None,
+        "system": job.asking.system if template else None,
+        "seed": job.seed,
+    }

@@ -1,54 +1,56 @@
-"""One model on the declared suites: the work in the model worker, and the rows that come of it."""
+"""One model, or a teacher, on the declared suites: asked in the model worker or at the desk, judged in batches here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
-from flywheel.harness import Item, ItemResult, SuiteJob
-from flywheel.harness import evaluate as run_suites
-from flywheel.nodes.context import Context, Model
-from flywheel.records import Outcome, Subject, Verdict
-from flywheel.spec.models import Suite, Verifier
+from flywheel.errors import NodeFailed
+from flywheel.harness import Answer, Evaluated, EvaluationJob, Item, Measured, SuiteJob
+from flywheel.harness.scoring import item_score
+from flywheel.harness.suites import sampled
+from flywheel.hashing import seed_from
+from flywheel.nodes.context import Context, Model, TaskRow
+from flywheel.prompting import extract_answer
+from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
+from flywheel.records.rows import read_rows, target_text
+from flywheel.spec.models import StudentTeacher, Suite
 from flywheel.store.taxonomy import Failed, name_failures
-from flywheel.student.loading import Arm
-from flywheel.student.work import Asking
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.teachers.faults import ANSWERED
+from flywheel.verifiers import outcome_of
+
+#: What `verdicts` says of an item whose prompt does not fit the model.
+TOO_LONG = "prompt_length"
+#: Items of a suite on which the run-to-run noise is measured.
+NOISE_ITEMS = 64
 
 
 @dataclass(frozen=True)
-class EvaluationJob:
-    """One model on all suites, with the verifiers that judge it."""
+class Judged:
+    """An item with what the verifiers said of each of its answers."""
 
-    arm: Arm
-    asking: Asking
-    suites: tuple[SuiteJob, ...]
-    verifiers: Mapping[str, Verifier]
-    verify: Mapping[str, Sequence[str]]
-    root: str
-    seed: int
+    item: Measured
+    verdicts: tuple[list[Verdict], ...]
+    outcomes: tuple[Outcome, ...]
+    score: float | None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.score is None:
+            return "unknown"
+        return "pass" if self.score >= 1 else "fail"
+
+    @property
+    def shown(self) -> int:
+        """The answer that stands for the item: the first with its outcome."""
+        return self.outcomes.index(self.outcome) if self.outcome in self.outcomes else 0
 
 
-def evaluate_in_worker(job: EvaluationJob, progress: Callable[[dict[str, Any]], None]) -> dict[str, list[ItemResult]]:
-    """Runs in the model worker."""
-    with Judge(job.verifiers, Path(job.root)) as judges:
-
-        def judge(subject: Subject) -> tuple[Outcome, list[Verdict]]:
-            verdicts = next(iter(judges.judge([subject], job.verify)))
-            return outcome_of(verdicts), verdicts
-
-        return run_suites(
-            job.arm,
-            job.suites,
-            judge,
-            system=job.asking.system,
-            max_new_tokens=job.asking.max_new_tokens,
-            batch_size=job.asking.batch_size,
-            seed=job.seed,
-            progress=progress,
-        )
+# --- what is asked ----------------------------------------------------------------------------------------------------
 
 
 def suite_jobs(ctx: Context) -> list[SuiteJob]:
@@ -63,52 +65,234 @@ def _job(ctx: Context, name: str, suite: Suite) -> SuiteJob:
         )  # fmt: skip
     assert suite.task is not None
     assert suite.data is not None
-    task = suite.task
-    rows = ctx.task_rows(task, suite.data)[: suite.limit]
-    items = tuple(Item(row.row_id, ctx.prompt(task, row.inputs), row.inputs, row.gold) for row in rows)
-    return SuiteJob(name, task=task, items=items)
+    rows = ctx.task_rows(suite.task, suite.data)
+    chosen = [rows[place] for place in sampled(len(rows), suite.limit, seed_from(ctx.spec.seed, name))]
+    examples = _examples(ctx, suite)
+    items = tuple(_item(ctx, name, suite, row, examples) for row in chosen)
+    return SuiteJob(name, suite.task, items, repeats=suite.repeats, temperature=suite.temperature)
 
 
-def scored(ctx: Context, arm: str, model: Model, suites: Sequence[SuiteJob]) -> list[dict[str, Any]]:
-    """A row of `scores` for each item."""
-    job = EvaluationJob(
-        arm=model.arm,
-        asking=ctx.asking,
-        suites=tuple(suites),
-        verifiers=ctx.spec.verifiers,
-        verify={name: task.verify for name, task in ctx.spec.tasks.items()},
-        root=str(ctx.root),
-        seed=ctx.seed(),
-    )
-    results: dict[str, list[ItemResult]] = ctx.compute(
-        "flywheel.nodes.measuring:evaluate_in_worker", job, lambda m: ctx.progress(**m, what=arm)
-    )
-    return [row for suite, items in results.items() for row in _rows(ctx, arm, model, suite, items)]
+def _examples(ctx: Context, suite: Suite) -> list[tuple[str, str]]:
+    """The task's seeds as (prompt, answer), where shots are wanted."""
+    if not suite.num_fewshot:
+        return []
+    assert suite.task is not None
+    task = ctx.spec.tasks[suite.task]
+    rows = read_rows(ctx.root / task.seeds) if task.seeds else []
+    found = [
+        (ctx.prompt(suite.task, {k: v for k, v in row.items() if k != task.target}), target_text(row[task.target]))
+        for row in rows
+    ]
+    if len(found) <= suite.num_fewshot:
+        raise NodeFailed(
+            f"{suite.num_fewshot} shots need as many seeds and one to spare; tasks.{suite.task}.seeds has "
+            f"{len(found)}. Add seeds, or lower num_fewshot."
+        )
+    return found
 
 
-def _rows(ctx: Context, arm: str, model: Model, name: str, items: Iterable[ItemResult]) -> list[dict[str, Any]]:
+def _item(ctx: Context, name: str, suite: Suite, row: TaskRow, examples: Sequence[tuple[str, str]]) -> Item:
+    assert suite.task is not None
+    prompt = ctx.prompt(suite.task, row.inputs)
+    others = [example for example in examples if example[0] != prompt]
+    rng = random.Random(seed_from(ctx.spec.seed, name, row.row_id))
+    shots = tuple(rng.sample(others, suite.num_fewshot or 0)) if others else ()
+    return Item(row.row_id, prompt, row.inputs, row.gold, shots)
+
+
+# --- a model ----------------------------------------------------------------------------------------------------------
+
+
+def scored(ctx: Context, arm: str, model: Model, suites: Sequence[SuiteJob]) -> tuple[list[dict[str, Any]], Evaluated]:
+    """A row of `scores` for each item, and what was measured."""
+    measured = _measured(ctx, arm, model, suites, ctx.asking.batch_size)
+    rows = []
+    for suite in suites:
+        items = _judged(ctx, ctx.spec.evals[suite.name], measured.suites[suite.name])
+        rows += _rows(ctx, arm, model.model_id, suite.name, items)
+    return rows, measured
+
+
+def noise(
+    ctx: Context, model: Model, suites: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, int]]:
+    """The same model again on up to `NOISE_ITEMS` items a suite, in batches of another size: how many items score
+    differently (`differ`), and how many are answered in other words (`answers`)."""
+    parts = [_part(suite, ctx.spec.seed) for suite in suites]
+    batch_size = max(1, ctx.asking.batch_size // 2) if ctx.asking.batch_size > 1 else 2
+    again = _measured(ctx, "noise", model, parts, batch_size)
+    found = {}
+    for part in parts:
+        before = {row["item_id"]: row for row in rows if row["suite"] == part.name}
+        judged = _judged(ctx, ctx.spec.evals[part.name], again.suites[part.name])
+        pairs = [(before[item.item.item_id], item) for item in judged]
+        found[part.name] = {
+            "items": len(pairs),
+            "differ": sum(row["score"] != item.score for row, item in pairs),
+            "answers": sum(row["answer"] != _text(item) for row, item in pairs),
+        }
+    return found
+
+
+def _part(suite: SuiteJob, seed: int) -> SuiteJob:
+    if suite.lm_eval is not None:
+        return replace(suite, limit=min(NOISE_ITEMS, suite.limit or NOISE_ITEMS))
+    places = sampled(len(suite.items), NOISE_ITEMS, seed)
+    return replace(suite, items=tuple(suite.items[place] for place in places))
+
+
+def _measured(ctx: Context, what: str, model: Model, suites: Sequence[SuiteJob], batch_size: int) -> Evaluated:
+    job = EvaluationJob(model.arm, replace(ctx.asking, batch_size=batch_size), tuple(suites), ctx.seed())
+    found: Evaluated = ctx.compute("flywheel.harness:evaluate", job, lambda m: ctx.progress(**m, what=what))
+    return found
+
+
+# --- a teacher --------------------------------------------------------------------------------------------------------
+
+
+def teachers_scored(ctx: Context, suites: Sequence[SuiteJob]) -> list[dict[str, Any]]:
+    """Rows of `scores` for the teachers that a suite names, as arm `teacher:<name>`. Asked greedily, once, whatever the
+    suite's `repeats`; an answer that was paid for is not asked for again. Raises what `ctx.ask` raises at a limit."""
+    rows = []
+    for suite in suites:
+        for teacher in ctx.spec.evals[suite.name].teachers:
+            items = _judged(ctx, ctx.spec.evals[suite.name], _answered(ctx, teacher, suite), once=True)
+            rows += _rows(ctx, f"teacher:{teacher}", teacher, suite.name, items)
+    return rows
+
+
+def _answered(ctx: Context, teacher: str, suite: SuiteJob) -> list[Measured]:
+    requests = [_request(ctx, teacher, suite, item) for item in suite.items]
+    replies = ctx.ask(requests, ctx.incumbent().arm)
+    is_student = isinstance(ctx.spec.teachers[teacher], StudentTeacher)
+    return [_reply(item, reply, is_student) for item, reply in zip(suite.items, replies, strict=True)]
+
+
+def _request(ctx: Context, teacher: str, suite: SuiteJob, item: Item) -> LessonRequest:
+    parameters: Row = dict(ctx.teacher_parameters[teacher])
+    if isinstance(ctx.spec.teachers[teacher], StudentTeacher):
+        parameters["model_id"] = ctx.incumbent().model_id
+    row = {column: item.row.get(column) for column in ctx.columns(suite.task or "")}
+    turns = [m for prompt, answer in item.shots for m in (Message("user", prompt), Message("assistant", answer))]
+    return LessonRequest(
+        teacher=teacher, purpose="answer", task=suite.task or "", mode=None, mode_description="", n=1, failures=(),
+        seeds=(), row=row, messages=(*turns, Message("user", item.prompt)), parameters=parameters, sample=0,
+        seed=seed_from(ctx.spec.seed, suite.name, item.item_id), temperature=0.0,
+    )  # fmt: skip
+
+
+def _reply(item: Item, reply: Reply, is_student: bool) -> Measured:
+    """A refused, cut or empty answer is judged as it is, as the student's would be."""
+    if reply.status == "failed" and reply.fault not in ANSWERED:
+        return Measured(item.item_id, item.row, item.gold, (), problem=f"{reply.teacher}: {reply.fault} {reply.detail}")
+    text = reply.text if is_student else extract_answer(reply.text)
+    # Functions count no tokens.
+    answer = Answer(text, reply.output_tokens or None, reply.seconds, reply.fault == "truncated")
+    return Measured(item.item_id, item.row, item.gold, (answer,), prompt_tokens=reply.input_tokens or None)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def _judged(ctx: Context, suite: Suite, items: Sequence[Measured], once: bool = False) -> list[Judged]:
+    """Verdicts of every answer, all in one batch; what lm-eval scored itself keeps its score."""
+    if suite.task is None:
+        return [_by_lm_eval(item) for item in items]
+    subjects = [
+        Subject(item.item_id if number == 0 else f"{item.item_id}#{number}", suite.task, item.row, a.text, item.gold)
+        for item in items
+        for number, a in enumerate(item.answers)
+    ]
+    verdicts = iter(_verdicts(ctx, subjects))
+    pass_at = None if once else suite.pass_at
+    return [_by_verifiers(item, [next(verdicts) for _ in item.answers], pass_at) for item in items]
+
+
+def _verdicts(ctx: Context, subjects: Sequence[Subject]) -> list[list[Verdict]]:
+    verdicts: list[list[Verdict]] = []
+    for found in ctx.judge(subjects) if subjects else ():
+        verdicts.append(found)
+        ctx.progress(done=len(verdicts), total=len(subjects), what="judged")
+    return verdicts
+
+
+def _by_lm_eval(item: Measured) -> Judged:
+    if item.score is None:
+        return _not_asked(item)
+    outcome: Outcome = "pass" if item.score >= 1 else "fail"
+    return Judged(item, ([],), (outcome,), item.score)
+
+
+def _by_verifiers(item: Measured, verdicts: Sequence[list[Verdict]], pass_at: int | None) -> Judged:
+    if not verdicts:
+        return _not_asked(item)
+    outcomes = tuple(outcome_of(found) for found in verdicts)
+    return Judged(item, tuple(verdicts), outcomes, item_score(outcomes, pass_at))
+
+
+def _not_asked(item: Measured) -> Judged:
+    verdict = Verdict(item.item_id, TOO_LONG if item.prompt_tokens else "teacher", "1", "unknown", item.problem)
+    return Judged(item, ([verdict],), ("unknown",), None)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _rows(ctx: Context, arm: str, model_id: str, name: str, items: Sequence[Judged]) -> list[dict[str, Any]]:
     suite = ctx.spec.evals[name]
-    modes = _modes(ctx, suite, list(items))
     severity = {mode.name: mode.severity for mode in ctx.spec.taxonomy}
     return [
         {
-            "node": ctx.node.fingerprint, "suite": name, "arm": arm, "model_id": model.model_id,
-            "item_id": item.item_id, "row": item.row, "gold": item.gold, "answer": item.answer,
+            "node": ctx.node.fingerprint, "suite": name, "arm": arm, "model_id": model_id,
+            "item_id": item.item.item_id, "row": item.item.row, "gold": item.item.gold, "answer": _text(item),
             "outcome": item.outcome, "score": item.score, "mode": mode, "severity": severity.get(mode or ""),
-            "verdicts": [asdict(verdict) | {"seconds": 0.0} for verdict in item.verdicts],
-            "slices": {column: item.row.get(column) for column in suite.slices},
-            "cluster": item.row.get("cluster"),
+            "verdicts": [asdict(verdict) | {"seconds": 0.0} for verdict in item.verdicts[item.shown]],
+            "slices": {column: item.item.row.get(column) for column in suite.slices},
+            "cluster": item.item.row.get("cluster"), "prompt_tokens": item.item.prompt_tokens,
+            "samples": _samples(item), **_measures(item.item.answers),
         }
-        for item, mode in zip(items, modes, strict=True)
+        for item, mode in zip(items, _modes(ctx, suite, items), strict=True)
     ]  # fmt: skip
 
 
-def _modes(ctx: Context, suite: Suite, items: Sequence[ItemResult]) -> list[str | None]:
+def _text(item: Judged) -> str:
+    return item.item.answers[item.shown].text if item.item.answers else ""
+
+
+def _samples(item: Judged) -> list[dict[str, str]] | None:
+    """Every answer with its outcome, where there are several."""
+    answers = item.item.answers
+    if len(answers) < 2:
+        return None
+    return [{"answer": a.text, "outcome": outcome} for a, outcome in zip(answers, item.outcomes, strict=True)]
+
+
+def _measures(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Of the item: mean length and time of its answers, and whether any was cut."""
+    tokens = [a.tokens for a in answers if a.tokens is not None]
+    seconds = [a.seconds for a in answers if a.seconds is not None]
+    cut = [a.truncated for a in answers if a.truncated is not None]
+    return {
+        "tokens": round(fmean(tokens)) if tokens else None,
+        "seconds": fmean(seconds) if seconds else None,
+        "truncated": any(cut) if cut else None,
+    }
+
+
+def _modes(ctx: Context, suite: Suite, items: Sequence[Judged]) -> list[str | None]:
     """The error mode of each failed item, None for the others."""
     if suite.task is None:
         return [None] * len(items)
     wrong = [item for item in items if item.outcome == "fail"]
-    failed = [Failed(item.row, item.answer, item.gold, item.verdicts) for item in wrong]
+    failed = [Failed(i.item.row, _text(i), i.item.gold, i.verdicts[i.shown]) for i in wrong]
     names = name_failures(failed, ctx.spec.modes_of(suite.task), ctx.spec.tasks[suite.task].verify)
-    by_item = {item.item_id: name for item, name in zip(wrong, names, strict=True)}
-    return [by_item.get(item.item_id) for item in items]
+    by_item = {i.item.item_id: name for i, name in zip(wrong, names, strict=True)}
+    return [by_item.get(item.item.item_id) for item in items]
+
+
+def too_long(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Items by suite whose prompt does not fit the model, counted once for all arms."""
+    items = {
+        (row["suite"], row["item_id"]) for row in rows if any(v["verifier"] == TOO_LONG for v in row["verdicts"] or ())
+    }
+    return dict(sorted(Counter(suite for suite, _ in items).items()))

@@ -46,6 +46,11 @@ def load(arm: Arm) -> Loaded:
     return _kept[arm]
 
 
+def forget() -> None:
+    """Give up the model that is kept."""
+    _kept.clear()
+
+
 def prepare_torch() -> Any:
     """torch, set up so that a seeded run repeats on the same machine."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flywheel.records import Generation
@@ -58,19 +58,33 @@ def generate(
     Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
     how many are done.
     """
-    torch = prepare_torch()
     tokenizer = loaded.tokenizer
     encoded = [encode(tokenizer, chat_prompt(tokenizer, text, system)) for _, text in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), prompts[i][0]))
     answers: dict[int, Generation] = {}
+    for batch, outputs in batches(loaded, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds):
+        for index, tokens in zip(batch, outputs, strict=True):
+            answers[index] = generation(tokenizer, prompts[index][0], tokens, max_new_tokens)
+        progress(len(answers))
+    return [answers[i] for i in range(len(prompts))]
+
+
+def batches(
+    loaded: Loaded,
+    encoded: Sequence[list[int]],
+    order: Sequence[int],
+    max_new_tokens: int,
+    batch_size: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seeds: Sequence[int] = (),
+) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
+    """Generate for `encoded` in `order`, a batch at a time: (places in `encoded`, new token ids of each)."""
+    torch = prepare_torch()
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
-        outputs = _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise)
-        for index, tokens in zip(batch, outputs, strict=True):
-            answers[index] = _generation(tokenizer, prompts[index][0], tokens, max_new_tokens)
-        progress(len(answers))
-    return [answers[i] for i in range(len(prompts))]
+        yield batch, _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise)
 
 
 def _generate_batch(
@@ -116,7 +130,8 @@ def _noise(
     return add_noise
 
 
-def _generation(tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int) -> Generation:
+def generation(tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int) -> Generation:
+    """The answer that new token ids say, up to the end of the turn."""
     ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
     kept = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
     text = tokenizer.decode(tokens[:kept], skip_special_tokens=True)

@@ -1,0 +1,235 @@
+"""Each suite as a task of stock lm-eval: task file, data, scoring, and the command that gives the same number."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flywheel.files import write_text
+from flywheel.harness.suites import Measured, SuiteJob, own_task_name
+from flywheel.spec.models import ExactVerifier, JudgeVerifier, LabelVerifier, Task, Verifier
+from flywheel.student.loading import Arm
+
+#: What exact_match takes away on both sides: white space at the ends.
+_ENDS = [r"\A\s+", r"\s+\Z"]
+#: The JSON reader of `datasets` turns a column of such strings into dates.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+SCORING = '''"""Scores an lm-eval task with the verifiers that flywheel used. Written by flywheel, which must be
+installed; run lm-eval in the project's folder, where the verifiers' own files are."""
+
+import atexit
+import json
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from flywheel.harness.scoring import item_score
+from flywheel.records import Subject
+from flywheel.spec.models import Task, Verifier
+from flywheel.verifiers import Judge, outcome_of
+
+JUDGING = json.loads(Path(__file__).with_name("judging.json").read_text("utf-8"))
+
+
+@cache
+def judging():
+    verifiers = TypeAdapter(dict[str, Verifier]).validate_json(json.dumps(JUDGING["verifiers"]))
+    judge = Judge(verifiers, Path.cwd())
+    atexit.register(judge.close)
+    return judge, {JUDGING["name"]: Task.model_validate_json(json.dumps(JUDGING["task"]))}
+
+
+def process(doc, results):
+    """The item's score; None where no verifier could say."""
+    answers = results[0] if isinstance(results[0], list) else results
+    item = json.loads(doc["item"])
+    judge, tasks = judging()
+    subjects = [Subject(doc["item_id"], JUDGING["name"], item["row"], answer, item["gold"]) for answer in answers]
+    outcomes = [outcome_of(verdicts) for verdicts in judge.judge(subjects, tasks)]
+    return {"score": item_score(outcomes, JUDGING["pass_at"])}
+
+
+def mean(scores):
+    """Over the items that could be judged, as flywheel's reports have it."""
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known)
+'''
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Who judges a suite: its task with the verifiers it names, and `pass_at` of the suite."""
+
+    name: str
+    task: Task
+    verifiers: Mapping[str, Verifier]
+    pass_at: int | None = None
+
+
+def emit(folder: Path, root: Path, suite: SuiteJob, judging: Judging, items: Sequence[Measured], tokens: int) -> bool:
+    """Write the suite's task into `folder` (inside `root`): `task.yaml`, `items.jsonl` and, where lm-eval's own metric
+    is not the same, `scoring.py`. `tokens`: the longest answer. False, and nothing written, where lm-eval could not
+    score it: an LLM judges, or no item was asked."""
+    asked = [item for item in items if not item.problem]
+    if not asked or any(isinstance(verifier, JudgeVerifier) for verifier in judging.verifiers.values()):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "items.jsonl", "".join(json.dumps(_line(item), ensure_ascii=False) + "\n" for item in asked))
+    own = _own_metric(suite, judging, [item.gold for item in asked])
+    if own is None:
+        write_text(folder / "scoring.py", SCORING)
+        write_text(folder / "judging.json", json.dumps(_judging(judging), ensure_ascii=False, indent=1))
+    data = (folder / "items.jsonl").relative_to(root).as_posix()
+    write_text(folder / "task.yaml", _task_file(suite, data, own, tokens))
+    return True
+
+
+def command(
+    root: Path, arm: Arm, suite: SuiteJob, folder: Path | None, settings: Mapping[str, Any], item_ids: Sequence[str]
+) -> str:
+    """What to run in `root`. `folder`: where the tasks of our suites were emitted; None for a suite of lm-eval's own.
+    `settings`: those of `Evaluated`; `item_ids`: the items that were asked."""
+    words = ["lm-eval", "run", "--model", "hf", "--model_args", _model_arguments(root, arm, settings["dtype"])]
+    words += ["--batch_size", str(settings["batch_size"]), "--device", settings["device"]]
+    words += ["--seed", str(settings["seed"])]
+    if folder is not None:
+        return shlex.join([*words, "--include_path", _shown(root, str(folder)), "--tasks", own_task_name(suite.name)])
+    return shlex.join(words + _named_options(root, suite, settings, item_ids))
+
+
+def _named_options(root: Path, suite: SuiteJob, settings: Mapping[str, Any], item_ids: Sequence[str]) -> list[str]:
+    words = ["--tasks", str(suite.lm_eval)]
+    if suite.include_path and Path(suite.include_path).is_dir():
+        words += ["--include_path", _shown(root, suite.include_path)]
+    if suite.num_fewshot is not None:
+        words += ["--num_fewshot", str(suite.num_fewshot)]
+    if suite.limit is not None:
+        words += ["--samples", json.dumps(_documents(item_ids))]
+    if settings["chat_template"]:
+        words.append("--apply_chat_template")
+    if settings["system"]:
+        words += ["--system_instruction", settings["system"]]
+    return words
+
+
+def _documents(item_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Item ids of lm-eval's tasks, "task/number", as lm-eval's --samples wants them."""
+    found: dict[str, list[int]] = {}
+    for item_id in item_ids:
+        task, _, number = item_id.rpartition("/")
+        found.setdefault(task, []).append(int(number))
+    return {task: sorted(numbers) for task, numbers in sorted(found.items())}
+
+
+def _model_arguments(root: Path, arm: Arm, dtype: str) -> str:
+    parts = [f"pretrained={_shown(root, arm.source)}", f"dtype={dtype}"]
+    if arm.revision:
+        parts.append(f"revision={arm.revision}")
+    if arm.adapter:
+        parts.append(f"peft={_shown(root, arm.adapter)}")
+    return ",".join(parts)
+
+
+def _shown(root: Path, path: str) -> str:
+    """Relative to the project where it lies inside; a hub id as it is."""
+    inside = os.path.isabs(path) and Path(path).is_relative_to(root)
+    return Path(path).relative_to(root).as_posix() if inside else path
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _line(item: Measured) -> dict[str, str]:
+    """`item` is JSON in a string, so that the reader cannot take its values for dates or numbers."""
+    whole = json.dumps({"row": item.row, "gold": item.gold}, ensure_ascii=False)
+    return {"item_id": item.item_id, "prompt": item.asked, "gold": item.gold, "item": whole}
+
+
+def _judging(judging: Judging) -> dict[str, Any]:
+    verifiers = {
+        name: spec.model_dump(mode="json", by_alias=True, exclude_none=True) for name, spec in judging.verifiers.items()
+    }
+    task = judging.task.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"name": judging.name, "task": task, "verifiers": verifiers, "pass_at": judging.pass_at}
+
+
+def _own_metric(suite: SuiteJob, judging: Judging, golds: Sequence[str]) -> dict[str, Any] | None:
+    """lm-eval's `exact_match` where it says the same for every answer, else None."""
+    verifiers = list(judging.verifiers.values())
+    if len(verifiers) != 1 or suite.repeats > 1 or judging.task.final or all(_DATE.match(gold) for gold in golds):
+        return None
+    same = _SAME.get(verifiers[0].kind)
+    ignored = same(verifiers[0], golds) if same else None
+    if ignored is None:
+        return None
+    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+    return metric | ({"regexes_to_ignore": ignored} if ignored else {})
+
+
+def _exact(verifier: Any, golds: Sequence[str]) -> list[str] | None:
+    """Patterns to ignore. Runs of white space inside are one space to us, which exact_match cannot say, and its
+    lower() is not our casefold()."""
+    assert isinstance(verifier, ExactVerifier)
+    if verifier.ignore_case:
+        return None
+    if not verifier.ignore_space:
+        return []
+    return _ENDS if all(len(gold.split()) == 1 for gold in golds) else None
+
+
+def _label(verifier: Any, golds: Sequence[str]) -> list[str] | None:
+    """A wrong gold, which no answer matches, is wrong to lm-eval too only if no label equals it."""
+    assert isinstance(verifier, LabelVerifier)
+    known = isinstance(verifier.labels, list) and {gold.strip() for gold in golds} <= set(verifier.labels)
+    return _ENDS if known else None
+
+
+_SAME: dict[str, Callable[[Any, Sequence[str]], list[str] | None]] = {"exact": _exact, "label": _label}
+
+
+def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: int) -> str:
+    sampling = {"do_sample": True, "temperature": suite.temperature} if suite.repeats > 1 else {"do_sample": False}
+    task: dict[str, Any] = {
+        "task": own_task_name(suite.name),
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": data}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "prompt",
+        "doc_to_target": "gold",
+        "generation_kwargs": {"until": [], "max_gen_toks": tokens, **sampling},
+        "num_fewshot": 0,
+        "metadata": {"version": 1},
+    }
+    if suite.repeats > 1:
+        take = [{"function": "take_first_k", "k": suite.repeats}]
+        task |= {"repeats": suite.repeats, "filter_list": [{"name": "all", "filter": take}]}
+    if own is not None:
+        return _dumped(task | {"metric_list": [own]})
+    metric = {"metric": "score", "aggregation": _Function("scoring.mean"), "higher_is_better": True}
+    return _dumped(task | {"process_results": _Function("scoring.process"), "metric_list": [metric]})
+
+
+class _Function(str):
+    """A reference that lm-eval resolves beside the task file."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar("!function", str(name)))
+
+
+def _dumped(task: dict[str, Any]) -> str:
+    return yaml.dump(task, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
