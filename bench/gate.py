@@ -33,6 +33,7 @@ from flywheel.stats import (
     noninferiority_p,
     power,
     sign_flip_p,
+    studentised_p,
     wilson,
 )
 
@@ -309,6 +310,49 @@ def graded(runs: int, items: int, seed: int) -> tuple[Share, Share]:
     return share(np.array(better)), share(np.array(passed))
 
 
+# --- what answers cost -------------------------------------------------------------------------------------
+
+LIMIT_RATE = 0.05
+#: Spread of the logarithm of a length: the longest of a hundred answers is then about ten times the median.
+LENGTH_SPREAD = 0.8
+
+
+@cache
+def rate_passes(shown: int, items: int, most: float) -> bool:
+    costs = [PairedItem(str(i), 0.0, float(i < shown)) for i in range(items)]
+    rule = GateRule(suite="s", measure="refusals", at_most=most, confidence=1 - ALPHA)
+    return decide([rule], {}, [], 1, seed=0, measures={("s", "refusals"): costs}).outcome == "promote"
+
+
+def rate_at(runs: int, items: int, true: float, seed: int) -> Share:
+    """How often `at_most` lets a true rate of refusals pass a limit of `LIMIT_RATE`."""
+    shown = np.random.default_rng(seed).binomial(items, true, runs)
+    return share(np.array([rate_passes(int(k), items, LIMIT_RATE) for k in shown]))
+
+
+def length_at(runs: int, items: int, true: float, seed: int) -> Share:
+    """How often `at_most` lets skewed lengths of this true mean pass a limit of 1."""
+    rng = np.random.default_rng(seed)
+    alpha, passed = alpha_at(1, ALPHA), []
+    for run in range(runs):
+        lengths = true * rng.lognormal(-(LENGTH_SPREAD**2) / 2, LENGTH_SPREAD, items)
+        passed.append(studentised_p(lengths.tolist(), [1] * items, run, 1.0, 1_000) <= alpha)
+    return share(np.array(passed))
+
+
+def _cost_table(runs: int) -> str:
+    rows = [
+        [items, rate_at(runs, items, 0.05, 21), rate_at(runs, items, 0.02, 22), length_at(runs, items, 1.0, 23),
+         length_at(runs, items, 0.8, 24)]
+        for items in (100, 200, 400)
+    ]  # fmt: skip
+    head = [
+        "items", "refusals at most 5%: true 5% passes", "… true 2% passes", "mean length at most 1: true 1 passes",
+        "… true 0.8 passes",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 # --- several rules, and guards -----------------------------------------------------------------------------
 
 
@@ -525,6 +569,7 @@ def measure(runs: int) -> tuple[str, str]:
         f"### Power, where {100 * CHANGED:.0f}% of the items change\n\n" + _power_table(points),
         "### Is the advice on items right?\n\n" + _advised_table(advised(runs, seed=12)),
         "### How large a guard must be\n\n" + _guard_table(runs),
+        "### What answers cost (`at_most`)\n\n" + _cost_table(runs),
         "### Clusters, graded scores, several rules, the whole loop\n\n" + _other_table(runs),
     ]
     return "\n\n".join(parts), picture(curves, points)

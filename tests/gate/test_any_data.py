@@ -59,3 +59,36 @@ def test_one_more_fixed_item_never_costs_a_promotion(fixed, broken, look):
         return decide([rule], {"s": data}, [], look, seed=1).outcome == "promote"
 
     assert promoted(fixed + 1) or not promoted(fixed)
+
+
+costs = st.one_of(st.none(), st.sampled_from([0.0, 1.0, math.nan, math.inf, -1.0, 1e9]), st.floats(0, 1e4))
+measured = st.lists(
+    st.builds(
+        PairedItem,
+        item_id=st.sampled_from([f"i{k}" for k in range(60)]),
+        incumbent=costs,
+        candidate=costs,
+        cluster=st.sampled_from([None, None, None, "x", "y"]),
+    ),
+    max_size=80,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    measured,
+    st.sampled_from(["tokens", "seconds", "refusals", "truncated"]),
+    st.sampled_from([0.0, 0.05, 1.0, 40.0]),
+    st.integers(1, 12),
+)
+def test_every_cost_has_a_finite_answer(data, measure, most, look):
+    rule = GateRule(suite="s", measure=measure, at_most=most)
+    decision = decide([rule], {}, [], look, seed=1, measures={("s", measure): data})
+    found = decision.rules[0]
+    assert all(math.isfinite(v) for v in asdict(found).values() if isinstance(v, float))
+    assert found.low is None or found.high is None or found.low <= found.high
+    limit = 1.0 if measure in ("refusals", "truncated") else 1e9
+    if sum(not (i.candidate is not None and 0 <= i.candidate <= limit) for i in data) > 0.01 * len(data):
+        assert decision.outcome == "inconclusive"
+    if decision.outcome == "promote":
+        assert found.observed <= most * (1 + 1e-9)

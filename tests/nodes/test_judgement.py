@@ -130,7 +130,7 @@ def test_an_answer_that_could_not_be_judged_blocks_the_candidate(domain: Domain)
     assert domain.apply().exit_code == 3
 
     decision = domain.query("SELECT outcome, preconditions FROM decisions")[0]
-    assert decision["outcome"] == "reject"
+    assert decision["outcome"] == "inconclusive"
     assert {p["name"]: p["holds"] for p in decision["preconditions"]}["no verifier errors"] is False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flywheel.nodes.curate import _flaw
+from flywheel.nodes.curation import _flaw
 from flywheel.nodes.lessons import Lesson
 
 

@@ -15,7 +15,7 @@ from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import check_saved, make_plan
 from flywheel.engine.project import Project
 from flywheel.engine.resources import Resources
-from flywheel.errors import BudgetStop, FlywheelError, NodeFailed
+from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
 from flywheel.nodes import VERBS, Context, Result
 from flywheel.plan import Plan, PlanNode
@@ -25,7 +25,7 @@ from flywheel.store import Store
 #: Nodes at a time. The model worker serialises what computes; the others wait for teachers and verifiers.
 THREADS = 4
 
-EXIT_DONE, EXIT_FAILED, EXIT_NOTHING_PROMOTED, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 3, 5, 130
+EXIT_DONE, EXIT_FAILED, EXIT_NOTHING_PROMOTED, EXIT_BUDGET, EXIT_WAITING, EXIT_INTERRUPTED = 0, 1, 3, 5, 6, 130
 
 
 @dataclass
@@ -89,6 +89,7 @@ class _Run:
         self.done = {node.name for node in plan.nodes if node.status == "reused"}
         self.dead: set[str] = set()
         self.budget_stop = ""
+        self.waiting = ""
 
     def execute(self) -> ApplyOutcome:
         self._begin()
@@ -147,6 +148,10 @@ class _Run:
             self.budget_stop = str(error)
             self.log.emit("budget_stop", node=node.name, error=str(error))
             return
+        if isinstance(error, ApprovalNeeded):
+            self.waiting = str(error)
+            self.log.emit("approval_needed", node=node.name, iteration=node.iteration, error=str(error))
+            return
         if not isinstance(error, FlywheelError):
             error = self._bug(node, error)
         self.outcome.failed.append(node.name)
@@ -168,6 +173,8 @@ class _Run:
         started = datetime.now(UTC)
         self.log.emit("node_started", node=node.name, kind=node.kind, iteration=node.iteration)
         result = VERBS[node.kind](self._context(node))
+        # Now, not at the end of the run: reports and the bandit count calls, and know a node's by their time.
+        self.resources.take_in_journal()
         if not result.counts.balanced():
             raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
         self._check_files(node)
@@ -256,7 +263,9 @@ class _Run:
         )
 
     def _end(self) -> None:
-        status = {EXIT_FAILED: "failed", EXIT_BUDGET: "budget", EXIT_INTERRUPTED: "interrupted"}
+        status = {
+            EXIT_FAILED: "failed", EXIT_BUDGET: "budget", EXIT_WAITING: "waiting", EXIT_INTERRUPTED: "interrupted",
+        }  # fmt: skip
         word = status.get(self.outcome.exit_code, "done")
         self.store.write("runs", [self._run_row(word, datetime.now(UTC))])
         self.store.snapshot(self.project.state / "snapshot.duckdb")
@@ -282,6 +291,9 @@ class _Run:
         if self.budget_stop:
             self.outcome.error = self.budget_stop
             return EXIT_BUDGET
+        if self.waiting and not self.outcome.failed:
+            self.outcome.error = self.waiting
+            return EXIT_WAITING
         if self.outcome.failed or self.dead:
             self.outcome.error = self.outcome.error or _blocked(self.plan.nodes)
             return EXIT_FAILED

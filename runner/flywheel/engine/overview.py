@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 from flywheel.engine.history import Lookup
 from flywheel.engine.project import Project
 from flywheel.files import write_text
 from flywheel.plan import Plan
+
+#: Report and deploy nodes of different iterations end in different threads, and both rewrite the page.
+_WRITING = threading.Lock()
 
 
 def write_overview(project: Project, plan: Plan, query: Lookup) -> None:
@@ -14,17 +19,37 @@ def write_overview(project: Project, plan: Plan, query: Lookup) -> None:
     from flywheel.report import Report, index_entry, render_index
     from flywheel.report.assemble import deployed
 
-    nodes = [node.fingerprint for node in plan.nodes if node.kind == "report"]
-    rows = query(
-        "SELECT summary FROM nodes WHERE list_contains(?, node) AND status = 'done' ORDER BY iteration", [nodes]
-    )
-    reports = [
-        Report.model_validate_json(
-            (project.root / row["summary"]["artifact"] / "report.json").read_text(), strict=False
+    with _WRITING:
+        nodes = [node.fingerprint for node in plan.nodes if node.kind == "report"]
+        rows = query(
+            """SELECT summary FROM nodes WHERE list_contains(?, node) AND status = 'done'
+               QUALIFY row_number() OVER (PARTITION BY node ORDER BY started_at DESC) = 1 ORDER BY iteration""",
+            [nodes],
         )
-        for row in rows
-    ]
-    if reports:
-        entries = [index_entry(report) for report in reports]
-        latest = entries[-1].model_copy(update={"deployed": deployed(query)})
-        write_text(project.root / "reports" / "index.html", render_index([*entries[:-1], latest]))
+        reports = [
+            Report.model_validate_json(
+                (project.root / row["summary"]["artifact"] / "report.json").read_text(), strict=False
+            )
+            for row in rows
+        ]
+        if reports:
+            words = _last_words(plan, query)
+            entries = [
+                index_entry(report).model_copy(update={"approval": words.get(report.iteration, report.approvals.state)})
+                for report in reports
+            ]
+            latest = entries[-1].model_copy(update={"deployed": deployed(query)})
+            write_text(project.root / "reports" / "index.html", render_index([*entries[:-1], latest]))
+
+
+def _last_words(plan: Plan, query: Lookup) -> dict[int, str]:
+    """Iteration → what a person last said of what it promoted; the reports were written before."""
+    gates = [node.fingerprint for node in plan.nodes if node.kind == "gate"]
+    rows = query(
+        """SELECT d.iteration, max_by(p.verdict, p.sequence) AS verdict, max_by(p.person, p.sequence) AS person
+           FROM approvals p JOIN decisions d USING (decision_hash) WHERE list_contains(?, d.node)
+           GROUP BY d.iteration""",
+        [gates],
+    )
+    said = {"approve": "approved", "reject": "rejected"}
+    return {row["iteration"]: f"{said[row['verdict']]} by {row['person']}" for row in rows}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flywheel.engine.history import Lookup, done_nodes, measured, open_lookup
 from flywheel.engine.project import Project
 from flywheel.errors import PlanMoved
-from flywheel.plan import Plan, compile_plan
+from flywheel.plan import Plan, PlanNode, compile_plan
 from flywheel.plan.estimates import History
 
 
@@ -21,9 +23,31 @@ def make_plan(project: Project, iterations: int | None = None, query: Lookup | N
 
 
 def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
-    return compile_plan(
+    plan = compile_plan(
         project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), measured(query), iterations
     )
+    if project.spec.deploy.approve != "human":
+        return plan
+    waiting = _waiting(plan, query)
+    return replace(plan, nodes=tuple(_with_wait(node) if node.iteration in waiting else node for node in plan.nodes))
+
+
+def _waiting(plan: Plan, query: Lookup) -> set[int]:
+    """Iterations whose candidate the gate promoted, and of which no person has spoken."""
+    gates = [node.fingerprint for node in plan.nodes if node.kind == "gate" and node.status == "reused"]
+    rows = query(
+        """SELECT iteration FROM decisions WHERE list_contains(?, node) AND outcome = 'promote'
+           AND decision_hash NOT IN (SELECT decision_hash FROM approvals)""",
+        [gates],
+    )
+    return {row["iteration"] for row in rows}
+
+
+def _with_wait(node: PlanNode) -> PlanNode:
+    if node.kind != "deploy" or node.status == "reused":
+        return node
+    why = f"waits for approval: flywheel approve {node.iteration} --by NAME"
+    return replace(node, why=(why, *node.why))
 
 
 def known_budgets(project: Project, plan: Plan) -> dict[int, dict[str, int]]:

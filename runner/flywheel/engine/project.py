@@ -30,6 +30,8 @@ class Project:
 
     loaded: Loaded
     file: Path
+    untargeted: bool = False
+    """See `Facts.untargeted`."""
 
     @property
     def spec(self) -> Spec:
@@ -85,9 +87,12 @@ class Project:
                 "device": student.device,
             },
             teachers=self.teacher_parameters,
-            verifiers={name: parts(name, v, self.root) for name, v in self.spec.verifiers.items()},
+            verifiers={
+                name: parts(name, v, self.root, self.teacher_parameters) for name, v in self.spec.verifiers.items()
+            },
             eval_tasks=self._eval_tasks(),
             blocked=self._blocked(),
+            untargeted=self.untargeted,
         )
 
     def _eval_tasks(self) -> str:

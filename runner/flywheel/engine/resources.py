@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from flywheel.engine.project import Project
 from flywheel.executor import Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
+from flywheel.spec.models import Task
 from flywheel.store import Store
 from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
 from flywheel.teachers import Desk, Spent, drain
 from flywheel.verifiers import Judge
+from flywheel.verifiers.rubric import RubricJudge, Setting, judged_further
 
 #: Verifier processes.
 JUDGES = 2
+#: Subjects about which a teacher that judges is asked in one go.
+JUDGED_TOGETHER = 512
 
 
 class Resources:
@@ -27,6 +32,8 @@ class Resources:
         self._worker = Worker(log)
         self._judge: Judge | None = None
         self._judging = threading.Lock()
+        self._contained = ""
+        self._rubrics: dict[str, RubricJudge] = {}
         self._stopped = False
         self._desk: Desk | None = None
         self._opening = threading.Lock()
@@ -62,17 +69,74 @@ class Resources:
 
     # -- judging
 
-    def judge(self, subjects: Iterable[Subject]) -> Iterator[list[Verdict]]:
-        """Verdicts in order. One node at a time: the pool's children are as many as the machine's cores can use."""
-        spec = self._project.spec
+    def judge(
+        self, subjects: Iterable[Subject], cascade: bool = False, tasks: Mapping[str, Task] | None = None
+    ) -> Iterator[list[Verdict]]:
+        """Verdicts in order, of every verifier of the subject's task (`tasks`: other than the spec's); with `cascade`
+        none after one that fails. Judges that are teachers are asked about what no other verifier has failed.
+        """
+        tasks = tasks or self._project.spec.tasks
+        judges = self._open_rubrics({name for task in tasks.values() for name in task.verify})
+        if not judges:
+            yield from self._checked(subjects, cascade, tasks)
+            return
+        waiting = iter(subjects)
+        while chosen := list(islice(waiting, JUDGED_TOGETHER)):
+            yield from judged_further(chosen, list(self._checked(chosen, cascade, tasks)), tasks, judges)
+
+    def _checked(
+        self, subjects: Iterable[Subject], cascade: bool, tasks: Mapping[str, Task]
+    ) -> Iterator[list[Verdict]]:
+        """One node at a time: the pool's children are as many as the machine's cores can use."""
         with self._judging:
             if self._judge is None:
-                self._judge = Judge(spec.verifiers, self._project.root, JUDGES)
-            verify = {name: task.verify for name, task in spec.tasks.items()}
-            for verdicts in self._judge.judge(subjects, verify):
-                if self._stopped:
-                    raise WorkerCancelled("judging was stopped")
-                yield verdicts
+                spec = self._project.spec
+                unsafe = spec.allow_unsafe_execution
+                self._judge = Judge(spec.verifiers, self._project.root, JUDGES, unsafe=unsafe)
+            try:
+                for verdicts in self._judge.judge(subjects, tasks, cascade):
+                    if self._stopped:
+                        raise WorkerCancelled("judging was stopped")
+                    yield verdicts
+            finally:
+                self._record_tiers(self._judge.tiers)
+
+    def _record_tiers(self, tiers: Mapping[str, str]) -> None:
+        """In the run's record: how what nobody trusts was contained, and whether a program ran without a sandbox."""
+        contained = ", ".join(f"{what}: {tiers[what]}" for what in sorted(tiers))
+        if contained != self._contained:
+            self._contained = contained
+            with self._store.transaction() as transaction:
+                transaction.execute(
+                    "UPDATE runs SET sandbox = ?, tainted = ? WHERE run_id = ?",
+                    [contained, tiers.get("programs") == "none", self._run_id],
+                )
+
+    def _open_rubrics(self, names: set[str]) -> dict[str, RubricJudge]:
+        """The judges among these verifiers, in the spec's order."""
+        spec = self._project.spec
+        wanted = [name for name, verifier in spec.verifiers.items() if verifier.kind == "judge" and name in names]
+        with self._opening:
+            for name in wanted:
+                if name not in self._rubrics:
+                    parameters = self._project.teacher_parameters
+                    setting = Setting(spec, self._project.root, parameters, self._ask_judge, self._keep_calibration)
+                    self._rubrics[name] = RubricJudge(name, setting)
+        return {name: self._rubrics[name] for name in wanted}
+
+    def _ask_judge(self, requests: Sequence[LessonRequest]) -> list[Reply]:
+        if self._stopped:
+            raise WorkerCancelled("judging was stopped")
+        return self._open_desk().ask(requests)
+
+    def _keep_calibration(self, row: dict[str, Any]) -> None:
+        """Every process calibrates anew, from calls it has paid for; only what is new becomes a row."""
+        known = self._store.query(
+            "SELECT * FROM calibrations WHERE verifier = ? AND version = ? ORDER BY calibrated_at DESC LIMIT 1",
+            [row["verifier"], row["version"]],
+        )
+        if not known or known[0]["confusion"] != row["confusion"]:
+            self._store.write("calibrations", [row])
 
     # -- asking teachers
 
@@ -117,6 +181,7 @@ class Resources:
             """SELECT teacher, sum(usd) AS usd, sum(attempts) AS calls, sum(input_tokens + output_tokens) AS tokens
                FROM calls
                WHERE called_at > coalesce((SELECT max(ended_at) FROM runs WHERE status = 'done'), '-infinity')
+                   AND run_id NOT LIKE 'audit-%'
                GROUP BY teacher"""
         )
         return {row["teacher"]: Spent(row["usd"], int(row["calls"]), int(row["tokens"])) for row in rows}

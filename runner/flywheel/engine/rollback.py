@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flywheel.engine.project import Project
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.nodes.deployment import check_history, history_row, move_pointer, verify_home
+from flywheel.nodes.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.prompting import render
 from flywheel.records.rows import read_rows
+from flywheel.spec.models import Spec
 from flywheel.store import Store
 from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
 
 #: Rows asked in the smoke evaluation.
-SMOKE_ROWS = 8
+SMOKE_ROWS = 16
+#: Share of them that may be answered otherwise than when measured: batches of another shape can turn near ties.
+SMOKE_DIFFERS = 0.25
 
 
 def rollback(project: Project, to: str | None = None) -> dict[str, Any]:
     """Point at the model deployed before the current one, or at `to` (a model id or the start of one).
 
     Gives the manifest now in force. Raises UsageError where there is nothing to go back to, Tampered where what is
-    there is not what was deployed, FlywheelError where the model does not answer. Nothing moves then.
+    there, or what its decision rests on, is not what it was, FlywheelError where the model does not answer as it was
+    measured. Nothing moves then.
     """
     with Store(project.store_path) as store, Resources(project, store, "rollback") as resources:
         history = store.query("SELECT * FROM deployments ORDER BY sequence")
@@ -30,7 +36,11 @@ def rollback(project: Project, to: str | None = None) -> dict[str, Any]:
         target = _target(history, to)
         folder = project.root / project.spec.deploy.path
         verify_home(folder / target["model_id"], target["manifest"])
-        _smoke(project, resources, target)
+        lineage = lineage_in(target["manifest"])
+        verify_store(store.query, lineage)
+        verify_report(store.query, project.root, lineage.report, published=False)
+        verify_holdout(store.query, project.root, lineage.evaluate, later=True)
+        _smoke(project, resources, target, _measured_before(store.query, project, lineage))
         move_pointer(folder, target["manifest"])
         row = history_row(
             history, node="", action="rollback", iteration=target["iteration"], manifest=target["manifest"]
@@ -57,30 +67,88 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
     return others[-1]
 
 
-def _smoke(project: Project, resources: Resources, target: dict[str, Any]) -> None:
-    """The model loads and answers a few probe rows."""
-    manifest, student = target["manifest"], project.spec.student
+# --- smoke evaluation -------------------------------------------------------------------------------------------------
+
+
+def _measured_before(query: Query, project: Project, lineage: Lineage) -> list[tuple[str, str]]:
+    """(prompt, answer) of suite items that the model answered when it was measured, guards first.
+
+    Only where they can be asked again just so: suites of this spec that are asked as they were, greedy, without shots.
+    """
+    spec = project.spec
+    inputs = query("SELECT inputs FROM nodes WHERE node = ? AND status = 'done'", [lineage.evaluate])[-1]["inputs"]
+    found: list[tuple[str, str]] = []
+    for name, suite in sorted(spec.evals.items(), key=lambda pair: (pair[1].role != "guard", pair[0])):
+        if (
+            suite.task is None
+            or suite.repeats > 1
+            or suite.num_fewshot
+            or not _asked_alike(project, suite.task, inputs)
+        ):
+            continue
+        rows = query(
+            """SELECT "row", answer FROM scores WHERE node = ? AND arm = 'candidate' AND suite = ?
+               AND outcome <> 'unknown' ORDER BY item_id LIMIT ?""",
+            [lineage.evaluate, name, SMOKE_ROWS - len(found)],
+        )
+        found += [(_prompt(project, suite.task, row["row"]), row["answer"]) for row in rows]
+    return found
+
+
+def _asked_alike(project: Project, task: str, inputs: Mapping[str, Any]) -> bool:
+    """Whether prompt and student settings are those of that evaluation."""
+    student, prompt = project.spec.student, project.spec.tasks[task].prompt
+    now = {
+        f"file {prompt}": project.facts().files[prompt],
+        "student.weights": project.student.weights_hash,
+        "student.dtype": student.dtype,
+        "student.device": student.device,
+        "student.system": student.system,
+        "student.max_new_tokens": student.max_new_tokens,
+    }
+    return all(inputs.get(part) == value for part, value in now.items())
+
+
+def _prompt(project: Project, task: str, row: Mapping[str, Any]) -> str:
+    return render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
+
+
+def _probes(project: Project) -> list[str]:
+    spec: Spec = project.spec
+    name, task = next(iter(spec.tasks.items()))
+    path = task.probes or next(s.data for s in spec.evals.values() if s.task == name)
+    rows = read_rows(project.root / str(path))[:SMOKE_ROWS]
+    return [_prompt(project, name, {k: v for k, v in row.items() if k != task.target}) for row in rows]
+
+
+def _smoke(project: Project, resources: Resources, target: dict[str, Any], known: list[tuple[str, str]]) -> None:
+    """The model loads, and answers a few items as it did when it was measured; where none can be asked again just so,
+    it answers a few probe rows."""
+    manifest = target["manifest"]
     if manifest["base_hash"] != project.student.weights_hash:
         raise FlywheelError(
             f"{target['model_id']} was trained on another base ({manifest['base']}) than student.base "
             f"({project.student.base}) now. Set student.base back to it first."
         )
-    task_name, task = next(iter(project.spec.tasks.items()))
-    path = task.probes or next(s.data for s in project.spec.evals.values() if s.task == task_name)
-    rows = read_rows(project.root / str(path))[:SMOKE_ROWS]
-    prompts = tuple(
-        (
-            str(i),
-            render(project.root / task.prompt, project.root, {"row": {k: v for k, v in r.items() if k != task.target}}),
+    prompts = [prompt for prompt, _ in known] or _probes(project)
+    answers = _answers(project, resources, manifest, prompts)
+    if not any(answer.strip() for answer in answers):
+        raise FlywheelError(f"{target['model_id']} gave {len(answers)} empty answers; the pointer was not moved.")
+    differ = sum(now.strip() != before.strip() for now, (_, before) in zip(answers, known, strict=False))
+    if differ > SMOKE_DIFFERS * len(answers):
+        raise FlywheelError(
+            f"{target['model_id']} answers {differ} of {len(answers)} items otherwise than when it was measured; the "
+            "pointer was not moved. Has the machine, or a package, changed? Run `flywheel apply` to measure anew."
         )
-        for i, r in enumerate(rows)
-    )
-    home = project.root / project.spec.deploy.path / target["model_id"]
+
+
+def _answers(project: Project, resources: Resources, manifest: Mapping[str, Any], prompts: list[str]) -> list[str]:
+    student = project.spec.student
+    home = project.root / project.spec.deploy.path / str(manifest["model_id"])
     arm = Arm(
         project.student.source, project.student.revision, student.dtype, student.device, project.student.weights_hash,
         str(home), manifest["adapter_hash"],
     )  # fmt: skip
-    job = AnswerJob(arm, Asking(student.system, student.max_new_tokens, student.batch_size), prompts)
-    answers = resources.compute("flywheel.student.work:answer", job, lambda _: None)
-    if not any(answer.text.strip() for answer in answers):
-        raise FlywheelError(f"{target['model_id']} gave {len(answers)} empty answers; the pointer was not moved.")
+    asked = tuple((str(i), prompt) for i, prompt in enumerate(prompts))
+    job = AnswerJob(arm, Asking(student.system, student.max_new_tokens, student.batch_size), asked)
+    return [answer.text for answer in resources.compute("flywheel.student.work:answer", job, lambda _: None)]

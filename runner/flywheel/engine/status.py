@@ -11,13 +11,17 @@ from flywheel.errors import StoreError
 
 
 def status(state: Path) -> dict[str, Any]:
-    """`run`: the newest run as its events tell; `decisions` and `deployments` as the store has them."""
+    """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them."""
     events = last_events(state)
-    found: dict[str, Any] = {"run": _run(events), "decisions": [], "deployments": []}
+    found: dict[str, Any] = {"run": _run(events), "decisions": [], "approvals": [], "deployments": []}
     try:
         with open_lookup(state) as query:
             found["decisions"] = query(
                 "SELECT iteration, outcome, candidate_id, explanation, decided_at FROM decisions ORDER BY decided_at"
+            )
+            found["approvals"] = query(
+                "SELECT sequence, iteration, verdict, person, note, decision_hash, given_at FROM approvals "
+                "ORDER BY sequence"
             )
             found["deployments"] = query(
                 "SELECT sequence, action, iteration, model_id, deployed_at FROM deployments ORDER BY sequence"

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from flywheel.records.decision import PairedItem
+from flywheel.spec.models import Measure
 from flywheel.stats import design_effect
 
 #: Fewer differing clusters than this, and a bootstrap of graded scores cannot see how rare a change is.
 FEW = 10
+#: Fewer clusters than this say too little of how skewed a cost is.
+FEW_COSTS = 30
 
 
 @dataclass(frozen=True)
 class Arms:
-    """Values in [0, 1] per item, higher is better, in an order that does not depend on how rows arrived.
+    """Values per item, in an order that does not depend on how rows arrived.
 
-    `incumbent[i]` and `candidate[i]` belong to one item; `unknown` items are counted against the candidate.
+    Without `measure` they lie in [0, 1] and higher is better; with it they are costs in the measure's unit, and lower
+    is better. `incumbent[i]` and `candidate[i]` belong to one item; `unknown` items are counted against the candidate.
     """
 
     incumbent: tuple[float, ...]
@@ -27,6 +31,12 @@ class Arms:
     clusters: tuple[tuple[int, ...], ...]
     """Positions of the items of each cluster."""
     unknown: int
+    measure: Measure | None = None
+
+    @property
+    def rate(self) -> bool:
+        """Whether the measure is a yes or no of each answer."""
+        return self.measure in ("refusals", "truncated")
 
     @property
     def n(self) -> int:
@@ -105,6 +115,33 @@ def arms_of(items: Iterable[PairedItem], mode: str | None) -> Arms:
         clusters=_clusters(ordered),
         unknown=sum(not (_known(i.incumbent) and _known(i.candidate)) for i in ordered),
     )
+
+
+def measured_arms(items: Iterable[PairedItem], measure: Measure) -> Arms:
+    """What each answer cost: tokens, seconds, or 1 where it is a refusal or was cut off, else 0.
+
+    A missing figure of the candidate is the worst that there was (a rate's 1); one of the incumbent, which is only
+    shown, is the candidate's.
+    """
+    ordered = sorted(items, key=lambda i: (i.cluster or "", i.item_id, repr((i.incumbent, i.candidate))))
+    most = 1.0 if measure in ("refusals", "truncated") else math.inf
+    found = [_cost(i.candidate, most) for i in ordered]
+    known = [value for value in found if value is not None]
+    worst = most if most < math.inf else max(known, default=0.0)
+    after = [worst if value is None else value for value in found]
+    before = [_cost(i.incumbent, most) for i in ordered]
+    return Arms(
+        incumbent=tuple(value if cost is None else cost for cost, value in zip(before, after, strict=True)),
+        candidate=tuple(after),
+        clusters=_clusters(ordered),
+        unknown=len(found) - len(known),
+        measure=measure,
+    )
+
+
+def _cost(value: float | None, most: float) -> float | None:
+    """A cost is finite, not negative, and of a rate at most 1; anything else says nothing."""
+    return float(value) if value is not None and math.isfinite(value) and 0 <= value <= most else None
 
 
 def _known(score: float | None) -> bool:

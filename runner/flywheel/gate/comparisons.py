@@ -1,4 +1,4 @@
-"""The four comparisons of a rule: what is observed, its p-value, its interval, and when it holds or fails.
+"""The five comparisons of a rule: what is observed, its p-value, its interval, and when it holds or fails.
 
 What lets a candidate through is a test at the rule's level: exact where an exact one exists. Intervals are
 score or bootstrap intervals; each edge is a one-sided bound at that same level (confidence 1 - 2 alpha).
@@ -23,10 +23,12 @@ from flywheel.stats import (
     noninferiority_p,
     paired_difference_interval,
     sign_flip_p,
+    studentised_interval,
+    studentised_p,
     wilson,
 )
 
-Name = Literal["better_by", "not_worse_than", "at_least", "falls_by"]
+Name = Literal["better_by", "not_worse_than", "at_least", "at_most", "falls_by"]
 Outcome = Literal["holds", "fails", "undecided"]
 Interval = tuple[float, float]
 
@@ -38,7 +40,7 @@ MOST_ITEMS = 1_000_000
 
 @dataclass(frozen=True)
 class Evidence:
-    """A rule's figures. `observed` is in the rule's unit: a difference, a score, or a share of a rate."""
+    """A rule's figures. `observed` is in the rule's unit: a difference, a score, a cost, or a share of a rate."""
 
     observed: float
     low: float
@@ -67,19 +69,11 @@ class Comparison:
 
 def threshold_of(rule: GateRule) -> tuple[Name, float]:
     """The rule's comparison and its threshold. Raises ValueError unless exactly one is given."""
-    given: list[tuple[Name, float]] = []
-    if rule.better_by is not None:
-        given.append(("better_by", rule.better_by))
-    if rule.not_worse_than is not None:
-        given.append(("not_worse_than", rule.not_worse_than))
-    if rule.at_least is not None:
-        given.append(("at_least", rule.at_least))
-    if rule.falls_by is not None:
-        given.append(("falls_by", rule.falls_by))
+    given = [(name, value) for name in COMPARISONS if (value := getattr(rule, name)) is not None]
     if len(given) != 1:
         raise ValueError(
-            f"the gate rule on {rule.suite} needs exactly one of better_by, not_worse_than, at_least and "
-            f"falls_by, and has {len(given)}; correct it in the spec and run `flywheel validate`"
+            f"the gate rule on {rule.suite} needs exactly one of {', '.join(COMPARISONS)}, and has "
+            f"{len(given)}; correct it in the spec and run `flywheel validate`"
         )
     return given[0]
 
@@ -197,6 +191,35 @@ def _reaches(evidence: Evidence, least: float) -> Outcome:
     return "fails" if evidence.high < least or least == 1.0 else "undecided"
 
 
+# --- one cost ----------------------------------------------------------------------------------------------
+
+
+def _cost_p(arms: Arms, most: float, seed: int) -> float:
+    """p-value of "the true cost is above `most`": exact binomial for a rate, bootstrap-t over clusters for a mean.
+
+    A rate of at most 0 is a statement about these very answers: none of them may be one.
+    """
+    if not arms.rate:
+        return studentised_p(arms.summed(arms.candidate), arms.sizes, seed, most)
+    if most in (0.0, 1.0):
+        return 0.0 if _score(arms) <= most else 1.0
+    effect = _score_effect(arms)
+    shown, items = math.ceil(math.fsum(arms.candidate) / effect - 1e-9), math.floor(arms.n / effect)
+    return binomial_p(items - shown, items, 1 - most)
+
+
+def _cost_interval(arms: Arms, confidence: float, seed: int) -> Interval:
+    if arms.rate:
+        return _score_interval(arms, confidence, seed)
+    return studentised_interval(arms.summed(arms.candidate), arms.sizes, seed, confidence)
+
+
+def _stays_under(evidence: Evidence, most: float) -> Outcome:
+    if evidence.p_value <= evidence.alpha:
+        return "holds"
+    return "fails" if evidence.low > most or most == 0.0 else "undecided"
+
+
 COMPARISONS: dict[Name, Comparison] = {
     "better_by": Comparison(
         observed=lambda arms, _: arms.gain,
@@ -220,6 +243,13 @@ COMPARISONS: dict[Name, Comparison] = {
         outcome=_reaches,
         gap=lambda arms, least: abs(_score(arms) - least),
     ),
+    "at_most": Comparison(
+        observed=_score,
+        p_value=_cost_p,
+        interval=_cost_interval,
+        outcome=_stays_under,
+        gap=lambda arms, most: abs(_score(arms) - most),
+    ),
     "falls_by": Comparison(
         observed=_fall,
         p_value=lambda arms, _, seed: gain_p(arms, seed),
@@ -237,7 +267,7 @@ def further_items(name: Name, arms: Arms, threshold: float, alpha: float) -> int
     None where no number would (nothing to be told apart, no item changed), and above `MOST_ITEMS`.
     """
     gap = COMPARISONS[name].gap(arms, threshold)
-    if gap < 1e-6 or gap >= 1 or (arms.unchanged and COMPARISONS[name].superiority):
+    if gap < 1e-6 or (gap >= 1 and name != "at_most") or (arms.unchanged and COMPARISONS[name].superiority):
         return None
     z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(POWER)
     total = _variance(name, arms, threshold, gap) * (z / gap) ** 2
@@ -246,8 +276,15 @@ def further_items(name: Name, arms: Arms, threshold: float, alpha: float) -> int
 
 
 def _variance(name: Name, arms: Arms, threshold: float, gap: float) -> float:
-    """Of one item, design effect included; never less than an item that changes with chance `gap` has."""
-    if name == "at_least":
+    """Of one item, design effect included; for 0/1 never less than an item that changes with chance `gap` has."""
+    if name == "at_most" and not arms.rate:
+        mean = _score(arms)
+        spread = math.fsum((cost - mean) ** 2 for cost in arms.candidate)
+        effect = design_effect(
+            [s - mean * k for s, k in zip(arms.summed(arms.candidate), arms.sizes, strict=True)], arms.sizes, spread
+        )
+        return spread / arms.n * effect
+    if name in ("at_least", "at_most"):
         return max(threshold * (1 - threshold), gap * (1 - gap)) * _score_effect(arms)
     squares = math.fsum(d * d for d in arms.differences) / arms.n - arms.gain**2
     return max(squares, gap * (1 - gap)) * arms.design_effect

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from flywheel.gate.arms import Arms, arms_of
+from flywheel.gate.arms import FEW_COSTS, Arms, arms_of, measured_arms
 from flywheel.gate.comparisons import (
     COMPARISONS,
     Comparison,
@@ -17,15 +18,17 @@ from flywheel.gate.comparisons import (
     rate_before,
     threshold_of,
 )
-from flywheel.gate.wording import explain, further_words, label, verifier_errors
+from flywheel.gate.wording import explain, further_words, label, not_measured, raised, verifier_errors
 from flywheel.hashing import seed_from
 from flywheel.records.decision import Decision, DecisionOutcome, PairedItem, Precondition, RuleResult
-from flywheel.spec.models import GateRule
+from flywheel.spec.models import GateRule, Measure
 from flywheel.stats import alpha_at, holm
 from flywheel.text import plural
 
 #: Above this share of items without a verdict a suite decides nothing.
 MOST_UNKNOWN = 0.01
+#: The precondition that speaks of the verifiers and not of the candidate: without it nothing is decided.
+VERIFIERS_ANSWERED = "no verifier errors"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class _Case:
     rule: GateRule
     name: Name
     threshold: float
+    """The rule's, or the noise floor above it."""
     arms: Arms
     seed: int
     alpha: float
@@ -50,7 +54,10 @@ class _Case:
         if not self.arms.n:
             return f"No results for the suite {self.rule.suite}; evaluate both models with `flywheel apply`."
         if self.arms.unknown > MOST_UNKNOWN * self.arms.n:
-            return verifier_errors(self.arms)
+            return not_measured(self.arms) if self.arms.measure else verifier_errors(self.arms)
+        if self.arms.measure and not self.arms.rate and len(self.arms.clusters) < FEW_COSTS:
+            items = plural(len(self.arms.clusters), "item")
+            return f"{items} say too little of a mean; at least {FEW_COSTS} are needed."
         if self.name == "falls_by" and rate_before(self.arms) <= 0:
             return f"The incumbent never shows it on {plural(self.arms.n, 'item')}: nothing is left to fall."
         return ""
@@ -66,15 +73,19 @@ def decide(
     preconditions: Sequence[Precondition],
     look: int,
     seed: int,
+    measures: Mapping[tuple[str, Measure], Sequence[PairedItem]] = MappingProxyType({}),
+    noise: Mapping[str, float] = MappingProxyType({}),
 ) -> Decision:
     """Promote when every precondition and every rule holds.
 
-    `suites`: paired items by suite name; `look`: how many times this holdout has been looked at, this time
+    `suites`: paired items by suite name; `measures`: the same with what each answer cost, by suite and measure;
+    `noise`: by suite the share of items that scored otherwise when one model was measured twice, below which no
+    `better_by` is asked; `look`: how many times this holdout has been looked at, this time
     included, from 1. A rule's level is 1 - confidence, spent over looks (`alpha_at`) and shared among the
     rules that claim a gain (Holm). The same arguments give the same decision, in whatever order items
     come. Raises ValueError for a look before the first, or a rule without exactly one comparison.
     """
-    cases = [_case(rule, suites.get(rule.suite, ()), look, seed) for rule in rules]
+    cases = [_case(rule, _arms(rule, suites, measures), noise.get(rule.suite, 0.0), look, seed) for rule in rules]
     p_values = [1.0 if case.fault else case.p_value for case in cases]
     levels = _levels(cases, p_values)
     results = tuple(
@@ -85,14 +96,24 @@ def decide(
     return Decision(outcome, results, tuple(preconditions), look, explanation)
 
 
-def _case(rule: GateRule, items: Sequence[PairedItem], look: int, seed: int) -> _Case:
+def _arms(
+    rule: GateRule,
+    suites: Mapping[str, Sequence[PairedItem]],
+    measures: Mapping[tuple[str, Measure], Sequence[PairedItem]],
+) -> Arms:
+    if rule.measure is not None:
+        return measured_arms(measures.get((rule.suite, rule.measure), ()), rule.measure)
+    return arms_of(suites.get(rule.suite, ()), rule.mode)
+
+
+def _case(rule: GateRule, arms: Arms, noise: float, look: int, seed: int) -> _Case:
     name, threshold = threshold_of(rule)
     return _Case(
         rule=rule,
         name=name,
-        threshold=threshold,
-        arms=arms_of(items, rule.mode),
-        seed=seed_from(seed, rule.suite, rule.mode, name),
+        threshold=max(threshold, noise) if name == "better_by" else threshold,
+        arms=arms,
+        seed=seed_from(seed, rule.suite, rule.mode or rule.measure, name),
         alpha=alpha_at(look, 1 - rule.confidence),
     )
 
@@ -111,6 +132,7 @@ def _judge(case: _Case, p_value: float, alpha: float) -> RuleResult:
     evidence = _evidence(case, p_value, alpha)
     outcome = case.comparison.outcome(evidence, case.threshold)
     words = explain(case.rule, case.name, case.threshold, case.arms, evidence, outcome)
+    words += raised(case.rule, case.threshold)
     further = None
     if outcome == "undecided":
         further = further_items(case.name, case.arms, case.threshold, alpha)
@@ -145,7 +167,7 @@ def _unjudged(case: _Case) -> RuleResult:
     """The rule's counts, undecided for `case.fault`."""
     before, after = _means(case)
     return RuleResult(
-        label=label(case.rule, case.name, case.threshold),
+        label=label(case.rule, case.name),
         suite=case.rule.suite,
         comparison=case.name,
         mode=case.rule.mode,
@@ -167,7 +189,7 @@ def _unjudged(case: _Case) -> RuleResult:
 
 
 def _means(case: _Case) -> tuple[float | None, float | None]:
-    """Each arm's mean score; for `falls_by` its rate of what should fall."""
+    """Each arm's mean score or cost; for `falls_by` its rate of what should fall."""
     arms = case.arms
     if not arms.n:
         return None, None
@@ -178,16 +200,22 @@ def _means(case: _Case) -> tuple[float | None, float | None]:
 def _conclude(
     results: Sequence[RuleResult], preconditions: Sequence[Precondition], look: int
 ) -> tuple[DecisionOutcome, str]:
-    broken = [f"{p.name} does not hold: {p.detail}" for p in preconditions if not p.holds]
+    lacking = [p for p in preconditions if not p.holds]
+    broken = [_lacks(p) for p in lacking if p.name != VERIFIERS_ANSWERED]
+    blind = [_lacks(p) for p in lacking if p.name == VERIFIERS_ANSWERED]
     failed = [f"{r.label}: {r.explanation}" for r in results if r.outcome == "fails"]
     open_ = [f"{r.label}: {r.explanation}" for r in results if r.outcome == "undecided"]
-    if broken or failed:
-        return "reject", "Reject. " + " ".join(broken + failed)
-    if open_:
-        return "inconclusive", "Inconclusive. " + " ".join(open_)
+    if broken or (failed and not blind):
+        return "reject", "Reject. " + " ".join(broken + blind + failed)
+    if blind or open_:
+        return "inconclusive", "Inconclusive. " + " ".join(blind + open_)
     if not results:
         return "inconclusive", "Inconclusive. The gate has no rules; add one under `gate:` in the spec."
     return "promote", f"Promote. {_all_hold(results, preconditions)} at look {look} at this holdout."
+
+
+def _lacks(precondition: Precondition) -> str:
+    return f"{precondition.name} does not hold: {precondition.detail}"
 
 
 def _all_hold(results: Sequence[RuleResult], preconditions: Sequence[Precondition]) -> str:

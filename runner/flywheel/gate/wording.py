@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import math
+
 from flywheel.gate.arms import Arms
-from flywheel.gate.comparisons import Evidence, Name, Outcome, rate_before
+from flywheel.gate.comparisons import Evidence, Name, Outcome, rate_before, threshold_of
 from flywheel.spec.models import GateRule
 from flywheel.text import plural
 
 
-def label(rule: GateRule, name: Name, threshold: float) -> str:
-    """Such as `holdout better_by 0.02` or `holdout wrong_sum falls_by 0.3`."""
-    return " ".join(part for part in (rule.suite, rule.mode, name, f"{threshold:g}") if part)
+def label(rule: GateRule, name: Name) -> str:
+    """As in the spec: `holdout better_by 0.02`, `holdout wrong_sum falls_by 0.3`, `holdout tokens at_most 40`."""
+    about = rule.mode or rule.measure
+    return " ".join(part for part in (rule.suite, about, name, f"{threshold_of(rule)[1]:g}") if part)
 
 
 def explain(rule: GateRule, name: Name, threshold: float, arms: Arms, evidence: Evidence, outcome: Outcome) -> str:
     """What was seen, then what the rule makes of it."""
     seen = _SEEN[name](arms, evidence)
     about = f" ({_without(rule.mode)})" if rule.mode and name != "falls_by" else ""
-    return f"{seen}{about}{unknown_words(arms)}. {_judged(name, threshold, evidence, outcome)}"
+    return f"{seen}{about}{unknown_words(arms)}. {_judged(name, threshold, arms, evidence, outcome)}"
 
 
 def further_words(items: int) -> str:
     return f" About {plural(items, 'further item')} would settle it."
 
 
+def raised(rule: GateRule, threshold: float) -> str:
+    """Where the noise floor stands above what the spec asks."""
+    if rule.better_by is None or threshold <= rule.better_by:
+        return ""
+    return (
+        f" The spec asks {_points(rule.better_by)} points; the same model measured twice differed on "
+        f"{_percent(threshold)} of the items, so no less is asked."
+    )
+
+
 def unknown_words(arms: Arms) -> str:
     if not arms.unknown:
         return ""
+    if arms.measure:
+        return f"; {plural(arms.unknown, 'answer')} without a figure, counted as the worst"
     return f"; {plural(arms.unknown, 'item')} without a verdict, counted against the candidate"
 
 
@@ -34,6 +49,13 @@ def verifier_errors(arms: Arms) -> str:
     return (
         f"{arms.unknown:,} of {plural(arms.n, 'item')} have no verdict in one arm or the other (verifier "
         "errors); above 1% nothing is decided. Repair the verifier and run `flywheel apply` again."
+    )
+
+
+def not_measured(arms: Arms) -> str:
+    return (
+        f"{arms.unknown:,} of {plural(arms.n, 'answer')} of the candidate: {arms.measure} not measured; above 1% "
+        "nothing is decided. Run `flywheel apply` again so that the suite is evaluated anew."
     )
 
 
@@ -83,22 +105,40 @@ def _fall(arms: Arms, evidence: Evidence) -> str:
     return f"{change} ({_interval(evidence)} of the fall {edges}), {rates} {_over(arms)}: {_movement(arms)}"
 
 
+def _cost(arms: Arms, evidence: Evidence) -> str:
+    edges = f"{_amount(arms, evidence.low)} to {_amount(arms, evidence.high)}"
+    before = _amount(arms, math.fsum(arms.incumbent) / arms.n)
+    seen = f"{_amount(arms, evidence.observed)} {_UNITS[arms.measure or 'tokens']} ({_interval(evidence)} {edges})"
+    return f"{seen} {_over(arms)}, the incumbent {before}"
+
+
+_UNITS = {"tokens": "tokens an answer", "seconds": "seconds an answer", "refusals": "refusals", "truncated": "cut off"}
+
+
+def _amount(arms: Arms, value: float) -> str:
+    return _percent(value) if arms.rate else f"{value:.3g}"
+
+
 def _without(mode: str) -> str:
     return f"items free of {mode}"
 
 
-_SEEN = {"better_by": _difference, "not_worse_than": _difference, "at_least": _score, "falls_by": _fall}
+_SEEN = {
+    "better_by": _difference, "not_worse_than": _difference, "at_least": _score, "at_most": _cost, "falls_by": _fall,
+}  # fmt: skip
 
 
 def _chance(evidence: Evidence) -> str:
     return f"p = {evidence.p_value:.2g}, limit {evidence.alpha:.3g}"
 
 
-def _judged(name: Name, threshold: float, evidence: Evidence, outcome: Outcome) -> str:
+def _judged(name: Name, threshold: float, arms: Arms, evidence: Evidence, outcome: Outcome) -> str:
     if name == "not_worse_than":
         return _judged_guard(threshold, evidence, outcome)
     if name == "at_least":
         return _judged_score(threshold, evidence, outcome)
+    if name == "at_most":
+        return _judged_cost(_amount(arms, threshold), evidence, outcome)
     asked = f"a gain of {100 * threshold:.1f} points" if name == "better_by" else f"a fall of {_percent(threshold)}"
     return _judged_gain(asked, threshold, evidence, outcome)
 
@@ -130,3 +170,11 @@ def _judged_score(least: float, evidence: Evidence, outcome: Outcome) -> str:
     if outcome == "fails":
         return f"{_percent(least)} is not reached."
     return f"Whether it reaches {_percent(least)} is open ({_chance(evidence)})."
+
+
+def _judged_cost(most: str, evidence: Evidence, outcome: Outcome) -> str:
+    if outcome == "holds":
+        return f"More than {most} is ruled out ({_chance(evidence)})."
+    if outcome == "fails":
+        return f"It is above {most}."
+    return f"Whether it stays within {most} is open ({_chance(evidence)})."

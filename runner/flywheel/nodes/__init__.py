@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from flywheel.nodes.ablate import ablate
 from flywheel.nodes.budget import budget
 from flywheel.nodes.context import Context, Result
 from flywheel.nodes.curate import curate
@@ -26,6 +27,7 @@ VERBS: Mapping[str, Callable[[Context], Result]] = {
     "curate": curate,
     "train": train,
     "evaluate": evaluate,
+    "ablate": ablate,
     "gate": gate,
     "report": report,
     "deploy": deploy,

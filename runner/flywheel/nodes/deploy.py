@@ -1,5 +1,6 @@
 """deploy: a promoted candidate becomes the model in use; anything else leaves the pointer alone.
 
+What the decision rests on is looked at again first, and with `deploy.approve: human` a person must have said yes to it.
 Where the deployed model is not the one the candidate was measured against (it came from an earlier spec), the gate's
 rules are asked again, against that one.
 """
@@ -7,30 +8,43 @@ rules are asked again, against that one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from flywheel.errors import Tampered
-from flywheel.gate import decide
-from flywheel.hashing import fingerprint
+from flywheel.errors import ApprovalNeeded
+from flywheel.nodes.approvals import last_word, verify_approval
 from flywheel.nodes.context import Context, Model, Result
 from flywheel.nodes.deployment import check_history, history_row, place, verify_home
+from flywheel.nodes.evidence import (
+    Lineage,
+    Scores,
+    decision_of,
+    ruling,
+    scores_of,
+    verify_adapter,
+    verify_holdout,
+    verify_report,
+    verify_store,
+)
 from flywheel.nodes.measuring import scored, suite_jobs
 from flywheel.records import Counts
-from flywheel.records.decision import PairedItem
 
 
 def deploy(ctx: Context) -> Result:
-    decision = _decision(ctx)
+    lineage = _lineage(ctx)
+    decision = decision_of(ctx.query, lineage.gate)
     candidate = ctx.candidate()
     if decision["outcome"] != "promote" or candidate is None:
-        return Result(Counts(1, 0, 1), summary={"deployed": False, "why": f"the gate said {decision['outcome']}"})
+        return _kept(f"the gate said {decision['outcome']}")
+    if refusal := _person_says(ctx, lineage, decision):
+        return _kept(refusal)
+    _verify(ctx, lineage)
     history = ctx.query("SELECT * FROM deployments ORDER BY sequence")
     check_history(history)
     in_force = (ctx.root / ctx.spec.deploy.path / "current").exists()  # an emptied folder deploys nothing
     if why := _keep(ctx, decision, candidate, history[-1] if history and in_force else None):
-        return Result(Counts(1, 0, 1), summary={"deployed": False, "why": why})
-    manifest = _manifest(ctx, decision, candidate)
+        return _kept(why)
+    manifest = _manifest(ctx, decision, candidate, lineage)
     assert candidate.arm.adapter is not None
     place(ctx.root / ctx.spec.deploy.path, ctx.root / candidate.arm.adapter, manifest)
     row = history_row(
@@ -48,16 +62,43 @@ def deploy(ctx: Context) -> Result:
     )
 
 
-def _decision(ctx: Context) -> dict[str, Any]:
-    """The gate's decision. Raises Tampered where the row in the store is not what the gate wrote."""
-    row = ctx.query("SELECT * FROM decisions WHERE list_contains(?, node)", [ctx.fingerprints("gate")])[-1]
-    body = {k: v for k, v in row.items() if k not in ("decision_hash", "decided_at")}
-    if fingerprint(body) != row["decision_hash"]:
-        raise Tampered(
-            f"the decision of iteration {ctx.node.iteration} does not match its hash: the store was edited after the "
-            "gate ran. Nothing was deployed."
+def _kept(why: str) -> Result:
+    return Result(Counts(1, 0, 1), summary={"deployed": False, "why": why})
+
+
+def _lineage(ctx: Context) -> Lineage:
+    kinds = ("gate", "evaluate", "train", "curate", "report")
+    return Lineage(**{kind: ctx.fingerprints(kind)[-1] for kind in kinds})
+
+
+def _person_says(ctx: Context, lineage: Lineage, decision: Mapping[str, Any]) -> str:
+    """Why a person keeps the candidate back; empty where nobody does.
+
+    A person's no counts in either mode. Raises ApprovalNeeded where a yes is asked for and nobody has spoken,
+    Tampered where something else was approved.
+    """
+    word = last_word(ctx.query, decision["decision_hash"])
+    if word is not None and word["verdict"] == "reject":
+        note = f": {word['note']}" if word["note"] else ""
+        return f"{word['person']} rejected it{note}"
+    if ctx.spec.deploy.approve != "human":
+        return ""
+    if word is None:
+        number = ctx.node.iteration
+        raise ApprovalNeeded(
+            f"iteration {number} waits for a person: flywheel approve {number} --by NAME (or: flywheel reject "
+            f"{number} --by NAME), then flywheel apply"
         )
-    return row
+    verify_approval(ctx.query, ctx.root, lineage, word)
+    return ""
+
+
+def _verify(ctx: Context, lineage: Lineage) -> None:
+    """Raise Tampered, naming the part, where what was decided on is not what is here."""
+    verify_store(ctx.query, lineage)
+    verify_adapter(ctx.query, ctx.root, lineage.train)
+    verify_holdout(ctx.query, ctx.root, lineage.evaluate)
+    verify_report(ctx.query, ctx.root, lineage.report)
 
 
 def _keep(ctx: Context, decision: Mapping[str, Any], candidate: Model, deployed: Mapping[str, Any] | None) -> str:
@@ -71,39 +112,26 @@ def _keep(ctx: Context, decision: Mapping[str, Any], candidate: Model, deployed:
             f"{name} has another base, {manifest['base']}: it cannot be measured beside this one. Empty "
             f"{ctx.spec.deploy.path} to give it up"
         )
-    scores = _scores_of(ctx, deployed)
-    again = decide(ctx.spec.gate, {r.suite: _against(ctx, r.suite, scores) for r in ctx.spec.gate}, (), 1, ctx.seed())
+    candidates = scores_of(ctx.query, ctx.fingerprints("evaluate")[-1], "candidate")
+    again = ruling(ctx.spec.gate, _measured_now(ctx, deployed), candidates, seed=ctx.seed())
     return "" if again.outcome == "promote" else f"{name} stays: {again.explanation}"
 
 
-def _scores_of(ctx: Context, deployed: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """The deployed model's scores on this spec's suites, measured now: (suite, item) → score row."""
+def _measured_now(ctx: Context, deployed: Mapping[str, Any]) -> Scores:
+    """The deployed model's scores on this spec's suites."""
     manifest = deployed["manifest"]
     home = ctx.root / ctx.spec.deploy.path / manifest["model_id"]
     verify_home(home, manifest)
     arm = replace(ctx.base().arm, adapter=str(home), adapter_hash=manifest["adapter_hash"])
-    rows = scored(ctx, "deployed", Model(manifest["model_id"], arm), suite_jobs(ctx))
+    rows, _ = scored(ctx, "deployed", Model(manifest["model_id"], arm), suite_jobs(ctx))
     return {(row["suite"], row["item_id"]): row for row in rows}
 
 
-def _against(ctx: Context, suite: str, deployed: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[PairedItem]:
-    """This iteration's candidate paired with the deployed model on the same items."""
-    rows = ctx.query(
-        "SELECT * FROM scores WHERE list_contains(?, node) AND suite = ? AND arm = 'candidate' ORDER BY item_id",
-        [ctx.fingerprints("evaluate"), suite],
-    )
-    return [
-        PairedItem(r["item_id"], before["score"], r["score"], before["mode"], r["mode"], r["cluster"])
-        for r in rows
-        for before in [deployed[suite, r["item_id"]]]
-    ]
-
-
-def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model) -> dict[str, Any]:
+def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model, lineage: Lineage) -> dict[str, Any]:
     adapter = ctx.query("SELECT * FROM adapters WHERE list_contains(?, node)", [ctx.fingerprints("train")])[-1]
     report = ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [ctx.fingerprints("report")])[-1]
     return {
-        "manifest_version": 1,
+        "manifest_version": 2,
         "name": ctx.spec.name,
         "iteration": ctx.node.iteration,
         "model_id": candidate.model_id,
@@ -115,5 +143,6 @@ def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model) -> di
         "decision_hash": decision["decision_hash"],
         "report_hash": report["summary"]["hash"],
         "spec_hash": ctx.spec_hash,
+        "lineage": asdict(lineage),
         "versions": dict(ctx.versions),
     }

@@ -54,9 +54,7 @@ def history_row(
     history: Sequence[Mapping[str, Any]], *, node: str, action: str, iteration: int, manifest: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The next row of the append-only history, chained by hash to the one before."""
-    last = history[-1] if history else None
     row = {
-        "sequence": (last["sequence"] + 1) if last else 1,
         "node": node,
         "action": action,
         "iteration": iteration,
@@ -64,19 +62,32 @@ def history_row(
         "weights_hash": manifest["adapter_hash"],
         "decision_hash": manifest["decision_hash"],
         "manifest": dict(manifest),
-        "previous_hash": last["hash"] if last else "",
     }
-    return {**row, "hash": fingerprint(row), "deployed_at": datetime.now(UTC)}
+    return chained(history, row, "deployed_at")
+
+
+def chained(history: Sequence[Mapping[str, Any]], row: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """`row` as the next entry of an append-only table; column `at` says when, and is not hashed."""
+    last = history[-1] if history else None
+    body = {"sequence": last["sequence"] + 1 if last else 1, **row, "previous_hash": last["hash"] if last else ""}
+    return {**body, "hash": fingerprint(body), at: datetime.now(UTC)}
 
 
 def check_history(history: Sequence[Mapping[str, Any]]) -> None:
     """Raise Tampered where a row of the history was edited, removed or put in."""
+    if (row := first_broken(history, "deployed_at")) is not None:
+        raise Tampered(
+            f"deployment history: entry {row['sequence']} ({row['action']} of {row['model_id']}) does not match its "
+            "hash. The store was edited; restore it from a copy before deploying."
+        )
+
+
+def first_broken(history: Sequence[Mapping[str, Any]], at: str) -> Mapping[str, Any] | None:
+    """The first entry of an append-only table that was edited, or that follows one that was taken out or put in."""
     previous = ""
-    for row in history:
-        body = {k: v for k, v in row.items() if k not in ("hash", "deployed_at")}
-        if row["previous_hash"] != previous or fingerprint(body) != row["hash"]:
-            raise Tampered(
-                f"deployment history: entry {row['sequence']} ({row['action']} of {row['model_id']}) does not match "
-                "its hash. The store was edited; restore it from a copy before deploying."
-            )
+    for place, row in enumerate(history, start=1):
+        body = {k: v for k, v in row.items() if k not in ("hash", at)}
+        if (row["sequence"], row["previous_hash"]) != (place, previous) or fingerprint(body) != row["hash"]:
+            return row
         previous = row["hash"]
+    return None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flywheel.files import copy_folder, write_folder
-from flywheel.hashing import hash_file
+from flywheel.hashing import hash_file, short
+from flywheel.nodes.allocation import Paid, thompson_shares
 from flywheel.nodes.context import Context, Result
 from flywheel.records import Counts
+from flywheel.spec.models import JudgeVerifier
+from flywheel.text import one_line
+from flywheel.verifiers.rates import together, versions_of
 
 if TYPE_CHECKING:
-    from flywheel.report import Facts
+    from flywheel.report import Facts, GeneratorFact, TaskFact
+    from flywheel.report.model import Area
 
 
 def report(ctx: Context) -> Result:
@@ -38,7 +44,7 @@ def report(ctx: Context) -> Result:
 
 
 def facts_of(ctx: Context) -> Facts:
-    from flywheel.report import Facts, ModeFact, SuiteFact, TeacherFact
+    from flywheel.report import Facts, JudgeFact, ModeFact, SuiteFact, TeacherFact
 
     spec = ctx.spec
     return Facts(
@@ -54,36 +60,154 @@ def facts_of(ctx: Context) -> Facts:
             for name, suite in spec.evals.items()
         ),
         teachers=tuple(
-            TeacherFact(name, teacher.kind, bool(getattr(teacher, "simulated", False)), teacher.style)
+            TeacherFact(name, teacher.kind, bool(getattr(teacher, "simulated", False)), _styles(teacher.style))
             for name, teacher in spec.teachers.items()
         ),
         taxonomy=tuple(ModeFact(m.name, m.severity, m.description) for m in spec.taxonomy),
         versions=dict(ctx.versions),
-        changed=tuple(_changed(ctx)),
+        changed=(*_started(ctx), *_changed(ctx)),
+        generators=_generators(ctx),
+        tasks=_tasks(ctx),
+        judges=tuple(
+            JudgeFact(name, verifier.teacher, verifier.min_kappa)
+            for name, verifier in spec.verifiers.items()
+            if isinstance(verifier, JudgeVerifier)
+        ),
+        approve=spec.deploy.approve,
     )
 
 
-def _changed(ctx: Context) -> list[str]:
-    """What is different from the iteration before, in words: the model it started from, and parts of the spec."""
+def _styles(style: str | list[str]) -> str:
+    return style if isinstance(style, str) else "; ".join(style)
+
+
+def _tasks(ctx: Context) -> tuple[TaskFact, ...]:
+    from flywheel.report import TaskFact
+
+    versions = versions_of(ctx.spec, ctx.root, ctx.teacher_parameters)
+    return tuple(
+        TaskFact(name, tuple((v, versions[v]) for v in task.verify), together(task.verify, versions))
+        for name, task in ctx.spec.tasks.items()
+    )
+
+
+# --- who was asked, and who would be next -------------------------------------------------------------------
+
+
+def _generators(ctx: Context) -> tuple[GeneratorFact, ...]:
+    from flywheel.report import GeneratorFact
+
+    paid = _paid(ctx)
+    found = []
+    for generator in ctx.spec.generate:
+        weights = ctx.spec.weights_of(generator)
+        shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+        tried = {name: paid.get((generator.name, name), Paid()) for name in weights}
+        asked = any(record.tried for record in tried.values())
+        bandit = thompson_shares(tried, ctx.spec.seed) if asked else {}
+        found.append(GeneratorFact(generator.name, generator.strategy, shares, bandit, generator.allocate))
+    return tuple(found)
+
+
+def _paid(ctx: Context) -> dict[tuple[str, str], Paid]:
+    """(generator, teacher) → what its candidates of this iteration came to."""
+    nodes = ctx.fingerprints("generate")
+    rows = ctx.query(
+        """WITH spent AS (SELECT key, sum(usd) AS usd FROM calls GROUP BY key),
+           made AS (SELECT *, count(*) OVER (PARTITION BY call_key) AS n FROM candidates WHERE list_contains(?, node))
+           SELECT m.generator, m.teacher, count(*) AS tried, count(*) FILTER (j.outcome = 'pass') AS accepted,
+               coalesce(sum(spent.usd / m.n), 0) AS usd
+           FROM made m LEFT JOIN judged j ON j.candidate_id = m.candidate_id AND list_contains(?, j.node)
+           LEFT JOIN spent ON spent.key = m.call_key GROUP BY ALL""",
+        [nodes, ctx.fingerprints("verify")],
+    )
+    return {(r["generator"], r["teacher"]): Paid(r["tried"], r["accepted"], r["usd"]) for r in rows}
+
+
+# --- what changed -------------------------------------------------------------------------------------------
+
+
+def _started(ctx: Context) -> list[tuple[Area, str]]:
+    """How the iteration before ended, and which model this one therefore began with."""
     if ctx.node.iteration == 1:
         return []
-    before = _inputs(ctx, ctx.node.iteration - 1)
-    now = _inputs(ctx, ctx.node.iteration)
-    words = [
-        f"{part}: {before.get(part)} → {now.get(part)}"
-        for part in sorted(before.keys() | now.keys())
-        if before.get(part) != now.get(part) and part != "seed"
-    ]
-    decision = ctx.query("SELECT outcome FROM decisions WHERE list_contains(?, node)", [ctx.earlier("gate")[-1:]])
-    starts = "the model that it promoted" if decision[0]["outcome"] == "promote" else "the same incumbent as before"
-    return [
-        f"Iteration {ctx.node.iteration - 1} ended in “{decision[0]['outcome']}”; this one starts from {starts}.",
-        *words,
-    ]
+    before = ctx.query(
+        "SELECT outcome, candidate_id FROM decisions WHERE list_contains(?, node)", [ctx.earlier("gate")[-1:]]
+    )[0]
+    promoted = before["candidate_id"] is not None and before["candidate_id"] == ctx.incumbent().model_id
+    starts = "the model that it promoted" if promoted else "the same incumbent as before"
+    said = f"Iteration {ctx.node.iteration - 1} ended in “{before['outcome']}”; this one starts from {starts}."
+    return [("start", said)]
 
 
-def _inputs(ctx: Context, iteration: int) -> dict[str, Any]:
-    kinds = ("probe", "diagnose", "budget", "curate", "train", "evaluate", "gate")
-    fingerprints = ctx.fingerprints(*kinds, iteration=iteration)
-    rows = ctx.query("SELECT inputs FROM nodes WHERE list_contains(?, node) AND status = 'done'", [fingerprints])
-    return {part: value for row in rows for part, value in row["inputs"].items()}
+def _changed(ctx: Context) -> list[tuple[Area, str]]:
+    """What the steps read now and did not before: in the iteration before, and when this one last ran otherwise."""
+    now = _inputs(ctx, ctx.fingerprints(*ctx.chain[ctx.node.iteration]))
+    found: list[tuple[Area, str]] = []
+    if ctx.node.iteration > 1:
+        earlier = ctx.chain[ctx.node.iteration - 1]
+        found = _differences(_inputs(ctx, ctx.fingerprints(*earlier, iteration=ctx.node.iteration - 1)), now)
+    last, versions = _last_time(ctx)
+    since = "since it last ran"
+    found += [(area, f"{text} ({since})") for area, text in _differences(_inputs(ctx, last), now)]
+    found += [
+        ("versions", f"{package}: {versions[package]} → {version} ({since})")
+        for package, version in ctx.versions.items()
+        if versions.get(package, version) != version
+    ]
+    return found
+
+
+def _inputs(ctx: Context, nodes: Sequence[str]) -> dict[tuple[str, str], Any]:
+    """(step, part) → what it read. A step is the same in all iterations: `generate.targeted.r1`."""
+    rows = ctx.query("SELECT name, inputs FROM nodes WHERE list_contains(?, node) AND status = 'done'", [list(nodes)])
+    return {
+        (row["name"].partition(".")[2], part): value
+        for row in rows
+        for part, value in row["inputs"].items()
+        if part != "seed"
+    }
+
+
+def _last_time(ctx: Context) -> tuple[list[str], dict[str, str]]:
+    """The newest record of each of this iteration's steps that is none of this plan's; and that run's versions."""
+    rows = ctx.query(
+        """WITH mine AS (SELECT name, node FROM nodes WHERE list_contains(?, node) AND status = 'done')
+           SELECT max_by(n.node, n.started_at) AS node, max_by(n.run_id, n.started_at) AS run_id,
+               max(n.started_at) AS began FROM nodes n
+           WHERE n.status = 'done' AND n.name IN (SELECT name FROM mine) AND n.node NOT IN (SELECT node FROM mine)
+           GROUP BY n.name ORDER BY began DESC""",
+        [ctx.fingerprints(*ctx.chain[ctx.node.iteration])],
+    )
+    runs = ctx.query("SELECT versions FROM runs WHERE run_id = ?", [rows[0]["run_id"]]) if rows else []
+    return [row["node"] for row in rows], dict(runs[0]["versions"] or {}) if runs else {}
+
+
+def _differences(before: Mapping[tuple[str, str], Any], now: Mapping[tuple[str, str], Any]) -> list[tuple[Area, str]]:
+    """Each part that differs in some step of both, once."""
+    steps = {step for step, _ in before} & {step for step, _ in now}
+    parts = {
+        part: (before.get((step, part)), now.get((step, part)))
+        for step, part in {*before, *now}
+        if step in steps and before.get((step, part)) != now.get((step, part))
+    }
+    return [(_area(part), _difference(part, *parts[part])) for part in sorted(parts)]
+
+
+def _difference(part: str, old: Any, new: Any) -> str:
+    if part.startswith("file "):
+        name = part.removeprefix("file ")
+        return f"{name}: new" if old is None else f"{name}: gone" if new is None else f"{name}: other contents"
+    return f"{part}: {_value(old)} → {_value(new)}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return short(value) if isinstance(value, str) and len(value) == 64 else one_line(str(value), 80)
+
+
+def _area(part: str) -> Area:
+    if part.startswith("file ") and part.endswith((".jsonl", ".csv", ".parquet")):
+        return "data"
+    return "teachers" if part.startswith("teachers.") else "spec"

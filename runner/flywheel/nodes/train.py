@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.nodes.context import Context, Result
+from flywheel.nodes.fitting import fitted
 from flywheel.records import Counts
 from flywheel.student import model_id
-from flywheel.training import TrainingJob, TrainingResult
+from flywheel.training import TrainingResult
 
 
 def train(ctx: Context) -> Result:
@@ -17,18 +18,8 @@ def train(ctx: Context) -> Result:
     )
     if not rows:
         return Result(summary={"trained": False, "why": "no new lesson survived verification and curation"})
-    incumbent, base = ctx.incumbent(), ctx.base()
-    job = TrainingJob(
-        arm=incumbent.arm if ctx.spec.train.init == "incumbent" else base.arm,
-        base_name=ctx.student.base,
-        rows=tuple((row["prompt"], row["target"]) for row in rows),
-        settings=ctx.spec.train.model_dump(mode="json"),
-        system=ctx.spec.student.system,
-        seed=ctx.seed(),
-        out=str(ctx.artifact),
-    )
-    ctx.artifact.parent.mkdir(parents=True, exist_ok=True)
-    result: TrainingResult = ctx.compute("flywheel.training:train", job, lambda m: ctx.progress(**m, what="steps"))
+    start = ctx.incumbent() if ctx.spec.train.init == "incumbent" else ctx.base()
+    result = fitted(ctx, start.arm, rows, ctx.artifact)
     return Result(
         Counts(len(rows), result.rows, result.left_out),
         {"adapters": [_adapter(ctx, result)], "losses": [{"node": ctx.node.fingerprint, **x} for x in result.losses]},

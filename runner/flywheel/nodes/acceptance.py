@@ -1,0 +1,56 @@
+"""What makes a candidate a lesson: its verdicts, and that it is the best sample of its question."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flywheel.nodes.generation import is_trusted
+from flywheel.records import Subject, Verdict
+from flywheel.spec.models import Generator
+
+
+def subject_of(row: Mapping[str, Any]) -> Subject:
+    """A row of `candidates` as verifiers see it."""
+    return Subject(
+        row["candidate_id"], row["task"], row["row"], row["target"], row["reference"],
+        is_trusted(row["reference_from"]), row["teacher"],
+    )  # fmt: skip
+
+
+#: The verifier's name in `judged` where a sample passed and is no lesson all the same.
+SELECTION = "(selection)"
+
+
+def select(generator: Generator, rows: Sequence[Mapping[str, Any]], judged: list[dict[str, Any]]) -> int:
+    """Leaves one passing sample a group, none where the question is too easy; returns how many it took out."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if row["group_id"]:
+            groups[row["group_id"]].append(index)
+    spared = 0
+    for members in groups.values():
+        passing = [i for i in members if judged[i]["outcome"] == "pass"]
+        decided = [i for i in members if judged[i]["outcome"] != "unknown"]
+        rate = len(passing) / len(decided) if decided else None
+        easy = generator.strategy in MEASURED and generator.too_easy is not None and len(decided) > 1
+        too_easy = easy and rate is not None and rate >= (generator.too_easy or 1.0)
+        best = min(passing, key=lambda i: (-(judged[i]["score"] or 0.0), len(rows[i]["target"]), i), default=None)
+        for i in members:
+            judged[i]["pass_rate"] = rate
+            if judged[i]["outcome"] == "pass" and (too_easy or i != best):
+                why = f"too easy: {len(passing)} of {len(decided)} samples are right" if too_easy else "another sample"
+                judged[i] |= {"outcome": "fail", "verifier": SELECTION, "reason": why}
+                spared += 1
+    return spared
+
+
+#: Strategies that keep what is solved sometimes.
+MEASURED = ("trace", "self_play")
+
+
+def grade(verdicts: Sequence[Verdict]) -> float | None:
+    """The mean of what grading verifiers gave."""
+    scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+    return sum(scores) / len(scores) if scores else None

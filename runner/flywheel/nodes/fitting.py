@@ -1,0 +1,28 @@
+"""Training one adapter, in the model worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flywheel.nodes.context import Context
+from flywheel.student.loading import Arm
+from flywheel.training import TrainingJob, TrainingResult
+
+
+def fitted(ctx: Context, arm: Arm, rows: Sequence[dict[str, Any]], out: Path, what: str = "steps") -> TrainingResult:
+    """An adapter in the folder `out`, trained from `arm` on the rows' `prompt` and `target`. `what`: a word for the
+    terminal."""
+    job = TrainingJob(
+        arm=arm,
+        base_name=ctx.student.base,
+        rows=tuple((row["prompt"], row["target"]) for row in rows),
+        settings=ctx.spec.train.model_dump(mode="json"),
+        system=ctx.spec.student.system,
+        seed=ctx.seed(),
+        out=str(out),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result: TrainingResult = ctx.compute("flywheel.training:train", job, lambda m: ctx.progress(**m, what=what))
+    return result

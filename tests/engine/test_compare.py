@@ -1,0 +1,166 @@
+"""Does targeting pay? The same wheel, with the lessons spread evenly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flywheel.cli import main
+from flywheel.console.compare import compare_json, compare_text
+from flywheel.engine.compare import ALL_MODES, NODE, Compared, compare_untargeted
+from flywheel.engine.history import open_lookup
+from flywheel.errors import BudgetStop, UsageError
+from mini_domain import Domain
+
+
+def compared(domain: Domain, **options: Any) -> Compared:
+    found = compare_untargeted(domain.open(), **options)
+    assert found is not None
+    return found
+
+
+def asked(domain: Domain) -> list[str]:
+    return (domain.root / "calls.log").read_text().splitlines()
+
+
+def scratch(domain: Domain) -> Any:
+    return domain.root / ".flywheel" / "compare" / "untargeted"
+
+
+def test_the_same_budget_is_spread_evenly(applied: Domain) -> None:
+    found = compared(applied, iterations=1)
+
+    assert found.targeted.bought == {"not_blue": 12, "other": 0}
+    assert found.untargeted.bought == {"not_blue": 6, "other": 6}
+
+
+def test_both_models_answer_the_same_items_and_the_difference_is_stored(applied: Domain) -> None:
+    found = compared(applied)
+
+    stored = applied.query("SELECT * FROM ablations WHERE node = ? ORDER BY name", [NODE])
+    assert stored[0]["name"] == ALL_MODES
+    first = stored[0]
+    assert (first["suite"], first["items"], first["without"]) == ("holdout", 16, "targeting")
+    assert first["difference"] == pytest.approx(first["with_part"] - first["without_part"])
+    assert first["low"] <= first["difference"] <= first["high"]
+    own = applied.query(
+        "SELECT avg(score) AS score FROM scores WHERE model_id = ? AND suite = 'holdout'", [found.targeted.model_id]
+    )
+    assert first["with_part"] == pytest.approx(own[0]["score"])
+    with open_lookup(scratch(applied) / ".flywheel") as query:
+        other = query(
+            "SELECT avg(score) AS score FROM scores WHERE model_id = ? AND suite = 'holdout'",
+            [found.untargeted.model_id],
+        )
+    assert first["without_part"] == pytest.approx(other[0]["score"])
+
+
+def test_a_mode_that_either_model_shows_has_its_own_row(applied: Domain) -> None:
+    found = compared(applied, iterations=1)
+
+    failed = {
+        row["mode"]
+        for side in (found.targeted, found.untargeted)
+        for row in side.scores["holdout"].values()
+        if row["mode"]
+    }
+    assert {row["name"] for row in found.rows} == {ALL_MODES, *(f"free of {mode}" for mode in failed)}
+
+
+def test_an_answer_that_was_paid_for_is_not_paid_again(applied: Domain) -> None:
+    before = asked(applied)
+    compared(applied, iterations=1)
+
+    further = asked(applied)[len(before) :] + [
+        line for line in (scratch(applied) / "calls.log").read_text().splitlines() if line not in before
+    ]
+    assert not set(further) & set(before)
+    with open_lookup(scratch(applied) / ".flywheel") as query:
+        given = query("SELECT sum(attempts) AS n FROM calls WHERE key IN (SELECT unnest(?))", [keys(applied)])
+    assert given[0]["n"] == 0, "in this loop they cost nothing"
+
+
+def keys(domain: Domain) -> list[str]:
+    return [row["key"] for row in domain.query("SELECT key FROM calls")]
+
+
+def test_a_second_comparison_replaces_the_first_and_does_nothing_twice(applied: Domain) -> None:
+    first = compared(applied)
+    before = (scratch(applied) / "calls.log").read_text()
+    second = compared(applied)
+
+    assert second.rows == first.rows
+    assert (scratch(applied) / "calls.log").read_text() == before
+    assert len(applied.query("SELECT * FROM ablations")) == len(first.rows)
+
+
+def test_the_project_itself_is_left_as_it_was(applied: Domain) -> None:
+    def facts() -> list[Any]:
+        return [applied.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("nodes", "deployments", "dataset")]
+
+    before = facts(), (applied.root / "reports" / "index.html").read_bytes()
+    compared(applied)
+
+    assert (facts(), (applied.root / "reports" / "index.html").read_bytes()) == before
+    assert not applied.plan().pending
+
+
+def test_an_edited_file_is_compared_as_it_is_now(applied: Domain) -> None:
+    compared(applied, iterations=1)
+    (applied.root / "prompts" / "lessons.md").unlink()
+    (applied.root / "prompts" / "lessons.md").write_text("Write {{ n }} rows.")
+    applied.apply()
+    compared(applied, iterations=1)
+
+    assert (scratch(applied) / "prompts" / "lessons.md").read_text() == "Write {{ n }} rows."
+
+
+def test_there_must_be_something_to_compare_with(domain: Domain) -> None:
+    domain.apply()
+
+    with pytest.raises(UsageError, match=r"1 finished iterations of 2.*flywheel apply --iterations 2"):
+        compared(domain, iterations=2)
+
+
+def test_nobody_who_says_no_pays(applied: Domain) -> None:
+    before = asked(applied)
+
+    assert compare_untargeted(applied.open(), confirm=lambda plan: False) is None
+    assert asked(applied) == before
+    assert applied.query("SELECT * FROM ablations") == []
+
+
+def test_a_failed_loop_is_an_error_and_stores_nothing(applied: Domain) -> None:
+    def broken(spec: dict[str, Any]) -> None:
+        spec["loop"]["max_calls"] = 1
+
+    applied.edit(broken)
+    with pytest.raises(BudgetStop, match="the untargeted loop did not end"):
+        compared(applied)
+    assert applied.query("SELECT * FROM ablations") == []
+
+
+def test_what_is_shown_names_both_sides(applied: Domain) -> None:
+    found = compared(applied, iterations=1)
+    text = compare_text(found)
+
+    assert found.targeted.model_id in text
+    assert found.untargeted.model_id in text
+    assert "not_blue" in text
+    shown = json.loads(json.dumps(compare_json(found)))
+    assert shown["rows"] == found.rows
+    assert shown["untargeted"]["bought"] == {"not_blue": 6, "other": 6}
+
+
+def test_compare_alone_says_what_to_write(
+    applied: Domain, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(applied.root)
+    monkeypatch.setattr("sys.argv", ["flywheel", "compare"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 64
+    assert "flywheel compare --untargeted" in capsys.readouterr().err

@@ -1,0 +1,285 @@
+"""Suites as the node measures them: samples, noise, long prompts, shots, teachers, and what it leaves for lm-eval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import stand_in
+from mini_domain import Domain
+
+TEACHER = """
+import json, pathlib
+
+def teach(request):
+    if request["purpose"] != "answer":
+        return "[]"
+    with open(pathlib.Path(__file__).parent / "oracle.log", "a") as log:
+        log.write(json.dumps([request["row"], [m["content"] for m in request["messages"]]]) + "\\n")
+    return "<think>hm</think>" + ("blue" if "sky" in request["row"]["text"] else "red")
+"""
+Change = Callable[[Any, Any, int], Any]
+
+
+def summary(domain: Domain, name: str = "i1.evaluate") -> dict[str, Any]:
+    return dict(domain.query("SELECT summary FROM nodes WHERE name = ? ORDER BY started_at", [name])[-1]["summary"])
+
+
+def scores(domain: Domain, arm: str, suite: str = "holdout", name: str = "i1.evaluate") -> list[dict[str, Any]]:
+    return domain.query(
+        "SELECT s.* FROM scores s JOIN nodes n USING (node) "
+        "WHERE n.name = ? AND arm = ? AND suite = ? ORDER BY item_id",
+        [name, arm, suite],
+    )
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
+    """Changes what the stand-in measures: (job, item, its number) → item."""
+
+    def install(change: Change) -> None:
+        def evaluate(job: Any, progress: Any) -> Any:
+            found = stand_in.evaluate(job, progress)
+            suites = {
+                name: [change(job, item, i) for i, item in enumerate(sorted(items, key=lambda item: item.item_id))]
+                for name, items in found.suites.items()
+            }
+            return replace(found, suites=suites)
+
+        monkeypatch.setitem(stand_in.WORK, "flywheel.harness:evaluate", evaluate)
+
+    return install
+
+
+# --- what a row says --------------------------------------------------------------------------------------------------
+
+
+def test_an_answers_length_time_and_cut_are_kept(domain: Domain) -> None:
+    domain.apply()
+
+    for row in scores(domain, "candidate"):
+        assert (row["tokens"], row["seconds"], row["truncated"], row["samples"]) == (1, 0.01, False, None)
+        assert row["prompt_tokens"] == len(row["row"]["text"]) + len("\ncolour:")
+
+
+def test_what_both_arms_share_is_recorded(domain: Domain) -> None:
+    domain.apply()
+
+    settings = summary(domain)["settings"]
+    assert (settings["device"], settings["dtype"], settings["batch_size"], settings["seed"]) == (
+        "cpu",
+        "float32",
+        16,
+        3,
+    )
+
+
+def test_a_limit_takes_a_seeded_sample_of_the_rows(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(limit=4)).apply()
+
+    numbers = {int(row["row"]["text"].split()[-1]) for row in scores(domain, "incumbent")}
+    assert len(numbers) == 4
+    assert numbers != {300, 301, 302, 303}, "a sample, not the head"
+
+
+# --- repeats ----------------------------------------------------------------------------------------------------------
+
+
+def sampled(job: Any, item: Any, number: int) -> Any:
+    """Of four answers, one is right in the first item, two in the second, and so on."""
+    right = [replace(a, text=item.gold if i <= number % 4 else "green") for i, a in enumerate(item.answers)]
+    return replace(item, answers=tuple(right))
+
+
+def test_the_score_of_repeats_is_their_mean_and_every_answer_is_kept(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    answering(sampled)
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4)).apply()
+
+    rows = scores(domain, "incumbent")
+    assert [row["score"] for row in rows[:4]] == [0.25, 0.5, 0.75, 1.0]
+    assert [row["outcome"] for row in rows[:4]] == ["fail", "fail", "fail", "pass"]
+    assert rows[1]["answer"] == "green", "the first wrong one stands for a wrong item"
+    assert rows[1]["samples"][1:] == [
+        {"answer": rows[1]["gold"], "outcome": "pass"},
+        {"answer": "green", "outcome": "fail"},
+        {"answer": "green", "outcome": "fail"},
+    ]
+
+
+def test_pass_at_is_the_unbiased_estimate(domain: Domain, answering: Callable[[Change], None]) -> None:
+    answering(sampled)
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4, pass_at=2)).apply()
+
+    rows = scores(domain, "incumbent")
+    # 1 - C(n-c, 2) / C(4, 2) for c = 1, 2, 3, 4
+    assert [row["score"] for row in rows[:4]] == [pytest.approx(1 - misses / 6) for misses in (3, 1, 0, 0)]
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_incumbent_is_measured_again_in_other_batches_and_differs_nowhere(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["loop"].update(iterations=2)).apply()
+
+    nothing = {"holdout": {"items": 16, "differ": 0, "answers": 0}, "guard": {"items": 8, "differ": 0, "answers": 0}}
+    assert summary(domain)["noise"] == nothing
+    assert summary(domain, "i2.evaluate")["measured_before"] == ["incumbent"]
+    assert summary(domain, "i2.evaluate")["noise"] == nothing, "it goes with the scores that are taken over"
+
+
+def test_items_that_score_differently_the_second_time_are_counted(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    def moody(job: Any, item: Any, number: int) -> Any:
+        if job.asking.batch_size == 16 or number > 2:
+            return item
+        words = ["red", "blue", "dark red"][number]
+        return replace(item, answers=tuple(replace(a, text=words) for a in item.answers))
+
+    answering(moody)
+    domain.apply()
+
+    first = [row["answer"] for row in scores(domain, "incumbent")][:3]
+    right = [row["score"] for row in scores(domain, "incumbent")][:3]
+    again = ["red", "blue", "dark red"]
+    golds = [row["gold"] for row in scores(domain, "incumbent")][:3]
+    found = summary(domain)["noise"]["holdout"]
+    assert found["answers"] == sum(a != b for a, b in zip(first, again, strict=True)) == 2
+    assert found["differ"] == sum(s != float(a == g) for s, a, g in zip(right, again, golds, strict=True))
+    assert found["differ"] > 0
+
+
+# --- prompts that do not fit ------------------------------------------------------------------------------------------
+
+
+def test_an_item_that_does_not_fit_is_counted_and_nobody_judges_it(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    def long(job: Any, item: Any, number: int) -> Any:
+        return item if number else replace(item, answers=(), problem="a prompt of 600 tokens …")
+
+    answering(long)
+    domain.edit(lambda spec: spec["evals"].pop("guard"))
+    domain.edit(lambda spec: spec["gate"].pop()).apply()
+
+    assert summary(domain)["too_long"] == {"holdout": 1}
+    for arm in ("incumbent", "candidate"):
+        row = scores(domain, arm)[0]
+        assert (row["outcome"], row["score"], row["answer"], row["mode"]) == ("unknown", None, "", None)
+        assert [(v["verifier"], v["reason"]) for v in row["verdicts"]] == [
+            ("prompt_length", "a prompt of 600 tokens …")
+        ]
+
+
+# --- shots ------------------------------------------------------------------------------------------------------------
+
+
+def test_shots_are_solved_seeds_and_both_arms_see_the_same(domain: Domain, answering: Callable[[Change], None]) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def look(job: Any, item: Any, number: int) -> Any:
+        (asked,) = (i for suite in job.suites for i in suite.items if i.item_id == item.item_id)
+        seen.append({"arm": job.arm.adapter is None, "item": item.item_id, "shots": asked.shots})
+        return item
+
+    answering(look)
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=2)).apply()
+
+    seeds = {(f"{row['text']}\ncolour:", row["label"]) for row in read(domain, "evals/seeds.jsonl")}
+    shots = [entry["shots"] for entry in seen if entry["shots"]]
+    assert all(set(two) <= seeds and len(two) == 2 for two in shots)
+    assert len(set(shots)) > 1, "each item has its own choice"
+    by_arm = [{e["item"]: e["shots"] for e in seen if e["arm"] == arm} for arm in (True, False)]
+    assert by_arm[0] == by_arm[1]
+
+
+def test_too_few_seeds_for_the_shots_are_named(domain: Domain) -> None:
+    outcome = domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=8)).apply()
+
+    assert outcome.failed == ["i1.evaluate"]
+    assert "tasks.colour.seeds has 8" in outcome.error
+
+
+def read(domain: Domain, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (domain.root / name).read_text().splitlines()]
+
+
+# --- teachers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def oracle(domain: Domain) -> Domain:
+    """A teacher that knows the sky answers the holdout too."""
+    (domain.root / "oracle.py").write_text(TEACHER)
+    domain.edit(lambda spec: spec["teachers"].update(oracle={"kind": "python", "function": "oracle.py:teach"}))
+    return domain.edit(lambda spec: spec["evals"]["holdout"].update(teachers=["oracle"]))
+
+
+def test_a_teacher_answers_the_suite_and_is_judged_alike(oracle: Domain) -> None:
+    oracle.apply()
+
+    rows = scores(oracle, "teacher:oracle")
+    assert len(rows) == 16
+    assert {row["answer"] for row in rows} == {"red", "blue"}, "without its thoughts"
+    assert summary(oracle)["scores"]["holdout/teacher:oracle"] == pytest.approx(0.625)
+    assert [v["verifier"] for v in rows[0]["verdicts"]] == ["known", "right"]
+    row, messages = read(oracle, "oracle.log")[0]
+    assert messages == [f"{row['text']}\ncolour:"]
+
+
+def test_a_teacher_is_never_gated_and_never_asked_twice(oracle: Domain) -> None:
+    counted = [rule["items"] for rule in decided(oracle)]
+    asked = len(read(oracle, "oracle.log"))
+
+    oracle.edit(lambda spec: spec["loop"].update(iterations=2)).apply()
+
+    assert counted == [16, 8]
+    assert len(read(oracle, "oracle.log")) == asked == 16
+    assert len(scores(oracle, "teacher:oracle", name="i2.evaluate")) == 16
+
+
+def decided(domain: Domain) -> list[dict[str, Any]]:
+    domain.apply()
+    return list(domain.query("SELECT rules FROM decisions WHERE iteration = 1")[0]["rules"])
+
+
+def test_a_teacher_that_fails_leaves_unknown_items_with_the_fault(oracle: Domain) -> None:
+    (oracle.root / "oracle.py").write_text("def teach(request):\n    raise ValueError('no sky today')\n")
+    oracle.edit(lambda spec: spec["teachers"]["oracle"].update(max_retries=0)).apply()
+
+    rows = scores(oracle, "teacher:oracle")
+    assert {row["outcome"] for row in rows} == {"unknown"}
+    assert "no sky today" in rows[0]["verdicts"][0]["reason"]
+    assert summary(oracle)["too_long"] == {}
+
+
+# --- for stock lm-eval ------------------------------------------------------------------------------------------------
+
+
+def test_every_suite_is_left_as_an_lm_eval_task_with_a_command_for_each_arm(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["loop"].update(iterations=2)).apply()
+
+    said = summary(domain)
+    folder = domain.root / said["lm_eval"]
+    for suite in ("holdout", "guard"):
+        lines = (folder / suite / "items.jsonl").read_text().splitlines()
+        assert len(lines) == len(scores(domain, "incumbent", suite))
+        assert set(said["lm_eval_commands"][suite]) == {"incumbent", "candidate"}
+        assert "peft=" in said["lm_eval_commands"][suite]["candidate"]
+        assert "peft=" not in said["lm_eval_commands"][suite]["incumbent"]
+    assert str(domain.root) not in json.dumps(said["lm_eval_commands"])
+
+
+def test_a_model_that_was_measured_before_has_the_command_of_then(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["loop"].update(iterations=2)).apply()
+
+    first, second = summary(domain), summary(domain, "i2.evaluate")
+    assert set(second["arms"]) == {"incumbent"}, "nothing was left to learn"
+    assert second["lm_eval"] == first["lm_eval"]
+    assert second["lm_eval_commands"]["holdout"]["incumbent"] == first["lm_eval_commands"]["holdout"]["candidate"]

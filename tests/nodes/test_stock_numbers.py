@@ -1,0 +1,61 @@
+"""The printed commands, run as they are, on the embedded student and an adapter of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flywheel.engine.apply import apply
+from flywheel.engine.history import open_lookup
+from flywheel.engine.project import open_project
+from flywheel.engine.templates import copy_template
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The default domain with small suites and a short training."""
+    root = tmp_path / "shop"
+    copy_template("shop_sql", root)
+    spec = yaml.safe_load((root / "flywheel.yaml").read_text())
+    spec["tasks"]["text_to_sql"]["probe_limit"] = 60
+    spec["generate"][0].update(accept=60, max_candidates=200)
+    spec["train"].update(max_steps=8)
+    spec["evals"]["holdout"].update(limit=60)
+    spec["evals"]["basics"].update(limit=40)
+    spec["loop"]["iterations"] = 1
+    (root / "flywheel.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    return root
+
+
+def test_the_printed_commands_give_the_reported_numbers(project: Path) -> None:
+    apply(open_project(project / "flywheel.yaml"))
+    with open_lookup(project / ".flywheel") as lookup:
+        summary = lookup("SELECT summary FROM nodes WHERE kind = 'evaluate'", [])[0]["summary"]
+
+    for arm in ("incumbent", "candidate"):
+        assert stock(summary["lm_eval_commands"]["basics"][arm], project) == summary["scores"][f"basics/{arm}"]
+    assert summary["scores"]["basics/incumbent"] > 0.5
+    assert summary["scores"]["basics/incumbent"] != summary["scores"]["basics/candidate"], "the adapter was loaded"
+    assert summary["noise"]["holdout"] == {"items": 60, "differ": 0, "answers": 0}
+
+
+def stock(words: str, root: Path) -> Any:
+    out = root / "out" / str(abs(hash(words)))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lm-eval")), *shlex.split(words)[1:], "--output_path", str(out)],
+        cwd=root, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = out.rglob("results*.json")
+    (results,) = json.loads(file.read_text())["results"].values()
+    return results["score,none"]
