@@ -264,3 +264,24 @@ def test_rollback_without_a_deployment_is_a_usage_error(domain: Domain, flywheel
 
 def test_schema_prints_json(domain: Domain, flywheel) -> None:
     assert json.loads(flywheel(domain, "schema")[1])["title"]
+
+
+def test_the_doctor_has_a_line_for_each_part_of_a_project(domain: Domain, flywheel) -> None:
+    code, out, _ = flywheel(domain, "doctor")
+
+    assert code == 0
+    for name in ("python", "packages", ".pth files", "sandbox", "device", "disk", "project"):
+        assert f"ok       {name} " in out or f"warning  {name} " in out
+
+
+def test_the_doctor_exits_with_1_where_something_is_broken(
+    domain: Domain, flywheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flywheel.engine import doctor
+
+    monkeypatch.setattr(doctor, "disk", lambda free: doctor.Finding("disk", "broken", "0.0 GiB free", "Free some."))
+
+    code, out, _ = flywheel(domain, "doctor", "--json")
+
+    assert code == 1
+    assert {"name": "disk", "outcome": "broken", "text": "0.0 GiB free", "mend": "Free some."} in json.loads(out)

@@ -16,10 +16,20 @@ import pytest
 
 from flywheel.hashing import fingerprint
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import Facts, ModeFact, Report, SuiteFact, TeacherFact, assemble
+from flywheel.report import (
+    Facts,
+    GeneratorFact,
+    JudgeFact,
+    ModeFact,
+    Report,
+    SuiteFact,
+    TaskFact,
+    TeacherFact,
+    assemble,
+)
 from flywheel.store.migrations import MIGRATIONS
 
-KINDS = ("probe", "diagnose", "budget", "generate", "verify", "curate", "train", "evaluate", "gate")
+KINDS = ("probe", "diagnose", "budget", "generate", "verify", "curate", "train", "evaluate", "ablate", "gate")
 MODES = ("no_parse", "wrong_column", "wrong_aggregate", "missing_filter", "wrong_order", "other")
 TEACHERS = ("terse", "chatty", "self")
 ROUNDS = 2
@@ -67,6 +77,30 @@ class Builder:
         self.inserts, self.n = inserts, iteration
         self.rng = random.Random(iteration)
         self.called: set[str] = set()
+        self.keys: dict[int, set[str]] = {part: set() for part in range(1, ROUNDS + 1)}
+        self.summaries: dict[str, Row] = {}
+
+    def generated(self) -> None:
+        """What the generate nodes say of themselves; after the candidates, before `nodes`."""
+        for part, keys in self.keys.items():
+            self.summaries[node("generate", self.n, part)] = {
+                "wanted": {"no_parse": 120, "wrong_order": 80},
+                "calls": len(keys),
+                "calls_cached": 2,
+                "calls_failed": {"timeout": 1} if f"lost-{self.n}" in keys else {},
+                "keys": sorted(keys),
+                "same_answers": 0.31 if part == 2 else 0.02,
+                "allocation": {"terse": 0.7, "chatty": 0.2, "self": 0.1} if self.n == 2 else None,
+            }
+
+    def evaluated(self) -> None:
+        self.summaries[node("evaluate", self.n)] = {
+            "settings": {"batch_size": 128, "dtype": "float32"},
+            "measured_before": ["incumbent"] if self.n > 1 else [],
+            "noise": {"holdout": {"items": 64, "differ": 1, "answers": 2}},
+            "too_long": {"holdout": 3} if self.n == 1 else {},
+            "lm_eval_commands": {"holdout": {"candidate": "lm-eval run --include_path x --tasks holdout"}},
+        }
 
     def nodes(self) -> None:
         minutes = 0
@@ -77,7 +111,7 @@ class Builder:
                     "nodes",
                     node=name,
                     run_id="run-1",
-                    name=f"{label}",
+                    name=f"i{self.n}.{label}",
                     kind=kind,
                     iteration=self.n,
                     status="done",
@@ -88,6 +122,8 @@ class Builder:
                     started_at=f"2026-11-20T1{self.n}:{minutes:02d}:00+00:00",
                     ended_at=f"2026-11-20T1{self.n}:{minutes:02d}:40+00:00",
                     seconds=40.0 / self.n,
+                    summary=json.dumps(self.summaries.get(name, {})),
+                    inputs="{}",
                 )
                 minutes += 1
 
@@ -141,6 +177,7 @@ class Builder:
                 candidate_id=candidate,
                 task="sql",
                 generator="targeted",
+                strategy="targeted",
                 teacher=teacher,
                 mode=mode,
                 round=part,
@@ -151,6 +188,7 @@ class Builder:
                 problem=None if parsed else "no JSON in the answer",
             )
             self._call(key, teacher)
+            self.keys[part].add(key)
             if parsed and self._judge(candidate, part, passing) and self._curate(candidate):
                 kept.append(candidate)
         return kept
@@ -175,6 +213,7 @@ class Builder:
         )
 
     def failed_call(self) -> None:
+        self.keys[1].add(f"lost-{self.n}")
         self.inserts.add(
             "calls",
             key=f"lost-{self.n}",
@@ -203,13 +242,15 @@ class Builder:
             "judged", node=verify, candidate_id=candidate, outcome=outcome, verifier=verifier, reason=reason
         )
         for name in ("parses", "same_rows"):
+            if name == "same_rows" and verifier == "parses" and outcome == "fail":
+                continue  # a cascade: what one has failed the next is not shown
             said = outcome if name == (verifier or "") else "pass"
             self.inserts.add(
                 "verdicts",
                 node=verify,
                 subject_id=candidate,
                 verifier=name,
-                version="1",
+                version=f"{name}-1",
                 outcome=said,
                 reason=reason,
                 seconds=0.004,
@@ -285,6 +326,10 @@ class Builder:
                 right = second > 0.03 if was else second < (after - before) / max(1 - before, 0.01)
                 self._score(suite, i, "candidate", "pass" if right else "fail")
 
+    def teacher_answers(self, suite: str, items: int, right: int) -> None:
+        for i in range(items):
+            self._score(suite, i, "teacher:chatty", "pass" if i < right else "fail")
+
     def _score(self, suite: str, i: int, arm: str, outcome: str) -> None:
         gold = f"SELECT count(*) FROM orders WHERE month = {1 + i % 12}"
         answers = {
@@ -308,6 +353,9 @@ class Builder:
             mode=mode,
             severity="major" if mode else None,
             slices=json.dumps({"wording": "unseen" if i % 3 == 0 else "seen"}),
+            tokens=20 + i % 5,
+            truncated=outcome == "unknown",
+            seconds=0.012 if arm == "candidate" else None,
         )
 
     def decision(self, outcome: str, rules: Sequence[RuleResult], explanation: str, trained: bool = True) -> None:
@@ -327,6 +375,7 @@ class Builder:
             preconditions=json.dumps([asdict(check) for check in checks] if trained else []),
             explanation=explanation,
             decision_hash=fingerprint(["decision", self.n]),
+            look=self.n,
         )
 
 
@@ -372,18 +421,56 @@ def build() -> duckdb.DuckDBPyConnection:
         weights_hash=fingerprint(["w", 1]),
         deployed_at="2026-11-20T12:00:00+00:00",
     )
+    _trust(inserts)
     inserts.flush()
     return db
 
 
+AUDITED_AT = "2026-11-20T09:00:00+00:00"
+
+
+def _trust(inserts: Inserts) -> None:
+    """Runs, an audit, a calibration, an approval, ablations."""
+    inserts.add("runs", run_id="run-1", status="running", sandbox=None, tainted=None)
+    inserts.add("runs", run_id="run-1", status="done", sandbox="zygote", tainted=False)
+    wrong = [{"row": {"question": "How many?"}, "answer": "SELECT 2", "reference": "SELECT 1", "reason": "luck"}]
+    for audit, at, accepted in (("audit-1", "2026-11-19T09:00:00+00:00", 50), ("audit-2", AUDITED_AT, 3)):
+        for verifier, version in (("*", "both-1"), ("same_rows", "same_rows-1")):
+            shared = {"audit": audit, "task": "sql", "verifier": verifier, "version": version, "audited_at": at}
+            inserts.add(
+                "audits", **shared, source="changed number", expected="fail", cases=100, passed=accepted,
+                failed=98 - accepted, unknown=2, wrong=json.dumps(wrong),
+            )  # fmt: skip
+            inserts.add(
+                "audits", **shared, source="seeds", expected="pass", cases=60, passed=59, failed=1, unknown=0,
+                wrong="[]",
+            )  # fmt: skip
+    inserts.add(
+        "calibrations", verifier="tone", version="tone-1", teacher="chatty", cases=40, agreed=37, kappa=0.84, low=0.66,
+        high=1.0, confusion=json.dumps({"problem": ""}), calibrated_at=AUDITED_AT,
+    )  # fmt: skip
+    inserts.add(
+        "approvals", sequence=1, node=node("gate", 1), iteration=1, verdict="approve", person="Ada", note="looks right",
+        decision_hash=fingerprint(["decision", 1]), given_at="2026-11-20T11:55:00+00:00",
+    )  # fmt: skip
+    for name, without, at in (
+        ("same rows", "verifier.same_rows", node("ablate", 1)),
+        ("targeting", "targeting", "compare:untargeted"),
+    ):
+        inserts.add(
+            "ablations", node=at, name=name, without=without, suite="holdout", lessons=200, items=296, with_part=0.61,
+            without_part=0.55, difference=0.06, low=0.01, high=0.11, p_value=0.02, detail="{}",
+        )  # fmt: skip
+
+
 def _promoted(it: Builder) -> None:
-    it.nodes()
     it.probes(failing=110)
     it.budget(400)
     it.dataset(it.candidates(360), replay=0, seeds=24)
     it.failed_call()
     it.scores("holdout", 300, before=0.42, after=0.78, unknown=4)
     it.scores("basics", 120, before=0.95, after=0.95)
+    it.teacher_answers("holdout", 40, right=31)
     guard = rule(
         "basics not_worse_than 0.02",
         "basics",
@@ -400,10 +487,12 @@ def _promoted(it: Builder) -> None:
         high=0.03,
     )
     it.decision("promote", [rule("holdout better_by 0.02", "holdout", "holds", 0.36), guard], "All rules hold.")
+    it.generated()
+    it.evaluated()
+    it.nodes()
 
 
 def _rejected(it: Builder) -> None:
-    it.nodes()
     it.probes(failing=50)
     it.budget(400)
     it.dataset(it.candidates(240, passing=0.6), replay=200, seeds=24)
@@ -433,14 +522,19 @@ def _rejected(it: Builder) -> None:
         candidate=0.892,
     )
     it.decision("reject", [undecided, guard], "One rule fails.")
+    it.generated()
+    it.evaluated()
+    it.nodes()
 
 
 def _untrained(it: Builder) -> None:
-    it.nodes()
     it.probes(failing=0)
     it.scores("holdout", 300, before=0.78, after=None)
     it.scores("basics", 120, before=0.95, after=None)
     it.decision("reject", [], "There is no candidate.", trained=False)
+    it.generated()
+    it.evaluated()
+    it.nodes()
 
 
 def query_of(db: duckdb.DuckDBPyConnection) -> Callable[[str, Sequence[Any]], list[Row]]:
@@ -472,9 +566,21 @@ FACTS = Facts(
     ),
     versions={"flywheel": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
     changed=(
-        "teachers.chatty.style: “explains” → “explains at length”",
-        "evals/probes.jsonl: 180 → 200 rows",
+        ("start", "Iteration 1 ended in “promote”; this one starts from the model that it promoted."),
+        ("teachers", "teachers.chatty.style: “explains” → “explains at length”"),
+        ("data", "evals/probes.jsonl: other contents"),
     ),
+    generators=(
+        GeneratorFact(
+            "targeted",
+            "targeted",
+            {"terse": 0.5, "chatty": 0.25, "self": 0.25},
+            {"terse": 0.6, "chatty": 0.3, "self": 0.1},
+            "bandit",
+        ),
+    ),
+    tasks=(TaskFact("sql", (("parses", "parses-1"), ("same_rows", "same_rows-1"), ("tone", "tone-1")), "both-1"),),
+    judges=(JudgeFact("tone", "chatty", 0.6),),
 )
 
 
@@ -536,7 +642,14 @@ HOSTILE = "<script>alert(1)</script></style><img src=x onerror=alert(2)>\u202etx
 #: Where a model, a teacher or a spec can put text.
 OPEN = {
     "scores": ("answer", "gold", "mode"),
-    "candidates": ("problem",),
+    "candidates": ("problem", "generator", "teacher", "mode", "task"),
+    "calls": ("teacher",),
+    "budgets": ("mode",),
+    "audits": ("source", "expected"),
+    "calibrations": ("teacher",),
+    "approvals": ("person", "note"),
+    "ablations": ("name", "without", "suite"),
+    "runs": ("sandbox",),
     "judged": ("reason", "verifier"),
     "curation": ("stage", "reason"),
     "failures": ("mode",),
@@ -558,7 +671,16 @@ def hostile(shared: duckdb.DuckDBPyConnection, promoted: Report) -> Report:
         for column in columns:
             shared.execute(f"UPDATE {table} SET {column} = ? WHERE {column} IS NOT NULL", [HOSTILE])
     shared.execute("UPDATE scores SET answer = answer || repeat('y', 1000000) WHERE item_id IN ?", [shown])
+    shared.execute("UPDATE scores SET arm = arm || ? WHERE starts_with(arm, 'teacher')", [HOSTILE])
     shared.execute('UPDATE scores SET "row" = json_object(?, ?)', [HOSTILE, HOSTILE])
+    shared.execute("UPDATE audits SET wrong = json_array(json_object('answer', ?, 'reason', ?))", [HOSTILE, HOSTILE])
+    shared.execute("UPDATE calibrations SET confusion = json_object('problem', ?)", [HOSTILE])
+    told = {"x": HOSTILE, HOSTILE: HOSTILE}
+    summary = {"settings": told, "measured_before": [HOSTILE], "noise": {HOSTILE: {"items": 1, "differ": 1}},
+               "too_long": {HOSTILE: 1}, "lm_eval_commands": {HOSTILE: told}}  # fmt: skip
+    shared.execute("UPDATE nodes SET summary = ? WHERE kind = 'evaluate'", [json.dumps(summary)])
+    shared.execute("UPDATE nodes SET summary = json_merge_patch(summary, ?) WHERE kind = 'generate'",
+                   [json.dumps({"calls_failed": {HOSTILE: 3}, "allocation": {HOSTILE: 1.0}})])  # fmt: skip
     shared.execute("UPDATE scores SET slices = json_object('wording', ?), item_id = item_id || ?", [HOSTILE, HOSTILE])
     facts = replace(
         FACTS,
@@ -566,7 +688,9 @@ def hostile(shared: duckdb.DuckDBPyConnection, promoted: Report) -> Report:
         description=HOSTILE,
         command=HOSTILE,
         generated_at=HOSTILE,
-        changed=(HOSTILE,),
+        changed=(("spec", HOSTILE),),
+        generators=(GeneratorFact(HOSTILE, HOSTILE, {HOSTILE: 1.0}, {HOSTILE: 1.0}, HOSTILE),),
+        teachers=(TeacherFact(HOSTILE, HOSTILE, True, HOSTILE),),
         versions={HOSTILE: HOSTILE},
         spec_text=HOSTILE * 90_000,
     )

@@ -87,8 +87,8 @@ def test_headings_do_not_skip_levels(report: Report) -> None:
 def test_sections_come_in_the_promised_order(promoted: Report) -> None:
     ids = [a.get("aria-labelledby", "") for a in Page(render(promoted)).of("section")]
     assert [i.removesuffix("-h") for i in ids if i] == [
-        "why", "changed", "scores", "modes", "items", "funnel", "teachers", "verifiers", "training", "guards", "trend",
-        "cost", "provenance",
+        "why", "changed", "scores", "modes", "items", "funnel", "teachers", "verifiers", "training", "ablations",
+        "guards", "trend", "cost", "provenance",
     ]  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_hostile_text_is_text(hostile: Report) -> None:
     assert page.stack == []
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
     assert html.count("</style>") == 1
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", html)
+    assert not re.search("[\u2028\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", html)
     assert "<script>alert(1)</script>" in page.text
     assert len(html.encode()) < 1_000_000
 
@@ -181,3 +181,70 @@ def test_the_overview_lists_links_and_says_what_is_in_service(
 
 def test_an_overview_of_nothing_says_what_to_do() -> None:
     assert "flywheel apply" in Page(render_index([])).text
+
+
+def test_the_ledgers_are_on_the_page(promoted: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(render(promoted)).text)
+    for row in (*promoted.teachers.rows, *promoted.strategies.rows):
+        assert words.interval(row.acceptance) in text
+        assert words.price(row.usd_per_accepted, row.calls) in text
+    assert "31.0% of the answers repeat another word for word" in text
+    assert "allocate: bandit" in text
+    assert words.percent(promoted.strategies.rows[0].shares[0].bandit) in text
+
+
+def test_what_was_not_measured_is_said_so(promoted: Report) -> None:
+    audit = promoted.audit.model_copy(update={"rows": (), "never": ("parses", "same_rows")})
+    measurement = promoted.measurement.model_copy(update={"noise": (), "settings": ()})
+    ablations = promoted.ablations.model_copy(update={"rows": ()})
+    bare = {"audit": audit, "measurement": measurement, "ablations": ablations}
+    text = re.sub(r"\s+", " ", Page(render(promoted.model_copy(update=bare))).text)
+    assert "Never audited in the version that judged here: parses, same_rows." in text
+    assert "flywheel audit" in text
+    assert "Run-to-run noise: not measured." in text
+    assert "Nothing was left out to measure its worth" in text
+    assert text.count("not measured") >= 4
+
+
+def test_the_audit_is_on_the_page(promoted: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(render(promoted)).text)
+    together = promoted.audit.rows[0]
+    assert f"{words.percent(0.03 * 100 / 98)}{words.interval(together.false_accept.rate)}, 3 of 98, 2 unknown" in text
+    assert "0.66 to 1.00" in text
+    assert "calibrated" in text
+
+
+def test_a_tainted_run_is_said_loudly(promoted: Report) -> None:
+    run = promoted.provenance.runs[0].model_copy(update={"tainted": True})
+    provenance = promoted.provenance.model_copy(update={"runs": (run,)})
+    html = render(promoted.model_copy(update={"provenance": provenance}))
+    assert 'role="alert"' in html.split('id="why"')[0]
+    assert "ran without a sandbox" in html.split('id="why"')[0]
+    assert 'role="alert"' not in render(promoted)
+
+
+def test_who_approved_and_what_still_waits(promoted: Report) -> None:
+    assert "approved by Ada" in Page(render(promoted)).text
+    waiting = promoted.approvals.model_copy(update={"needed": True, "rows": ()})
+    text = Page(render(promoted.model_copy(update={"approvals": waiting}))).text
+    assert "waits for a person" in text
+    assert "flywheel approve 1 --by NAME" in text
+
+
+def test_teachers_on_the_suite_are_shown_as_never_gated(promoted: Report) -> None:
+    html = render(promoted)
+    assert "never gated" in html
+    assert words.percent(31 / 40) in html
+
+
+def test_stock_commands_noise_and_long_prompts_are_on_the_page(promoted: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(render(promoted)).text)
+    assert "lm-eval run --include_path x --tasks holdout" in text
+    assert "Items measured twice" in text
+    assert "Prompts that do not fit the model, left unanswered and counted as unknown: holdout 3." in text
+
+
+def test_both_iterations_costs_stand_beside_each_other(rejected: Report) -> None:
+    text = re.sub(r"\s+", " ", Page(render(rejected)).text)
+    assert "Time before" in text
+    assert words.usd(rejected.costs.usd_before) in text

@@ -20,7 +20,7 @@ def test_the_summary_has_verdict_scores_and_modes(promoted: Report) -> None:
 
 def test_summary_tables_have_even_columns(rejected: Report) -> None:
     blocks = [b for b in render_summary(rejected).split("\n\n") if b.startswith("|")]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1
 
@@ -53,6 +53,37 @@ def test_junit_has_a_case_for_each_rule_and_precondition(rejected: Report) -> No
 
 def test_junit_of_a_promotion_has_no_failure(promoted: Report) -> None:
     assert ElementTree.fromstring(render_junit(promoted)).get("failures") == "0"
+
+
+def test_the_summary_has_the_ledger_the_audit_and_what_was_never_audited(promoted: Report) -> None:
+    text = render_summary(promoted)
+    strategy = promoted.strategies.rows[0]
+    assert f"| targeted | {strategy.candidates:,} | {strategy.accepted:,} (" in text
+    assert "accept 3.1% (1.0 to 8.6%) of wrong answers" in text
+    assert "Never audited: parses, tone." in text
+
+
+def test_the_summary_says_that_the_run_is_tainted_and_that_it_waits(promoted: Report) -> None:
+    run = promoted.provenance.runs[0].model_copy(update={"tainted": True})
+    provenance = promoted.provenance.model_copy(update={"runs": (run,)})
+    approvals = promoted.approvals.model_copy(update={"needed": True, "rows": ()})
+    text = render_summary(promoted.model_copy(update={"provenance": provenance, "approvals": approvals}))
+    assert "ran without a sandbox" in text
+    assert "waits for a person" in text
+    assert "sandbox" not in render_summary(promoted)
+
+
+def test_junit_has_the_persons_word(promoted: Report) -> None:
+    def outcome(**update: object) -> list[str]:
+        report = promoted.model_copy(update={"approvals": promoted.approvals.model_copy(update=update)})
+        cases = ElementTree.fromstring(render_junit(report)).findall("testcase")
+        return [child.tag for case in cases if case.get("name") == "approval" for child in case]
+
+    refused = promoted.approvals.rows[0].model_copy(update={"verdict": "reject"})
+    assert outcome() == ["system-out"]
+    assert outcome(rows=(refused,)) == ["failure"]
+    assert outcome(rows=(), needed=True) == ["skipped"]
+    assert outcome(rows=(), needed=False) == []
 
 
 def test_junit_of_an_untrained_iteration_is_skipped(untrained: Report) -> None:

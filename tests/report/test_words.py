@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flywheel.records.decision import RuleResult
 from flywheel.report import Report, words
 from flywheel.report.model import Change, Rate
 
@@ -70,10 +71,12 @@ def test_modes_in_words_names_those_that_rose(promoted: Report) -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ((0, 0, 0, 0, 0), "no teacher proposed"),
-        ((9, 8, 0, 0, 0), "9 candidates none passed"),
-        ((9, 8, 5, 0, 0), "5 verified lessons none survived"),
-        ((9, 8, 5, 4, 0), "training set was empty"),
+        ((0, 0, 0, 0, 0, 0, 0), "no teacher proposed"),
+        ((9, 8, 0, 0, 0, 0, 0), "9 candidates none was within the generators' rules"),
+        ((9, 8, 8, 0, 0, 0, 0), "9 candidates none passed"),
+        ((9, 8, 8, 5, 0, 0, 0), "5 verified lessons all were too easy"),
+        ((9, 8, 8, 5, 5, 0, 0), "5 verified lessons none survived"),
+        ((9, 8, 8, 5, 5, 4, 0), "training set was empty"),
     ],
 )
 def test_why_nothing_was_trained(promoted: Report, rows: tuple[int, ...], reason: str) -> None:
@@ -87,3 +90,44 @@ def test_guards_come_worst_first(promoted: Report) -> None:
     worse = guard.model_copy(update={"suite": "zz", "change": Change(value=-0.2, low=-0.3, high=-0.1)})
     scores = promoted.scores.model_copy(update={"suites": (*promoted.scores.suites, worse)})
     assert [s.suite for s in words.worst_first(scores)] == ["zz", "basics"]
+
+
+def _at_most(measure: str, **more: object) -> RuleResult:
+    fields = {
+        "label": f"holdout {measure} at_most 40", "suite": "holdout", "comparison": "at_most", "mode": None,
+        "threshold": 40.0, "items": 300, "incumbent": 31.0, "candidate": 36.5, "observed": 36.5, "low": 35.0,
+        "high": 38.0, "p_value": 0.001, "alpha": 0.05, "fixed": 0, "broken": 0, "outcome": "holds",
+        "items_needed": None, "explanation": "",
+    }  # fmt: skip
+    return RuleResult(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def test_a_limit_on_length_is_told_in_tokens() -> None:
+    rule = _at_most("tokens")
+    assert words.demand(rule) == "holdout tokens at most 40"
+    assert (words.observed(rule), words.observed_interval(rule)) == ("36.5", "35 to 38")
+    assert words.arm_value(rule, rule.incumbent) == "31"
+
+
+def test_a_limit_on_refusals_is_told_as_a_share() -> None:
+    rule = _at_most("refusals", threshold=0.05, observed=0.012, low=0.0, high=0.03)
+    assert words.demand(rule) == "holdout refusals at most 5.0%"
+    assert (words.observed(rule), words.observed_interval(rule)) == ("1.2%", "0.0% to 3.0%")
+
+
+def test_what_cost_nothing_is_free_and_what_was_not_asked_has_no_price() -> None:
+    assert words.price(0.0, 7) == "free"
+    assert words.price(0.0, 0) == "$0.00"
+    assert words.price(None, 7) == "–"
+    assert words.price(0.25, 7) == "$0.25"
+
+
+def test_the_headline_names_what_blocks(promoted: Report) -> None:
+    text = words.headline("reject", promoted.scores.suites[0], promoted.verdict.rules, ("no overlap", "in a box"), "")
+    assert "Blocked, because this does not hold: no overlap; in a box. The incumbent stays." in text
+
+
+def test_the_headline_of_a_promotion_that_waits_for_a_person_says_so(promoted: Report) -> None:
+    told = (promoted.scores.suites[0], promoted.verdict.rules, (), "")
+    assert words.headline("promote", *told, waits=True).endswith("takes over once a person approves it.")
+    assert words.headline("promote", *told).endswith("the new model takes over.")

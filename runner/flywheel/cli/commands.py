@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -174,6 +174,93 @@ def report(
         typer.launch(path.absolute().as_uri())
 
 
+Iteration = Annotated[int, typer.Argument(min=1, help="The iteration.")]
+By = Annotated[str, typer.Option("--by", help="Who says so.")]
+Note = Annotated[str, typer.Option("--note", help="Why; kept with it.")]
+
+
+@app.command()
+def approve(iteration: Iteration, by: By, note: Note = "", file: SpecFile = DEFAULT_SPEC) -> None:
+    """Let a promoted iteration be deployed, where the spec has `deploy.approve: human`; apply then goes on."""
+    _speak(file, iteration, "approve", by, note)
+
+
+@app.command()
+def reject(iteration: Iteration, by: By, note: Note = "", file: SpecFile = DEFAULT_SPEC) -> None:
+    """Keep a promoted iteration from being deployed; the next one starts from the incumbent."""
+    _speak(file, iteration, "reject", by, note)
+
+
+@app.command()
+def audit(
+    file: SpecFile = DEFAULT_SPEC,
+    verifier: Annotated[str | None, typer.Option(help="Only this verifier, by itself.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Seeds and golden cases of each task, at most.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how often the verifiers are wrong: on golden cases, seeds, and seeds made wrong."""
+    from flywheel.console.audit import audit_json, audit_text, show_progress
+    from flywheel.engine.audit import audit as run_audit
+
+    def confirm(calls: int) -> bool:
+        return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?")
+
+    found = run_audit(_open(file), verifier, limit, confirm, show_progress)
+    if found is None:
+        print("nothing was audited")
+    else:
+        print(json.dumps(audit_json(found), ensure_ascii=False, indent=1) if as_json else audit_text(found))
+
+
+@app.command()
+def compare(
+    untargeted: Annotated[
+        bool, typer.Option("--untargeted", help="With the same budget spread evenly over the error modes.")
+    ] = False,
+    file: SpecFile = DEFAULT_SPEC,
+    iterations: Annotated[
+        int | None, typer.Option("--iterations", "-n", min=1, help="So many; as many as are done without it.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the wheel once more in a folder of its own, in another way, and compare the two models."""
+    from flywheel.console.compare import compare_json, compare_text
+    from flywheel.console.progress import listener
+    from flywheel.engine.compare import compare_untargeted
+
+    if not untargeted:
+        raise UsageError("compare with what? Write `flywheel compare --untargeted`, or `flywheel diff A B`.")
+    _stop_on_signals()
+    with listener(as_json) as show:
+        found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan))
+    if found is None:
+        print("nothing was compared")
+    else:
+        print(json.dumps(compare_json(found), ensure_ascii=False) if as_json else compare_text(found))
+
+
+@app.command()
+def diff(
+    a: Annotated[int, typer.Argument(min=1, help="An iteration.")],
+    b: Annotated[int, typer.Argument(min=1, help="The one to compare it with.")],
+    file: SpecFile = DEFAULT_SPEC,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two iterations: spec, training rows, scores on the same items, error modes, cost."""
+    from dataclasses import asdict
+
+    from flywheel.console.diff import diff_text
+    from flywheel.engine.diff import diff as compare
+    from flywheel.engine.history import open_lookup
+
+    project = _open(file)
+    with open_lookup(project.state) as lookup:
+        found = compare(project, lookup, a, b)
+    print(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=1) if as_json else diff_text(found))
+
+
 @app.command()
 def rollback(
     file: SpecFile = DEFAULT_SPEC,
@@ -202,6 +289,28 @@ def init(
     for path in copy_template(template, folder):
         print(path)
     print(f"Now: cd {folder} && flywheel apply" if folder != Path() else "Now: flywheel apply")
+
+
+def _speak(file: Path, iteration: int, word: Literal["approve", "reject"], by: str, note: str) -> None:
+    from flywheel.console.looks import approval_text
+    from flywheel.engine.approval import speak
+
+    print(approval_text(speak(_open(file), iteration, word, by, note)))
+
+
+@app.command()
+def doctor(
+    file: SpecFile = DEFAULT_SPEC,
+    deep: Annotated[bool, typer.Option("--deep", help="Import torch and ask it for the device.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what works on this machine and what does not; exit 1 where something is broken."""
+    from flywheel.console.looks import findings_text
+    from flywheel.engine.doctor import examine
+
+    findings = examine(_root(file) if file.is_file() else None, deep)
+    print(json.dumps([f.to_json() for f in findings], indent=1) if as_json else findings_text(findings))
+    raise typer.Exit(int(any(finding.outcome == "broken" for finding in findings)))
 
 
 def _open(file: Path) -> Any:

@@ -39,6 +39,7 @@ _EXIT_CODES = """## Exit codes
 | 3 | the run promoted nothing |
 | 4 | the spec, or a file that it names, is invalid |
 | 5 | a limit of calls, tokens or dollars was reached; apply goes on once it is raised |
+| 6 | a promoted iteration waits for `flywheel approve` or `flywheel reject`; apply goes on after it |
 | 64 | the command line is wrong |
 | 75 | another process holds the store |
 | 130 | interrupted; apply goes on where it was |

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.text import one_line, plural, printable
+
+if TYPE_CHECKING:
+    from flywheel.engine.doctor import Finding
 
 Row = dict[str, Any]
 
@@ -61,6 +64,11 @@ def status_text(found: Row) -> str:
         lines.append(f"store: {found['store']}")
     for decision in found["decisions"]:
         lines.append(f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}")
+    for row in found["approvals"][-5:]:
+        said = {"approve": "approved", "reject": "rejected"}[row["verdict"]]
+        note = f": {one_line(row['note'], 100)}" if row["note"] else ""
+        person = one_line(row["person"], 60)
+        lines.append(f"{row['given_at']:%Y-%m-%d %H:%M} iteration {row['iteration']} {said} by {person}{note}")
     for row in found["deployments"][-5:]:
         lines.append(
             f"{row['deployed_at']:%Y-%m-%d %H:%M} {row['action']} {row['model_id']} (iteration {row['iteration']})"
@@ -68,3 +76,33 @@ def status_text(found: Row) -> str:
     if found["deployments"]:
         lines.append(f"deployed now: {found['deployments'][-1]['model_id']}")
     return "\n".join(lines)
+
+
+def approval_text(found: Row) -> str:
+    """What a person has just approved or rejected: the decision in words, scores, where the report is."""
+    decision, row = found["decision"], found["approval"]
+    lines = [f"iteration {row['iteration']}, {decision['candidate_id']}: {one_line(decision['explanation'], 2_000)}"]
+    lines += [
+        f"  {one_line(s['suite'], 40):<24} incumbent {_percent(s['incumbent'])}  candidate {_percent(s['candidate'])}"
+        f"  ({plural(s['items'], 'item')})"
+        for s in found["scores"]
+    ]
+    lines.append(f"  report: {found['report']}")
+    lines += [f"  {name:<14} {row[name]}" for name in ("decision_hash", "report_hash", "weights_hash", "dataset_hash")]
+    said = {"approve": "approved", "reject": "rejected"}[row["verdict"]]
+    lines.append(f"{said} by {one_line(row['person'], 100)}. Now: flywheel apply")
+    return "\n".join(lines)
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """A line for each thing the doctor looked at, and under it what would mend it."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.outcome:<8} {finding.name:<12} {printable(finding.text)}")
+        if finding.mend:
+            lines.append(f"{'':<21} {finding.mend}")
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"

@@ -19,7 +19,9 @@ def plan_text(plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None
         lines.append(f"\niteration {iteration}" + (f"  ({reused} reused)" if reused else ""))
         lines += [_line(node) for node in nodes if verbose or node.status != "reused"]
         if bought := (budgets or {}).get(iteration):
-            lines.append("  lessons bought: " + ", ".join(f"{mode} {count}" for mode, count in bought.items()))
+            lines.append(
+                "  lessons bought: " + ", ".join(f"{mode or 'any mode'} {count}" for mode, count in bought.items())
+            )
     return "\n".join([*lines, "", totals(plan)])
 
 

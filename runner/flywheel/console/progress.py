@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +91,13 @@ class RunView:
             view.words = f"loss {event['loss']:.3f}"
 
 
+def ablated(summary: Mapping[str, Any]) -> str:
+    if not summary["measured"]:
+        return f"not measured: {summary['why']}"
+    low, high = (f"{100 * summary[edge]:+.1f}" for edge in ("low", "high"))
+    return f"{summary['without']} brings {100 * summary['difference']:+.1f} points ({low} to {high})"
+
+
 def in_words(kind: str, event: Event) -> str:
     """What a finished node found, in a few words."""
     summary, counts = event["summary"], event["counts"]
@@ -117,6 +124,8 @@ def in_words(kind: str, event: Event) -> str:
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
             return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}"
+        case "ablate":
+            return ablated(summary)
         case "evaluate":
             return _scores(summary["scores"])
         case "gate":

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import lessons, queries, scoring, words
+from flywheel.report import ledger, lessons, queries, scoring, trust, words
 from flywheel.report.facts import Facts
 from flywheel.report.model import (
+    Changes,
     Deployed,
     Funnel,
     Modes,
     Movement,
     NodeIdentity,
+    Note,
     Outcome,
     Provenance,
     Report,
     Scores,
     Verdict,
 )
-from flywheel.report.scoring import Query, Row
+from flywheel.report.scoring import Chain, Query, Row, decoded
 from flywheel.report.words import shown
 
 #: Characters of the spec that provenance carries; a longer one is cut and its hash still names it.
@@ -37,64 +37,74 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     """The report of one iteration.
 
     `query(sql, params)` gives rows as dicts. `chain[i]` maps each kind of node (probe, diagnose, budget,
-    generate, verify, curate, train, evaluate, gate) to its fingerprints in iteration i + 1; later iterations
-    are not looked at. Without an adapter the outcome is "untrained", whatever the gate's row says.
+    generate, verify, curate, train, evaluate, ablate, gate) to its fingerprints in iteration i + 1; later
+    iterations are not looked at. Without an adapter the outcome is "untrained", whatever the gate's row says.
     Raises StoreError for an adapter without a decision.
     """
     turns = {n: nodes for n, nodes in enumerate(chain, start=1) if n <= iteration}
     nodes = turns[iteration]
     scores = scoring.scores(query, turns, iteration, facts)
     modes = scoring.modes(query, nodes, iteration, facts, scores)
-    funnel = lessons.funnel(query, nodes)
+    funnel = lessons.funnel(query, nodes, facts)
     training = lessons.training(query, nodes)
+    verdict = _verdict(query, nodes, scores, modes, funnel, training.trained, facts.approve == "human")
     others = [suite.name for suite in facts.suites if suite.role != "target"]
     return Report(
         name=facts.name,
         description=shown(facts.description, 2_000),
         iteration=iteration,
         generated_at=facts.generated_at,
-        changed=tuple(shown(line, 300) for line in facts.changed),
-        verdict=_verdict(query, nodes, scores, modes, funnel, training.trained),
+        verdict=verdict,
+        approvals=trust.approvals(query, nodes, facts, verdict.outcome == "promote"),
+        changes=_changes(query, turns, iteration, facts),
         scores=scores,
         modes=modes,
         examples=scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
         guard_examples=scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
         funnel=funnel,
-        teachers=lessons.teachers(query, nodes, facts),
-        verifiers=lessons.verifiers(query, nodes),
+        teachers=ledger.teachers(query, nodes, facts, modes),
+        strategies=ledger.strategies(query, nodes, facts, modes),
+        verifiers=lessons.verifiers(query, nodes, facts),
+        audit=trust.audit(query, facts),
+        ablations=trust.ablations(query, nodes),
         training=training,
         trend=scoring.trend(query, turns, facts),
         costs=lessons.costs(query, turns, iteration),
+        measurement=trust.measurement(query, nodes),
         provenance=_provenance(query, nodes, facts),
         deployed=deployed(query),
     )
 
 
-def _from_json(value: Any) -> list[dict[str, Any]]:
-    return json.loads(value) if isinstance(value, str) else value or []
+def _changes(query: Query, turns: Chain, iteration: int, facts: Facts) -> Changes:
+    sql = queries.dataset_change(turns.get(iteration - 1, {}), turns[iteration])
+    rows = query(sql, ())[0]
+    notes = tuple(Note(area=area, text=shown(text, 300)) for area, text in facts.changed)
+    return Changes(notes=notes, rows_added=rows["added"], rows_removed=rows["removed"], query=sql)
 
 
 def _verdict(
-    query: Query, nodes: queries.Nodes, scores: Scores, modes: Modes, funnel: Funnel, trained: bool
+    query: Query, nodes: queries.Nodes, scores: Scores, modes: Modes, funnel: Funnel, trained: bool, waits: bool
 ) -> Verdict:
     sql = queries.decision(nodes)
     row: Row = next(iter(query(sql, ())), {})
-    rules = tuple(RuleResult(**rule) for rule in _from_json(row.get("rules")))
-    preconditions = tuple(Precondition(**p) for p in _from_json(row.get("preconditions")))
+    rules = tuple(RuleResult(**rule) for rule in decoded(row.get("rules")) or ())
+    preconditions = tuple(Precondition(**p) for p in decoded(row.get("preconditions")) or ())
     if trained and not row:
         raise StoreError("the iteration has an adapter but no decision: let `flywheel apply` finish it, then report")
     outcome: Outcome = row["outcome"] if trained else "untrained"
     target = next((score for score in scores.suites if score.role == "target"), None)
-    blocked = sum(not p.holds for p in preconditions)
+    blocked = tuple(p.name for p in preconditions if not p.holds)
     why = words.why_untrained(modes, funnel)
     return Verdict(
         outcome=outcome,
-        headline=words.headline(outcome, target, rules, blocked, why),
+        headline=words.headline(outcome, target, rules, blocked, why, waits),
         explanation=shown(row.get("explanation") or "", 2_000),
         rules=rules,
         preconditions=preconditions,
         incumbent_id=row.get("incumbent_id") or "",
         candidate_id=row.get("candidate_id") or "",
+        look=row.get("look"),
         query=sql,
     )
 
@@ -103,6 +113,7 @@ def _provenance(query: Query, nodes: queries.Nodes, facts: Facts) -> Provenance:
     sql = queries.adapters(nodes)
     adapter: Row = next(iter(query(sql, ())), {})
     decided: Row = next(iter(query(queries.decision(nodes), ())), {})
+    runs, runs_sql = trust.runs(query, nodes)
     hashes = [("spec", facts.spec_hash)]
     hashes += [(name, adapter.get(f"{name}_hash") or "") for name in ("base", "dataset", "weights")]
     hashes.append(("decision", decided.get("decision_hash") or ""))
@@ -115,7 +126,9 @@ def _provenance(query: Query, nodes: queries.Nodes, facts: Facts) -> Provenance:
         nodes=tuple(NodeIdentity(kind=kind, fingerprint=node) for kind, found in nodes.items() for node in found),
         hashes=tuple((name, digest) for name, digest in hashes if digest),
         training=lessons.settings_of(adapter),
+        runs=runs,
         query=sql,
+        runs_query=runs_sql,
     )
 
 

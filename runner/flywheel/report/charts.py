@@ -71,16 +71,24 @@ def axis(top: float) -> Markup:
     return _svg("axis", 16, list(marks))
 
 
+#: Stages that say nothing new where nothing was lost before them.
+_QUIET = ("fitting", "chosen")
+_LABELS = {"fitting": "within the rules", "chosen": "one a question"}
+
+
 def waterfall(funnel: Funnel) -> list[tuple[str, int, str, Markup]]:
     """Rows of (label, count, class, bar): stages from the left, losses where they fall off the last stage."""
     whole = max(funnel.stages[0].rows, 1)
     rows = []
     for number, stage in enumerate(funnel.stages):
         right = funnel.stages[number - 1].rows if number else 0
+        if stage.name in _QUIET and not stage.losses and stage.rows == right:
+            continue
         for loss in stage.losses:
             rows.append((loss.cause, -loss.rows, "loss", _bar("bar loss", right - loss.rows, loss.rows, whole)))
             right -= loss.rows
-        rows.append((stage.name, stage.rows, "stage", _bar(f"bar {stage.name}", 0, stage.rows, whole)))
+        label = _LABELS.get(stage.name, stage.name)
+        rows.append((label, stage.rows, "stage", _bar(f"bar {stage.name}", 0, stage.rows, whole)))
     return rows
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flywheel.report.model import Area
+
 
 @dataclass(frozen=True)
 class TeacherFact:
@@ -12,6 +14,37 @@ class TeacherFact:
     kind: str
     simulated: bool = False
     style: str = ""
+
+
+@dataclass(frozen=True)
+class GeneratorFact:
+    """`weights`: teacher → share of the calls that the spec gives it; `bandit`: the share that its lessons of this
+    iteration would earn it by Thompson sampling, where anything was tried."""
+
+    name: str
+    strategy: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    bandit: Mapping[str, float] = field(default_factory=dict)
+    allocate: str = "weights"
+
+
+@dataclass(frozen=True)
+class TaskFact:
+    """`verify`: its verifiers in the order in which they look at a candidate, each with its version; `together`: the
+    version of them all."""
+
+    name: str
+    verify: tuple[tuple[str, str], ...]
+    together: str = ""
+
+
+@dataclass(frozen=True)
+class JudgeFact:
+    """A verifier that is an LLM, and the agreement with people from which on its word counts."""
+
+    name: str
+    teacher: str
+    min_kappa: float
 
 
 @dataclass(frozen=True)
@@ -31,7 +64,7 @@ class ModeFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """`generated_at` is shown as it is; `changed` says in words what differs from the iteration before."""
+    """`generated_at` is shown as it is; `changed` says, by area and in words, what differs from before."""
 
     name: str
     seed: int
@@ -44,4 +77,9 @@ class Facts:
     taxonomy: tuple[ModeFact, ...]
     description: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
+    changed: tuple[tuple[Area, str], ...] = ()
+    generators: tuple[GeneratorFact, ...] = ()
+    tasks: tuple[TaskFact, ...] = ()
+    judges: tuple[JudgeFact, ...] = ()
+    approve: str = "gate"
+    """Who lets a promoted model pass: `gate`, or `human`."""

@@ -53,6 +53,8 @@ def _environment() -> Environment:
         interval=words.interval,
         usd=words.usd,
         seconds=words.seconds,
+        measured=words.measured,
+        answer_time=words.answer_time,
         n=words.count,
         plural=plural,
     )

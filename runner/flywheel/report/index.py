@@ -19,6 +19,8 @@ class IndexEntry(Model):
     seconds: float
     trend: Trend
     deployed: Deployed | None
+    approval: str
+    """What a person said of it, or that it waits for one; empty where nobody is asked."""
 
 
 def index_entry(report: Report) -> IndexEntry:
@@ -35,4 +37,5 @@ def index_entry(report: Report) -> IndexEntry:
         seconds=report.costs.seconds,
         trend=report.trend,
         deployed=report.deployed,
+        approval=report.approvals.state,
     )

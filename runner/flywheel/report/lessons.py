@@ -1,12 +1,12 @@
-"""Where lessons come from and what they cost: funnel, teachers, verifiers, training, time and money."""
+"""Where lessons go and what they cost: funnel, verifiers, training, time and money."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from typing import Any, Literal, get_args
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts, TeacherFact
+from flywheel.report.facts import Facts
 from flywheel.report.model import (
     Costs,
     Funnel,
@@ -15,32 +15,55 @@ from flywheel.report.model import (
     MixRow,
     NodeCost,
     Stage,
-    Teacher,
-    Teachers,
     Training,
     Verifiers,
     VerifierUse,
 )
-from flywheel.report.scoring import Chain, Query, Row, rate
+from flywheel.report.scoring import Chain, Query, Row, decoded, keyed
 from flywheel.report.words import shown
 
 #: Points of a loss curve that a page can show.
 CURVE_POINTS = 240
 
-StageName = Literal["generated", "parsed", "verified", "curated", "trained"]
+StageName = Literal["generated", "parsed", "fitting", "verified", "chosen", "curated", "trained"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
-def funnel(query: Query, nodes: queries.Nodes) -> Funnel:
-    """Generated → parsed → verified → curated → trained, with the recorded reason for every row lost."""
-    sql, losses_sql = queries.lessons(nodes), queries.losses_on_the_way(nodes)
-    counts = query(sql, ())[0]
+def funnel(query: Query, nodes: queries.Nodes, facts: Facts) -> Funnel:
+    """Generated → parsed → fitting → verified → chosen → curated → trained, with the recorded reason for every row
+    lost; what verifiers failed in the order in which they looked."""
+    sql, losses_sql, asked_sql = queries.lessons(nodes), queries.losses_on_the_way(nodes), queries.asked(nodes)
+    counts, asked = query(sql, ())[0], query(asked_sql, ())
     losses = _losses(query(losses_sql, ()))
+    order = verifier_order(facts)
+    by_cascade = sorted(losses.get("verified", ()), key=lambda loss: order.get(loss.cause.split(": ")[0], len(order)))
+    losses["verified"] = tuple(by_cascade)
     left_out = counts["curated"] - counts["trained"]
     if left_out > 0:
         losses["trained"] = (Loss(cause="left out of the mix", rows=left_out, reasons=()),)
     stages = (Stage(name=name, rows=counts[name], losses=losses.get(name, ())) for name in STAGES)
-    return Funnel(stages=tuple(stages), query=sql, losses_query=losses_sql)
+    return Funnel(
+        wanted=sum(int(row["wanted"]) for row in asked),
+        calls=sum(row["calls"] or 0 for row in asked),
+        calls_cached=sum(row["cached"] or 0 for row in asked),
+        calls_failed=_faults(asked),
+        stages=tuple(stages),
+        query=sql,
+        losses_query=losses_sql,
+        asked_query=asked_sql,
+    )
+
+
+def verifier_order(facts: Facts) -> dict[str, int]:
+    names = dict.fromkeys(name for task in facts.tasks for name, _ in task.verify)
+    return {name: place for place, name in enumerate(names)}
+
+
+def _faults(asked: list[Row]) -> tuple[tuple[str, int], ...]:
+    total: Counter[str] = Counter()
+    for row in asked:
+        total.update(decoded(row["failed"]) or {})
+    return tuple((shown(fault, 60), number) for fault, number in total.most_common())
 
 
 def _losses(rows: list[Row]) -> dict[str, tuple[Loss, ...]]:
@@ -55,57 +78,12 @@ def _losses(rows: list[Row]) -> dict[str, tuple[Loss, ...]]:
     return by_stage
 
 
-def _keyed(rows: list[Row], column: str) -> dict[str, Row]:
-    return {row[column]: row for row in rows if row[column] is not None}
-
-
-def teachers(query: Query, nodes: queries.Nodes, facts: Facts) -> Teachers:
-    """What each teacher cost and what of it was kept. Declared teachers that were not asked have zeros."""
-    lessons_sql = queries.lessons(nodes, "teacher")
-    calls_sql, dataset_sql = queries.calls(nodes, "teacher"), queries.dataset(nodes, "teacher")
-    lessons, calls = _keyed(query(lessons_sql, ()), "teacher"), _keyed(query(calls_sql, ()), "teacher")
-    trained_on = query(dataset_sql, ())
-    total, shares = sum(row["lessons"] for row in trained_on), _keyed(trained_on, "teacher")
-    known = {teacher.name: teacher for teacher in facts.teachers}
-    names = [*known, *sorted((lessons.keys() | calls.keys()) - known.keys())]
-    rows = tuple(
-        _teacher(
-            known.get(name, TeacherFact(name, "unknown")),
-            lessons.get(name, {}),
-            calls.get(name, {}),
-            shares.get(name, {}),
-            total,
-        )
-        for name in names
-    )
-    return Teachers(rows=rows, lessons_query=lessons_sql, calls_query=calls_sql, dataset_query=dataset_sql)
-
-
-def _teacher(fact: TeacherFact, lessons: Row, calls: Row, share: Row, total: int) -> Teacher:
-    candidates, accepted = lessons.get("generated", 0), lessons.get("verified", 0)
-    usd = calls.get("usd", 0.0)
-    return Teacher(
-        name=fact.name,
-        kind=fact.kind,
-        simulated=fact.simulated,
-        style=shown(fact.style, 160),
-        calls=calls.get("calls", 0),
-        failed_calls=calls.get("failed", 0),
-        candidates=candidates,
-        accepted=accepted,
-        acceptance=rate(accepted, candidates),
-        trained=lessons.get("trained", 0),
-        dataset_share=share.get("lessons", 0) / total if total else None,
-        tokens=int(calls.get("tokens", 0)),
-        usd=usd,
-        usd_per_accepted=usd / accepted if accepted else None,
-    )
-
-
-def verifiers(query: Query, nodes: queries.Nodes) -> Verifiers:
-    sql = queries.verifiers(nodes)
+def verifiers(query: Query, nodes: queries.Nodes, facts: Facts) -> Verifiers:
+    """In the order of the cascade, task by task."""
+    sql, order = queries.verifiers(nodes), verifier_order(facts)
     rows = (VerifierUse(name=row.pop("verifier"), **row) for row in query(sql, ()))
-    return Verifiers(rows=tuple(rows), query=sql)
+    cascade = sorted(rows, key=lambda use: (use.task, order.get(use.name, len(order)), use.name, use.version))
+    return Verifiers(rows=tuple(cascade), query=sql)
 
 
 def _thinned(points: list[Any], limit: int) -> list[Any]:
@@ -120,7 +98,7 @@ def training(query: Query, nodes: queries.Nodes) -> Training:
     adapter = next(iter(query(queries.adapters(nodes), ())), None)
     curve = _thinned(query(curve_sql, ()), CURVE_POINTS)
     counts = ("new", "replay", "seed")
-    mix = (MixRow(mode=r["mode"] or "(none)", **{k: r[k] for k in counts}) for r in query(mix_sql, ()))
+    mix = (MixRow(mode=r["mode"], **{k: r[k] for k in counts}) for r in query(mix_sql, ()))
     numbers = adapter or {"rows": 0, "left_out": 0, "steps": 0, "tokens": 0}
     return Training(
         trained=adapter is not None,
@@ -133,36 +111,51 @@ def training(query: Query, nodes: queries.Nodes) -> Training:
 
 
 def costs(query: Query, chain: Chain, iteration: int) -> Costs:
-    """Time, tokens and money of each node of the iteration, as they were when it ran, also where reused."""
-    nodes = chain[iteration]
-    sql, calls_sql = queries.node_costs(nodes), queries.calls(nodes, "once.node")
-    calls = _keyed(query(calls_sql, ()), "node")
-    rows = tuple(_node_cost(row, calls.get(row["node"], {})) for row in query(sql, ()))
-    before = query(queries.node_costs(chain[iteration - 1]), ()) if iteration - 1 in chain else []
+    """Time, tokens and money of each node of the iteration, as they were when it ran, also where reused; beside those
+    of the iteration before."""
+    nodes, earlier = chain[iteration], chain.get(iteration - 1, {})
+    sql, calls_sql, before_sql = (
+        queries.node_costs(nodes), queries.calls(nodes, "once.node"), queries.calls(earlier, "once.node")
+    )  # fmt: skip
+    calls, calls_before = keyed(query(calls_sql, ()), "node"), keyed(query(before_sql, ()), "node")
+    before = {_role(row["name"]): row for row in query(queries.node_costs(earlier), ())} if earlier else {}
+    rows = []
+    for row in query(sql, ()):
+        last = before.get(_role(row["name"]), {})
+        rows.append(_node_cost(row, calls.get(row["node"], {}), last, calls_before.get(last.get("node", ""), {})))
     return Costs(
-        nodes=rows,
+        nodes=tuple(rows),
         seconds=sum(row.seconds for row in rows),
-        seconds_before=sum(row["seconds"] or 0.0 for row in before) if before else None,
+        seconds_before=sum(row["seconds"] or 0.0 for row in before.values()) if before else None,
         usd=sum(row["usd"] for row in calls.values()),
+        usd_before=sum(row["usd"] for row in calls_before.values()) if before else None,
         tokens=int(sum(row["tokens"] for row in calls.values())),
+        tokens_before=int(sum(row["tokens"] for row in calls_before.values())) if before else None,
         query=sql,
         calls_query=calls_sql,
+        calls_before_query=before_sql,
     )
 
 
-def _node_cost(row: Row, calls: Row) -> NodeCost:
+def _role(name: str) -> str:
+    """What a step is in any iteration: `i2.generate.targeted.r1` → `generate.targeted.r1`."""
+    return name.partition(".")[2] if name.startswith("i") and name[1:2].isdigit() else name
+
+
+def _node_cost(row: Row, calls: Row, last: Row, calls_before: Row) -> NodeCost:
     return NodeCost(
-        name=row["name"],
+        name=shown(row["name"], 120),
         kind=row["kind"],
         seconds=row["seconds"] or 0.0,
+        seconds_before=last.get("seconds"),
         **{key: row[key] or 0 for key in ("rows_in", "kept", "rejected", "failed")},
         tokens=int(calls.get("tokens", 0)),
         usd=calls.get("usd", 0.0),
+        usd_before=calls_before.get("usd", 0.0) if last else None,
     )
 
 
 def settings_of(adapter: Row) -> tuple[tuple[str, str], ...]:
     """The training settings as (name, value) texts."""
-    recorded = adapter.get("settings")
-    settings = json.loads(recorded) if isinstance(recorded, str) else recorded or {}
+    settings = decoded(adapter.get("settings")) or {}
     return tuple((str(key), shown(str(value), 160)) for key, value in sorted(settings.items()))

@@ -17,6 +17,9 @@ Outcome = Literal["promote", "reject", "inconclusive", "untrained"]
 
 Movement = Literal["fixed", "broken", "still_wrong", "still_right"]
 
+Area = Literal["start", "spec", "data", "teachers", "lessons", "versions"]
+"""What a difference from before is about; "start" is the model that the iteration began with."""
+
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
@@ -55,7 +58,51 @@ class Verdict(Model):
     preconditions: tuple[Precondition, ...]
     incumbent_id: str
     candidate_id: str
+    look: int | None
+    """How many times the holdout has judged a candidate, this time included."""
     query: str
+
+
+class Note(Model):
+    """Something that differs from before."""
+
+    area: Area
+    text: str
+
+
+class Changes(Model):
+    """What is different from the iteration before, and from the last time this one was run under another spec."""
+
+    notes: tuple[Note, ...]
+    rows_added: int
+    rows_removed: int
+    """Training rows that the iteration before did not have, or had; all are added in the first."""
+    query: str
+
+
+class Approval(Model):
+    """A person's word on what the gate promoted."""
+
+    person: str
+    verdict: str
+    note: str
+    at: str
+
+
+class Approvals(Model):
+    """`needed` where the spec asks for a person; `rows` as they were when the report was written, oldest first."""
+
+    needed: bool
+    rows: tuple[Approval, ...]
+    query: str
+
+    @property
+    def state(self) -> str:
+        """In words, for a promoted candidate; empty where nobody was asked."""
+        if not self.rows:
+            return "waits for a person" if self.needed else ""
+        last = self.rows[-1]
+        return f"{'approved' if last.verdict == 'approve' else 'rejected'} by {last.person}"
 
 
 class Score(Model):
@@ -78,13 +125,31 @@ class Score(Model):
     still_wrong: int
 
 
+class ArmAnswers(Model):
+    """What one arm's answers to a suite were like: incumbent, candidate, or `teacher:<name>` (never gated)."""
+
+    suite: str
+    arm: str
+    items: int
+    unknown: int
+    score: Rate | None
+    tokens: float | None
+    """Mean length of an answer."""
+    seconds: float | None
+    """Mean share of an answer in the time of its batch."""
+    truncated: float | None
+    """Share of answers cut at the student's limit."""
+
+
 class Scores(Model):
     suites: tuple[Score, ...]
     slices: tuple[Score, ...]
     slices_left_out: int
     """Slices with the fewest items, for which a page has no room; the query gives them."""
+    arms: tuple[ArmAnswers, ...]
     query: str
     slices_query: str
+    arms_query: str
 
 
 class Mode(Model):
@@ -146,14 +211,23 @@ class Loss(Model):
 
 
 class Stage(Model):
-    name: Literal["generated", "parsed", "verified", "curated", "trained"]
+    name: Literal["generated", "parsed", "fitting", "verified", "chosen", "curated", "trained"]
+    """fitting: not dropped by the generator's own rules; chosen: of several samples of a question, the one."""
     rows: int
     losses: tuple[Loss, ...]
     """What was lost between the stage before and this one."""
 
 
 class Funnel(Model):
+    wanted: int
+    """Lessons that teachers were asked for, over all rounds."""
+    calls: int
+    calls_cached: int
+    """Calls that had been answered before and cost nothing now."""
+    calls_failed: tuple[tuple[str, int], ...]
+    """Fault and number, the commonest first."""
     stages: tuple[Stage, ...]
+    asked_query: str
     query: str
     losses_query: str
 
@@ -164,22 +238,35 @@ class Funnel(Model):
         return sum(abs(a.rows - b.rows - sum(loss.rows for loss in b.losses)) for a, b in pairs)
 
 
-class Teacher(Model):
+class Ledger(Model):
+    """What lessons cost and came to, for one teacher or one strategy."""
+
     name: str
-    kind: str
-    simulated: bool
-    style: str
     calls: int
     failed_calls: int
     candidates: int
+    questions: int
+    """Candidates, where the samples of one question count as one."""
     accepted: int
     acceptance: Rate | None
+    """Accepted by question."""
     trained: int
     dataset_share: float | None
     """Share of the rows trained on, replayed ones included."""
     tokens: int
     usd: float
     usd_per_accepted: float | None
+    modes_fell: tuple[str, ...]
+    """Of the error modes that it wrote trained lessons for: those whose rate fell beyond chance."""
+
+
+class Teacher(Ledger):
+    """`usd` is all that it was paid; a lesson's price is that of the calls that asked it for lessons, failed ones too
+    (second opinions, tests and repairs are in its strategy's)."""
+
+    kind: str
+    simulated: bool
+    style: str
 
 
 class Teachers(Model):
@@ -187,20 +274,142 @@ class Teachers(Model):
     lessons_query: str
     calls_query: str
     dataset_query: str
+    taught_query: str
+
+
+class TeacherShare(Model):
+    """How much of a strategy's asking went to a teacher: by the spec, and as it was where a bandit decided."""
+
+    teacher: str
+    weight: float
+    allocated: float | None
+    bandit: float | None
+    """What Thompson sampling over this iteration's lessons would give it next."""
+
+
+class Strategy(Ledger):
+    """One generator. Its price has everything: lessons, second opinions, tests, repairs, failed calls."""
+
+    strategy: str
+    allocate: str
+    shares: tuple[TeacherShare, ...]
+    same_answers: float
+    """Share of answers that another call gave word for word, in the worst round."""
+
+
+class Strategies(Model):
+    rows: tuple[Strategy, ...]
+    lessons_query: str
+    calls_query: str
+    dataset_query: str
+    taught_query: str
+    asked_query: str
 
 
 class VerifierUse(Model):
+    """What one verifier said of the candidates that came to it: none comes that an earlier one failed."""
+
+    task: str
     name: str
     version: str
     judged: int
     passed: int
     failed: int
     unknown: int
+    advisory: int
+    """Verdicts that could not decide: of a judge whose agreement with people is not known."""
     seconds: float
 
 
 class Verifiers(Model):
+    """In the order of the cascade."""
+
     rows: tuple[VerifierUse, ...]
+    query: str
+
+
+class AuditRate(Model):
+    """How often the wrong thing was said, of the cases that it could be said of. Unknown is neither."""
+
+    cases: int
+    wrong: int
+    unknown: int
+    rate: Rate | None
+
+
+class AuditSource(Model):
+    source: str
+    expected: str
+    cases: int
+    passed: int
+    failed: int
+    unknown: int
+
+
+class Audited(Model):
+    """The newest audit of a task's verifier, or of all its verifiers together (`verifier` empty)."""
+
+    task: str
+    verifier: str
+    version: str
+    at: str
+    false_accept: AuditRate
+    false_reject: AuditRate
+    sources: tuple[AuditSource, ...]
+
+
+class WrongCase(Model):
+    """A case that a verifier got wrong, for a person to look at."""
+
+    task: str
+    verifier: str
+    source: str
+    expected: str
+    text: str
+
+
+class Judged(Model):
+    """A judge's agreement with people. Without a calibration, kappa is None."""
+
+    verifier: str
+    teacher: str
+    cases: int
+    agreed: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+    min_kappa: float
+    calibrated: bool
+    problem: str
+    at: str
+
+
+class Audit(Model):
+    rows: tuple[Audited, ...]
+    never: tuple[str, ...]
+    """Verifiers in use that were never audited in the version that judged here."""
+    judges: tuple[Judged, ...]
+    wrong: tuple[WrongCase, ...]
+    query: str
+    judges_query: str
+
+
+class Ablated(Model):
+    """Two small trainings that differ in one part; `change` is what having the part brought."""
+
+    name: str
+    without: str
+    suite: str
+    lessons: int
+    items: int
+    with_part: float
+    without_part: float
+    change: Change
+    p_value: float | None
+
+
+class Ablations(Model):
+    rows: tuple[Ablated, ...]
     query: str
 
 
@@ -257,12 +466,15 @@ class NodeCost(Model):
     name: str
     kind: str
     seconds: float
+    seconds_before: float | None
+    """The same step in the iteration before."""
     rows_in: int
     kept: int
     rejected: int
     failed: int
     tokens: int
     usd: float
+    usd_before: float | None
 
 
 class Costs(Model):
@@ -271,9 +483,49 @@ class Costs(Model):
     seconds_before: float | None
     """The iteration before took this long."""
     usd: float
+    usd_before: float | None
     tokens: int
+    tokens_before: int | None
     query: str
     calls_query: str
+    calls_before_query: str
+
+
+class Noise(Model):
+    """The same model measured twice on some items of a suite: how many scored differently."""
+
+    suite: str
+    items: int
+    differ: int
+
+
+class StockCommand(Model):
+    """Stock lm-eval's way to the same number, in the project's folder."""
+
+    suite: str
+    arm: str
+    command: str
+
+
+class Measurement(Model):
+    """How the suites were measured."""
+
+    settings: tuple[tuple[str, str], ...]
+    reused: tuple[str, ...]
+    """Arms that an earlier evaluation of the same suites had measured."""
+    noise: tuple[Noise, ...]
+    too_long: tuple[tuple[str, int], ...]
+    """Suite and items whose prompt does not fit the model."""
+    commands: tuple[StockCommand, ...]
+    query: str
+
+
+class RunFact(Model):
+    """A run that worked on this iteration. `sandbox` names the tier that untrusted code ran in; None: not recorded."""
+
+    run_id: str
+    sandbox: str | None
+    tainted: bool
 
 
 class NodeIdentity(Model):
@@ -292,7 +544,14 @@ class Provenance(Model):
     """Base, weights, dataset, decision: name and digest."""
     training: tuple[tuple[str, str], ...]
     """The training settings as recorded with the adapter."""
+    runs: tuple[RunFact, ...]
     query: str
+    runs_query: str
+
+    @property
+    def tainted(self) -> bool:
+        """Whether untrusted code ran without a sandbox."""
+        return any(run.tainted for run in self.runs)
 
 
 class Deployed(Model):
@@ -309,23 +568,27 @@ class Deployed(Model):
 class Report(Model):
     """One iteration of one domain."""
 
-    report_version: Literal[1] = 1
+    report_version: Literal[2] = 2
     name: str
     description: str
     iteration: int
     generated_at: str
-    changed: tuple[str, ...]
-    """What is different from the iteration before: spec, data, teachers."""
     verdict: Verdict
+    approvals: Approvals
+    changes: Changes
     scores: Scores
     modes: Modes
     examples: Examples
     guard_examples: Examples
     funnel: Funnel
     teachers: Teachers
+    strategies: Strategies
     verifiers: Verifiers
+    audit: Audit
+    ablations: Ablations
     training: Training
     trend: Trend
     costs: Costs
+    measurement: Measurement
     provenance: Provenance
     deployed: Deployed | None

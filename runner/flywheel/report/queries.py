@@ -26,6 +26,10 @@ def of(nodes: Nodes, *kinds: str) -> str:
     return listed(node for kind in kinds for node in nodes.get(kind, ()))
 
 
+#: A step that lost its files is run again and has a record for each time: the last counts.
+_LAST = "QUALIFY row_number() OVER (PARTITION BY node ORDER BY started_at DESC) = 1"
+
+
 def _turns(chain: Mapping[int, Nodes], *kinds: str) -> str:
     """Which iteration a node belongs to; all kinds of node where none is named."""
     rows = [
@@ -114,6 +118,14 @@ def items(nodes: Nodes, suite: str, item_ids: Sequence[str]) -> str:
 WHERE node IN {of(nodes, "evaluate")} AND suite = {literal(suite)} AND item_id IN {listed(item_ids)}"""
 
 
+def arms(nodes: Nodes) -> str:
+    """What each arm's answers were like; teachers that answered a suite too have arms of their own."""
+    return f"""SELECT suite, arm, count(*) FILTER (outcome <> 'unknown') AS items,
+  count(*) FILTER (outcome = 'unknown') AS unknown, sum(score) FILTER (outcome <> 'unknown') AS score,
+  avg(tokens) AS tokens, avg(seconds) AS seconds, avg(CAST(truncated AS INTEGER)) AS truncated
+FROM scores WHERE node IN {of(nodes, "evaluate")} GROUP BY suite, arm ORDER BY suite, arm"""
+
+
 def failures(nodes: Nodes) -> str:
     return f"""SELECT mode, count(*) AS failures FROM failures
 WHERE node IN {of(nodes, "diagnose")} GROUP BY mode ORDER BY mode"""
@@ -123,16 +135,45 @@ def probes(nodes: Nodes) -> str:
     return f"SELECT count(*) AS probes FROM answers WHERE node IN {of(nodes, 'probe')}"
 
 
+#: A lesson that was made from no failure has no mode.
+_MODE = "coalesce(nullif(mode, ''), 'any')"
+
+
 def budgets(nodes: Nodes) -> str:
-    return f"""SELECT mode, sum(lessons) AS lessons FROM budgets
-WHERE node IN {of(nodes, "budget")} GROUP BY mode ORDER BY mode"""
+    return f"""SELECT {_MODE} AS mode, sum(lessons) AS lessons FROM budgets
+WHERE node IN {of(nodes, "budget")} GROUP BY ALL ORDER BY mode"""
 
 
-def lessons(nodes: Nodes, by: str = "") -> str:
-    """Candidates and how far they came, over everything or by a column of `candidates`."""
-    key, group = (f"c.{by}, ", f" GROUP BY c.{by} ORDER BY c.{by}") if by else ("", "")
-    return f"""SELECT {key}count(*) AS generated, count(*) FILTER (c.status = 'parsed') AS parsed,
-  count(*) FILTER (j.outcome = 'pass') AS verified, count(*) FILTER (k.decision = 'kept') AS curated,
+# --- from asked to trained ----------------------------------------------------------------------------------
+
+#: What `verify` notes where a sample passed and is no lesson all the same.
+_SELECTION = "'(selection)'"
+
+
+def asked(nodes: Nodes) -> str:
+    """What each round of each generator asked for, and how many calls failed of which fault."""
+    return f"""SELECT split_part(name, '.', 3) AS generator, name,
+  coalesce(list_sum(map_values(CAST(json_extract(summary, '/wanted') AS MAP(VARCHAR, BIGINT)))), 0) AS wanted,
+  CAST(json_extract(summary, '/calls') AS BIGINT) AS calls,
+  CAST(json_extract(summary, '/calls_cached') AS BIGINT) AS cached,
+  json_extract(summary, '/calls_failed') AS failed,
+  json_extract(summary, '/allocation') AS allocation,
+  CAST(json_extract(summary, '/same_answers') AS DOUBLE) AS same_answers
+FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'
+{_LAST} ORDER BY name"""
+
+
+def lessons(nodes: Nodes, *by: str) -> str:
+    """Candidates and how far they came, over everything or by columns of `candidates`; samples of a question are
+    one question."""
+    keys = [_MODE.replace("mode", "c.mode") + " AS mode" if key == "mode" else f"c.{key}" for key in by]
+    group = f" GROUP BY ALL ORDER BY {', '.join(by)}" if by else ""
+    return f"""SELECT {"".join(f"{key}, " for key in keys)}count(*) AS generated,
+  count(DISTINCT coalesce(nullif(c.group_id, ''), c.candidate_id)) AS questions,
+  count(DISTINCT coalesce(nullif(c.group_id, ''), c.candidate_id)) FILTER (j.outcome = 'pass') AS answered,
+  count(*) FILTER (c.status <> 'unparsed') AS parsed, count(*) FILTER (c.status = 'parsed') AS fitting,
+  count(*) FILTER (j.outcome = 'pass' OR j.verifier = {_SELECTION}) AS verified,
+  count(*) FILTER (j.outcome = 'pass') AS chosen, count(*) FILTER (k.decision = 'kept') AS curated,
   count(d.candidate_id) AS trained
 FROM candidates c
 LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND j.node IN {of(nodes, "verify")}
@@ -147,11 +188,21 @@ def losses_on_the_way(nodes: Nodes) -> str:
     """Why candidates were lost: totals by cause, with the three commonest reasons of each."""
     return f"""WITH lost AS (
   SELECT 'parsed' AS stage, 'unreadable' AS cause, coalesce(problem, '') AS reason FROM candidates
-  WHERE node IN {of(nodes, "generate")} AND status <> 'parsed'
+  WHERE node IN {of(nodes, "generate")} AND status = 'unparsed'
+  UNION ALL
+  SELECT 'fitting',
+         CASE WHEN problem LIKE 'ROUGE-L%' THEN 'too like an earlier question'
+              WHEN problem LIKE '%min_words' THEN 'too short' WHEN problem LIKE '%max_words' THEN 'too long'
+              WHEN problem LIKE 'forbidden%' THEN 'forbidden' ELSE 'filtered' END,
+         coalesce(problem, '') FROM candidates WHERE node IN {of(nodes, "generate")} AND status = 'filtered'
   UNION ALL
   SELECT 'verified',
          coalesce(verifier, 'verifier') || if(outcome = 'unknown', ': could not say', ': failed'),
-         coalesce(reason, '') FROM judged WHERE node IN {of(nodes, "verify")} AND outcome <> 'pass'
+         coalesce(reason, '') FROM judged
+  WHERE node IN {of(nodes, "verify")} AND outcome <> 'pass' AND verifier IS DISTINCT FROM {_SELECTION}
+  UNION ALL
+  SELECT 'chosen', if(reason LIKE 'too easy%', 'too easy', 'another sample of the question'), coalesce(reason, '')
+  FROM judged WHERE node IN {of(nodes, "verify")} AND outcome <> 'pass' AND verifier = {_SELECTION}
   UNION ALL
   SELECT 'curated', coalesce(stage, 'curation'), coalesce(reason, '') FROM curation
   WHERE node IN {of(nodes, "curate")} AND decision <> 'kept')
@@ -163,30 +214,96 @@ ORDER BY stage, total DESC, cause, lessons DESC, reason"""
 
 
 def calls(nodes: Nodes, by: str) -> str:
-    """Teacher calls of an iteration: those its candidates came from, and those made while it generated."""
-    return f"""WITH mine AS (
-  SELECT DISTINCT c.call_key AS key, c.node FROM candidates c WHERE c.node IN {of(nodes, "generate")}
+    """Teacher calls of an iteration, by `teacher`, `node` or `generator`: all that its generators asked, also where
+    they were answered before; and what judges and teachers on suites were asked while other steps ran.
+
+    `own`: dollars of the calls that candidates came from, and of failed ones.
+    """
+    others = of(nodes, "probe", "verify", "curate", "evaluate", "ablate")
+    return f"""WITH asking AS (
+  SELECT node, split_part(name, '.', 3) AS generator,
+    unnest(CAST(json_extract(summary, '/keys') AS VARCHAR[])) AS key
+  FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'),
+mine AS (
+  SELECT key, node, generator, true AS lessons FROM asking
   UNION
-  SELECT calls.key, n.node FROM nodes n
+  SELECT calls.key, n.node, '' AS generator, false AS lessons FROM nodes n
   JOIN calls ON calls.run_id = n.run_id AND calls.called_at BETWEEN n.started_at AND n.ended_at
-  WHERE n.node IN {of(nodes, "generate")} AND n.status = 'done'),
-once AS (SELECT key, min(node) AS node FROM mine GROUP BY key)
+  WHERE n.node IN {others} AND n.status = 'done' AND calls.key NOT IN (SELECT key FROM asking)),
+once AS (
+  SELECT key, min(node) AS node, min(generator) AS generator, bool_or(lessons) AS lessons FROM mine GROUP BY key),
+author AS (SELECT DISTINCT call_key FROM candidates WHERE node IN {of(nodes, "generate")})
 SELECT {by}, count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
-  coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(sum(usd), 0) AS usd
+  coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(sum(usd), 0) AS usd,
+  coalesce(sum(usd) FILTER (lessons AND (status <> 'ok' OR key IN (SELECT call_key FROM author))), 0) AS own
 FROM calls JOIN once USING (key) GROUP BY {by} ORDER BY {by}"""
 
 
 def dataset(nodes: Nodes, by: str) -> str:
-    return f"""SELECT {by}, count(*) AS lessons, count(*) FILTER (origin = 'new') AS new,
+    """Training rows by `mode` or `teacher`; rows that people wrote have neither."""
+    key = f"if(origin = 'seed', 'seeds', {_MODE})" if by == "mode" else by
+    return f"""SELECT {key} AS {by}, count(*) AS lessons, count(*) FILTER (origin = 'new') AS new,
   count(*) FILTER (origin = 'replay') AS replay, count(*) FILTER (origin = 'seed') AS seed
-FROM dataset WHERE node IN {of(nodes, "curate", "train")} GROUP BY {by} ORDER BY {by}"""
+FROM dataset WHERE node IN {of(nodes, "curate", "train")} GROUP BY ALL ORDER BY 1"""
+
+
+def dataset_by_generator(nodes: Nodes) -> str:
+    """Training rows by the strategy that they came from, in whatever iteration; None for rows that people wrote."""
+    return f"""SELECT c.generator, count(*) AS lessons
+FROM dataset d LEFT JOIN (SELECT DISTINCT candidate_id, generator FROM candidates) c USING (candidate_id)
+WHERE d.node IN {of(nodes, "curate", "train")} GROUP BY c.generator ORDER BY c.generator"""
+
+
+def dataset_change(before: Nodes, now: Nodes) -> str:
+    """Training rows that came, and that went, since the iteration before."""
+    return f"""WITH before AS (SELECT DISTINCT lesson_id FROM dataset WHERE node IN {of(before, "curate", "train")}),
+now AS (SELECT DISTINCT lesson_id FROM dataset WHERE node IN {of(now, "curate", "train")})
+SELECT (SELECT count(*) FROM now ANTI JOIN before USING (lesson_id)) AS added,
+  (SELECT count(*) FROM before ANTI JOIN now USING (lesson_id)) AS removed"""
 
 
 def verifiers(nodes: Nodes) -> str:
-    return f"""SELECT verifier, version, count(*) AS judged, count(*) FILTER (outcome = 'pass') AS passed,
-  count(*) FILTER (outcome = 'fail') AS failed, count(*) FILTER (outcome = 'unknown') AS unknown,
-  coalesce(sum(seconds), 0) AS seconds
-FROM verdicts WHERE node IN {of(nodes, "verify")} GROUP BY verifier, version ORDER BY verifier, version"""
+    """What verifiers said of candidates: one that an earlier verifier failed was not shown to the later ones."""
+    return f"""SELECT c.task, v.verifier, v.version, count(*) AS judged,
+  count(*) FILTER (v.outcome = 'pass') AS passed, count(*) FILTER (v.outcome = 'fail') AS failed,
+  count(*) FILTER (v.outcome = 'unknown') AS unknown, count(*) FILTER (v.advisory) AS advisory,
+  coalesce(sum(v.seconds), 0) AS seconds
+FROM verdicts v JOIN candidates c ON c.candidate_id = v.subject_id AND c.node IN {of(nodes, "generate")}
+WHERE v.node IN {of(nodes, "verify")} GROUP BY ALL ORDER BY c.task, v.verifier, v.version"""
+
+
+# --- who watches the verifiers ------------------------------------------------------------------------------
+
+
+def audits(versions: Iterable[tuple[str, str, str]]) -> str:
+    """The newest audit of each (task, verifier, version); the verifier * stands for all of a task together."""
+    rows = ", ".join(f"({', '.join(map(literal, row))})" for row in versions) or "(NULL, NULL, NULL)"
+    return f"""WITH wanted(task, verifier, version) AS (VALUES {rows}),
+newest AS (SELECT task, verifier, version, max_by(audit, audited_at) AS audit
+           FROM audits JOIN wanted USING (task, verifier, version) GROUP BY ALL)
+SELECT task, verifier, version, source, expected, cases, passed, failed, a.unknown, wrong,
+  strftime(audited_at, '%Y-%m-%d %H:%M') AS at
+FROM audits a JOIN newest USING (task, verifier, version, audit) ORDER BY task, verifier, expected DESC, source"""
+
+
+def calibrations(judges: Iterable[tuple[str, str]]) -> str:
+    """The newest calibration of each (judge, version)."""
+    rows = ", ".join(f"({literal(name)}, {literal(version)})" for name, version in judges) or "(NULL, NULL)"
+    return f"""WITH wanted(verifier, version) AS (VALUES {rows})
+SELECT verifier, teacher, cases, agreed, kappa, low, high, json_extract_string(confusion, '/problem') AS problem,
+  strftime(calibrated_at, '%Y-%m-%d %H:%M') AS at
+FROM calibrations JOIN wanted USING (verifier, version)
+QUALIFY row_number() OVER (PARTITION BY verifier ORDER BY calibrated_at DESC) = 1 ORDER BY verifier"""
+
+
+def ablations(nodes: Nodes) -> str:
+    """Ablations of the iteration, and comparisons of the whole loop."""
+    return f"""SELECT name, without, suite, lessons, items, with_part, without_part, difference, low, high, p_value
+FROM ablations WHERE node IN {of(nodes, "ablate")} OR starts_with(node, 'compare:')
+ORDER BY starts_with(node, 'compare:'), name, suite"""
+
+
+# --- training, gate, cost -----------------------------------------------------------------------------------
 
 
 def loss_curve(nodes: Nodes) -> str:
@@ -199,16 +316,18 @@ def adapters(nodes: Nodes) -> str:
 
 
 def decision(nodes: Nodes) -> str:
-    return f"""SELECT outcome, incumbent_id, candidate_id, rules, preconditions, explanation, decision_hash
+    return f"""SELECT outcome, incumbent_id, candidate_id, rules, preconditions, explanation, decision_hash,
+  look
 FROM decisions WHERE node IN {of(nodes, "gate")}"""
 
 
 def turns(chain: Mapping[int, Nodes]) -> str:
     """Each iteration: what its gate said, the rows it trained on, how long its nodes took."""
-    return f"""WITH {_turns(chain)}
+    return f"""WITH {_turns(chain)},
+last AS (SELECT node, seconds FROM nodes WHERE status = 'done' {_LAST})
 SELECT turn.iteration, any_value(d.outcome) AS outcome, any_value(a.model_id) AS trained,
   any_value(a.rows) AS rows, coalesce(sum(n.seconds), 0) AS seconds
-FROM turn LEFT JOIN nodes n ON n.node = turn.node AND n.status = 'done'
+FROM turn LEFT JOIN last n ON n.node = turn.node
 LEFT JOIN decisions d ON d.node = turn.node LEFT JOIN adapters a ON a.node = turn.node
 GROUP BY turn.iteration ORDER BY turn.iteration"""
 
@@ -216,7 +335,27 @@ GROUP BY turn.iteration ORDER BY turn.iteration"""
 def node_costs(nodes: Nodes) -> str:
     every = of(nodes, *nodes)
     return f"""SELECT node, name, kind, seconds, rows_in, kept, rejected, failed FROM nodes
-WHERE node IN {every} AND status = 'done' ORDER BY started_at, name"""
+WHERE node IN {every} AND status = 'done' {_LAST} ORDER BY started_at, name"""
+
+
+def approvals(nodes: Nodes) -> str:
+    """What people said of the decision, oldest first."""
+    return f"""SELECT person, verdict, note, strftime(given_at, '%Y-%m-%d %H:%M') AS at FROM approvals
+WHERE decision_hash IN (SELECT decision_hash FROM decisions WHERE node IN {of(nodes, "gate")}) ORDER BY sequence"""
+
+
+def measurement(nodes: Nodes) -> str:
+    """How the suites were measured, as JSON parts."""
+    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands")
+    chosen = ", ".join(f"json_extract(summary, '/{part}') AS {part}" for part in parts)
+    return f"SELECT {chosen} FROM nodes WHERE node IN {of(nodes, 'evaluate')} AND status = 'done' {_LAST}"
+
+
+def runs(nodes: Nodes) -> str:
+    """The runs that worked on these nodes, where untrusted code ran, and whether without a sandbox."""
+    return f"""SELECT run_id, max(sandbox) AS sandbox, coalesce(bool_or(tainted), false) AS tainted FROM runs
+WHERE run_id IN (SELECT run_id FROM nodes WHERE node IN {of(nodes, *nodes)} AND status = 'done')
+GROUP BY run_id ORDER BY run_id"""
 
 
 def deployed() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from flywheel.report import queries
 from flywheel.report.facts import Facts, ModeFact
 from flywheel.report.model import (
+    ArmAnswers,
     Change,
     Example,
     Examples,
@@ -30,6 +31,16 @@ from flywheel.stats import paired_difference_interval, wilson
 Row = dict[str, Any]
 Query = Callable[[str, Sequence[Any]], list[Row]]
 Chain = Mapping[int, queries.Nodes]
+
+
+def decoded(value: Any) -> Any:
+    """A JSON column as a value, whether or not the query has decoded it."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def keyed(rows: list[Row], column: str) -> dict[str, Row]:
+    return {row[column]: row for row in rows if row[column] is not None}
+
 
 #: Characters of a question or an answer that the page shows.
 TEXT_LIMIT = 600
@@ -83,7 +94,7 @@ def scores(query: Query, chain: Chain, iteration: int, facts: Facts) -> Scores:
     roles = suite_roles(facts)
     order = list(roles)
     now = {iteration: chain[iteration]}
-    sql, slices_sql = queries.scores(now), queries.slices(now)
+    sql, slices_sql, arms_sql = queries.scores(now), queries.slices(now), queries.arms(chain[iteration])
     suites = sorted(
         (_score(r, roles) for r in query(sql, ())),
         key=lambda s: (order.index(s.suite) if s.suite in order else len(order), s.suite),
@@ -94,9 +105,16 @@ def scores(query: Query, chain: Chain, iteration: int, facts: Facts) -> Scores:
         suites=tuple(suites),
         slices=largest,
         slices_left_out=len(slices) - len(largest),
+        arms=tuple(_arm_answers(row) for row in query(arms_sql, ())),
         query=sql,
         slices_query=slices_sql,
+        arms_query=arms_sql,
     )
+
+
+def _arm_answers(row: Row) -> ArmAnswers:
+    known = {key: row[key] for key in ("suite", "items", "unknown", "tokens", "seconds", "truncated")}
+    return ArmAnswers(arm=shown(row["arm"], 80), score=rate(row["score"] or 0, row["items"]), **known)
 
 
 def _largest(scores: list[Score], limit: int) -> tuple[Score, ...]:
@@ -109,19 +127,25 @@ def targets(facts: Facts) -> tuple[str, ...]:
     return tuple(suite.name for suite in facts.suites if suite.role == "target")
 
 
+#: What lessons that were made from no failure are listed under: it is no way to fail and has no rate.
+ANY = "any"
+_MEANING = {ANY: "Lessons that were made from no failure."}
+
+
 def _mode_facts(facts: Facts, seen: set[str]) -> list[ModeFact]:
     """The taxonomy in its order, then modes that only the rows know."""
     known = {mode.name for mode in facts.taxonomy}
-    return [*facts.taxonomy, *(ModeFact(name=n, severity="major") for n in sorted(seen - known))]
-
-
-def _by_mode(rows: list[Row]) -> dict[str, Row]:
-    return {row["mode"]: row for row in rows if row["mode"] is not None}
+    return [
+        *facts.taxonomy,
+        *(ModeFact(n, "" if n == ANY else "major", _MEANING.get(n, "")) for n in sorted(seen - known)),
+    ]
 
 
 def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[str, Row]]) -> Mode:
     seen = {kind: found.get(fact.name, {}) for kind, found in rows.items()}
     moved = seen["rates"]
+    if fact.name == ANY and not moved:
+        items = 0
     return Mode(
         name=fact.name,
         severity=fact.severity,
@@ -132,7 +156,7 @@ def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[
         probe_failures=seen["failures"].get("failures", 0),
         budget=int(seen["budget"].get("lessons", 0)),
         candidates=seen["lessons"].get("generated", 0),
-        accepted=seen["lessons"].get("verified", 0),
+        accepted=seen["lessons"].get("chosen", 0),
         trained=seen["lessons"].get("trained", 0),
     )
 
@@ -146,7 +170,7 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: Facts, scor
         "budget": queries.budgets(nodes),
         "lessons": queries.lessons(nodes, "mode"),
     }
-    rows = {kind: _by_mode(query(text, ())) for kind, text in sql.items()}
+    rows = {kind: keyed(query(text, ()), "mode") for kind, text in sql.items()}
     on_target = [s for s in scored.suites if s.suite in suites]
     items = sum(s.items for s in on_target)
     trained = any(s.candidate is not None for s in on_target)

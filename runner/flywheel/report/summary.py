@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from flywheel.records.decision import RuleResult
 from flywheel.report import words
-from flywheel.report.model import Rate, Report, Score
+from flywheel.report.model import AuditRate, Rate, Report, Score
 from flywheel.text import one_line
 
 _SIGNS = {"holds": "✅ holds", "fails": "❌ fails", "undecided": "❔ undecided"}
@@ -17,10 +17,13 @@ def render_summary(report: Report) -> str:
     parts = [
         f"## {_plain(report.name)}, iteration {report.iteration}: {words.standing(report.verdict)}",
         _plain(report.verdict.headline),
+        _warnings(report),
         _rules(report),
         _blocks(report),
         _scores(report),
         _modes(report),
+        _strategies(report),
+        _trust(report),
         _cost(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -88,6 +91,47 @@ def _modes(report: Report) -> str:
     return _table(["error mode", "before", "lessons", "after", "change"], rows)
 
 
+def _warnings(report: Report) -> str:
+    lines = []
+    if report.provenance.tainted:
+        lines.append("**Untrusted code ran without a sandbox: do not deploy on these figures.**")
+    if report.approvals.state:
+        lines.append(f"Approval: {_plain(report.approvals.state)}.")
+    return "\n\n".join(lines)
+
+
+def _strategies(report: Report) -> str:
+    rows = [
+        [
+            _plain(row.name),
+            f"{row.candidates:,}",
+            f"{row.accepted:,} ({_share(row.acceptance)})",
+            words.price(row.usd_per_accepted, row.calls),
+            words.percent(row.dataset_share),
+        ]
+        for row in report.strategies.rows
+    ]
+    return _table(["strategy", "candidates", "accepted", "per accepted lesson", "share of dataset"], rows)
+
+
+def _trust(report: Report) -> str:
+    """What the verifiers' audit says, and whose never was."""
+    lines = [
+        f"- {_plain(row.task)}: all verifiers together accept {_audit_rate(row.false_accept)} of wrong answers and "
+        f"reject {_audit_rate(row.false_reject)} of right ones."
+        for row in report.audit.rows
+        if not row.verifier
+    ]
+    if report.audit.never:
+        lines.append(f"- Never audited: {_plain(', '.join(report.audit.never))}. Run flywheel audit.")
+    lines += [f"- Judge {_plain(judge.verifier)} is not calibrated." for judge in report.audit.judges if judge.problem]
+    return "\n".join(lines)
+
+
+def _audit_rate(rate: AuditRate) -> str:
+    return f"{words.percent(rate.rate.value)} ({words.interval(rate.rate)})" if rate.rate else "(not measured)"
+
+
 def _cost(report: Report) -> str:
     costs, simulated = report.costs, [_plain(t.name) for t in report.teachers.rows if t.simulated]
     line = (
@@ -105,6 +149,7 @@ def render_junit(report: Report) -> str:
         _rule_case(suite, rule)
     for check in verdict.preconditions:
         _case(suite, check.name, "" if check.holds else "precondition", check.detail)
+    _approval_case(suite, report)
     if verdict.outcome == "untrained":
         case = ElementTree.SubElement(suite, "testcase", classname="gate", name="candidate")
         ElementTree.SubElement(case, "skipped", message=words.shown(verdict.headline))
@@ -114,6 +159,17 @@ def render_junit(report: Report) -> str:
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _approval_case(suite: ElementTree.Element, report: Report) -> None:
+    """A person's word, where one is needed: skipped while nobody has spoken."""
+    approvals = report.approvals
+    if approvals.rows:
+        refused = approvals.rows[-1].verdict != "approve"
+        _case(suite, "approval", "rejected" if refused else "", f"{approvals.state}: {approvals.rows[-1].note}")
+    elif approvals.needed:
+        case = ElementTree.SubElement(suite, "testcase", classname="gate", name="approval")
+        ElementTree.SubElement(case, "skipped", message=approvals.state)
 
 
 def _rule_case(suite: ElementTree.Element, rule: RuleResult) -> None:

@@ -15,8 +15,8 @@ TITLES: dict[Outcome, str] = {
     "untrained": "Nothing was trained",
 }
 
-#: Characters that neither UTF-8 nor XML can carry.
-_UNCARRIED = dict.fromkeys((*range(55296, 57344), 65534, 65535), "�")
+#: Characters that neither UTF-8 nor XML can carry; line separators that scripts take for the end of a line.
+_UNCARRIED = {**dict.fromkeys((*range(55296, 57344), 65534, 65535), "�"), 0x2028: r"\u2028", 0x2029: r"\u2029"}
 
 
 def shown(text: str, limit: int = 2_000) -> str:
@@ -57,6 +57,19 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.{digits}f}"
 
 
+def price(amount: float | None, calls: int) -> str:
+    """Of calls that were made: what they cost, or that they were free."""
+    return "free" if calls and amount == 0 else usd(amount)
+
+
+def measured(value: float | None, digits: int = 1) -> str:
+    return "not measured" if value is None else f"{value:,.{digits}f}"
+
+
+def answer_time(value: float | None) -> str:
+    return "not measured" if value is None else f"{1000 * value:,.0f} ms" if value < 10 else duration(value)
+
+
 def seconds(value: float | None) -> str:
     return "–" if value is None else duration(value)
 
@@ -69,14 +82,21 @@ def count(value: float | None) -> str:
 
 
 def headline(
-    outcome: Outcome, target: Score | None, rules: tuple[RuleResult, ...], blocked: int, why_untrained: str
+    outcome: Outcome,
+    target: Score | None,
+    rules: tuple[RuleResult, ...],
+    blocked: tuple[str, ...],
+    why_untrained: str,
+    waits: bool = False,
 ) -> str:
-    """One sentence: what was decided, and on what."""
+    """One sentence: what was decided, and on what. `blocked`: preconditions that did not hold; `waits`: a person has
+    to say yes too."""
     if outcome == "untrained":
         return f"No model was trained in this iteration, so nothing changes: {why_untrained}."
     said = f"{_measured(target)} " if target else ""
     if outcome == "promote":
-        return f"{said}Every rule of the gate holds: the new model takes over."
+        then = "the new model takes over once a person approves it" if waits else "the new model takes over"
+        return f"{said}Every rule of the gate holds: {then}."
     return f"{said}{_unmet(rules, blocked)} The incumbent stays."
 
 
@@ -90,12 +110,12 @@ def _measured(target: Score) -> str:
     )
 
 
-def _unmet(rules: tuple[RuleResult, ...], blocked: int) -> str:
+def _unmet(rules: tuple[RuleResult, ...], blocked: tuple[str, ...]) -> str:
     failing = [demand(rule) for rule in rules if rule.outcome == "fails"]
     unsure = [demand(rule) for rule in rules if rule.outcome == "undecided"]
     parts = []
     if blocked:
-        parts.append(f"{plural(blocked, 'precondition')} did not hold.")
+        parts.append(f"Blocked, because this does not hold: {'; '.join(shown(name, 200) for name in blocked)}.")
     if failing:
         parts.append(f"Asked for and not met: {'; '.join(failing)}.")
     if unsure:
@@ -110,8 +130,12 @@ def why_untrained(modes: Modes, funnel: Funnel) -> str:
         return f"the student failed none of its {plural(modes.probes, 'probe')}, so no lessons were bought"
     if not rows["generated"]:
         return "no teacher proposed a lesson"
+    if not rows["fitting"]:
+        return f"of {plural(rows['generated'], 'candidate')} none was within the generators' rules"
     if not rows["verified"]:
         return f"of {plural(rows['generated'], 'candidate')} none passed its verifiers"
+    if not rows["chosen"]:
+        return f"of {plural(rows['verified'], 'verified lesson')} all were too easy"
     if not rows["curated"]:
         return f"of {plural(rows['verified'], 'verified lesson')} none survived curation"
     return "the training set was empty"
@@ -140,14 +164,34 @@ def threshold(rule: RuleResult) -> str:
     """A rule's threshold as words and number."""
     if rule.comparison == "at_least":
         return f"reaches {percent(rule.threshold)}"
+    if rule.comparison == "at_most":
+        return f"{measure(rule)} at most {_amount(rule, rule.threshold)}"
     if rule.comparison == "falls_by":
         return f"falls by at least {percent(rule.threshold)} of what it was"
     bound = f"{100 * rule.threshold:.1f} points"
     return f"gains at least {bound}" if rule.comparison == "better_by" else f"loses less than {bound}"
 
 
+#: Measures of an answer that are shares; the others are means in their unit.
+_SHARES = ("refusals", "truncated")
+
+
+def measure(rule: RuleResult) -> str:
+    """What an `at_most` rule measures: the second word of "holdout tokens at_most 40"."""
+    return next(iter(rule.label.split()[1:2]), "") if rule.comparison == "at_most" else ""
+
+
+def _amount(rule: RuleResult, value: float | None) -> str:
+    return percent(value) if value is None or measure(rule) in _SHARES else f"{value:.3g}"
+
+
+def arm_value(rule: RuleResult, value: float | None) -> str:
+    """What an arm came to under a rule: a share, or for `at_most` a mean in its unit."""
+    return _amount(rule, value) if rule.comparison == "at_most" else percent(value)
+
+
 def observed(rule: RuleResult) -> str:
-    """`at_least` and `falls_by` observe a share; the others a difference in points."""
+    """`at_least` and `falls_by` observe a share, `at_most` a mean; the others a difference in points."""
     return _as_observed(rule, rule.observed)
 
 
@@ -158,6 +202,8 @@ def observed_interval(rule: RuleResult) -> str:
 
 
 def _as_observed(rule: RuleResult, value: float | None) -> str:
+    if rule.comparison == "at_most":
+        return _amount(rule, value)
     return percent(value) if rule.comparison in ("at_least", "falls_by") else points(value)
 
 

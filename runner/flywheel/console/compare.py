@@ -1,0 +1,57 @@
+"""`flywheel compare` as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flywheel.console.looks import table_text
+from flywheel.engine.compare import Compared, Side
+from flywheel.report import words
+from flywheel.report.model import Change
+from flywheel.text import plural
+
+
+def compare_text(found: Compared) -> str:
+    """What was bought on either side, then the paired differences; the sign is the targeted loop's."""
+    modes = [mode for mode in found.targeted.bought if found.untargeted.bought.get(mode) or found.targeted.bought[mode]]
+    bought = [
+        {
+            "lessons for": mode or "(no mode)",
+            "targeted": found.targeted.bought[mode],
+            "untargeted": found.untargeted.bought.get(mode, 0),
+        }
+        for mode in modes
+    ]
+    head = [_side("targeted", found.targeted), _side("untargeted", found.untargeted)]
+    blocks = ["\n".join([f"{plural(found.iterations, 'iteration')} each", *head]), table_text(bought)]
+    blocks.append(table_text([_row(row) for row in found.rows]))
+    return "\n\n".join([*blocks, *(f"note: {warning}" for warning in found.warnings)])
+
+
+def compare_json(found: Compared) -> dict[str, Any]:
+    """The last of the JSON lines."""
+    sides = {name: asdict(side) for name, side in (("targeted", found.targeted), ("untargeted", found.untargeted))}
+    for side in sides.values():
+        del side["scores"]  # thousands of rows; the store has them
+    return {
+        "event": "compared",
+        "iterations": found.iterations,
+        **sides,
+        "rows": found.rows,
+        "warnings": list(found.warnings),
+    }
+
+
+def _side(name: str, side: Side) -> str:
+    what = f"trained in iteration {side.iteration}" if side.iteration else "the base: nothing was trained"
+    return f"{name:<10}  model {side.model_id}, {what}, {plural(side.trained, 'new lesson')} in all"
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    change = Change(value=row["difference"], low=row["low"], high=row["high"])
+    return {
+        "suite": row["suite"], "score": row["name"], "items": row["items"],
+        "targeted": words.percent(row["with_part"]), "untargeted": words.percent(row["without_part"]),
+        "points": words.points(change.value), "95% interval": words.interval(change), "p": f"{row['p_value']:.3g}",
+    }  # fmt: skip

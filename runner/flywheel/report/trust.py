@@ -1,0 +1,183 @@
+"""Whether the figures can be trusted: audits, judges, ablations, how suites were measured, who approved, where."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from flywheel.report import queries
+from flywheel.report.facts import Facts, JudgeFact
+from flywheel.report.model import (
+    Ablated,
+    Ablations,
+    Approval,
+    Approvals,
+    Audit,
+    Audited,
+    AuditRate,
+    AuditSource,
+    Change,
+    Judged,
+    Measurement,
+    Noise,
+    RunFact,
+    StockCommand,
+    WrongCase,
+)
+from flywheel.report.scoring import Query, Row, decoded, keyed, rate
+from flywheel.report.words import shown
+
+#: Stands for all verifiers of a task together, in table `audits`.
+TOGETHER = "*"
+#: Cases that verifiers got wrong, for which a page has room.
+WRONG_CASES = 12
+
+
+# --- verifiers ----------------------------------------------------------------------------------------------
+
+
+def audit(query: Query, facts: Facts) -> Audit:
+    """The newest audit of each task's verifiers in the versions that judge now, and the judges' calibrations."""
+    versions = {
+        (task.name, name): version
+        for task in facts.tasks
+        for name, version in [(TOGETHER, task.together), *task.verify]
+    }
+    sql = queries.audits((*key, version) for key, version in versions.items())
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in query(sql, ()):
+        groups[row["task"], row["verifier"]].append(row)
+    judged, judges_sql = _judges(query, facts)
+    never = [name for task, name in versions if name != TOGETHER and (task, name) not in groups]
+    found = [groups[key] for key in versions if key in groups]
+    return Audit(
+        rows=tuple(_audited(rows) for rows in found),
+        never=tuple(dict.fromkeys(never)),
+        judges=judged,
+        wrong=_wrong_cases(found),
+        query=sql,
+        judges_query=judges_sql,
+    )
+
+
+def _audited(rows: list[Row]) -> Audited:
+    first = rows[0]
+    counts = ("source", "expected", "cases", "passed", "failed", "unknown")
+    return Audited(
+        task=first["task"],
+        verifier="" if first["verifier"] == TOGETHER else first["verifier"],
+        version=first["version"],
+        at=first["at"],
+        false_accept=_audit_rate(rows, "fail", "passed"),
+        false_reject=_audit_rate(rows, "pass", "failed"),
+        sources=tuple(AuditSource(**{key: row[key] for key in counts}) for row in rows),
+    )
+
+
+def _audit_rate(rows: list[Row], expected: str, wrong: str) -> AuditRate:
+    chosen = [row for row in rows if row["expected"] == expected]
+    cases, hits = sum(row["passed"] + row["failed"] for row in chosen), sum(row[wrong] for row in chosen)
+    unknown = sum(row["unknown"] for row in chosen)
+    return AuditRate(cases=cases, wrong=hits, unknown=unknown, rate=rate(hits, cases))
+
+
+def _wrong_cases(groups: list[list[Row]]) -> tuple[WrongCase, ...]:
+    """Some of those that all verifiers together got wrong, else of single ones, in turn from each source."""
+    rows = [row for rows in groups for row in rows if row["verifier"] == TOGETHER]
+    rows = rows or [row for rows in groups for row in rows]
+    cases = [(row, (decoded(row["wrong"]) or [])[place : place + 1]) for place in range(WRONG_CASES) for row in rows]
+    found = [_wrong_case(row, case[0]) for row, case in cases if case]
+    return tuple(found[:WRONG_CASES])
+
+
+def _wrong_case(row: Row, case: dict[str, Any]) -> WrongCase:
+    asked = json.dumps(case.get("row") or {}, ensure_ascii=False)
+    texts = {"row": asked, **{key: case.get(key) for key in ("answer", "reference", "reason")}}
+    return WrongCase(
+        task=row["task"],
+        verifier="" if row["verifier"] == TOGETHER else row["verifier"],
+        source=row["source"],
+        expected=row["expected"],
+        text=shown("\n".join(f"{name}: {value}" for name, value in texts.items() if value), 600),
+    )
+
+
+def _judges(query: Query, facts: Facts) -> tuple[tuple[Judged, ...], str]:
+    versions = {name: version for task in facts.tasks for name, version in task.verify}
+    sql = queries.calibrations((judge.name, versions.get(judge.name, "")) for judge in facts.judges)
+    rows = keyed(query(sql, ()), "verifier")
+    return tuple(_judge(judge, rows.get(judge.name)) for judge in facts.judges), sql
+
+
+def _judge(fact: JudgeFact, row: Row | None) -> Judged:
+    """Without a calibration it is not known how good the judge is."""
+    known: Row = row or {"problem": "its agreement with people is not measured", "cases": 0, "agreed": 0, "at": ""}
+    problem = known["problem"] or ""
+    return Judged(
+        verifier=fact.name,
+        teacher=fact.teacher,
+        cases=known["cases"],
+        agreed=known["agreed"],
+        kappa=known.get("kappa"),
+        low=known.get("low"),
+        high=known.get("high"),
+        min_kappa=fact.min_kappa,
+        calibrated=not problem,
+        problem=shown(problem, 300),
+        at=known["at"],
+    )
+
+
+# --- parts, measurement, people, runs -----------------------------------------------------------------------
+
+
+def ablations(query: Query, nodes: queries.Nodes) -> Ablations:
+    sql = queries.ablations(nodes)
+    return Ablations(rows=tuple(_ablated(row) for row in query(sql, ())), query=sql)
+
+
+def _ablated(row: Row) -> Ablated:
+    known = ("name", "without", "suite", "lessons", "items", "with_part", "without_part", "p_value")
+    change = Change(value=row["difference"], low=row["low"], high=row["high"])
+    return Ablated(**{key: row[key] for key in known}, change=change)
+
+
+def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
+    """As the evaluate node recorded it; empty where nothing was evaluated."""
+    sql = queries.measurement(nodes)
+    row: Row = {key: decoded(value) for key, value in next(iter(query(sql, ())), {}).items()}
+    settings, noise, too_long, commands = (
+        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands")
+    )
+    return Measurement(
+        settings=tuple((str(name), shown(str(value), 160)) for name, value in sorted(settings.items())),
+        reused=tuple(row.get("measured_before") or ()),
+        noise=tuple(Noise(suite=suite, items=n["items"], differ=n["differ"]) for suite, n in sorted(noise.items())),
+        too_long=tuple(sorted(too_long.items())),
+        commands=tuple(
+            StockCommand(suite=suite, arm=arm, command=shown(command, 4_000))
+            for suite, arms in sorted(commands.items())
+            for arm, command in arms.items()
+        ),
+        query=sql,
+    )
+
+
+def approvals(query: Query, nodes: queries.Nodes, facts: Facts, promoted: bool) -> Approvals:
+    sql = queries.approvals(nodes)
+    rows = (
+        Approval(
+            person=shown(row["person"] or "", 80),
+            verdict=row["verdict"],
+            note=shown(row["note"] or "", 600),
+            at=row["at"] or "",
+        )
+        for row in query(sql, ())
+    )
+    return Approvals(needed=promoted and facts.approve == "human", rows=tuple(rows), query=sql)
+
+
+def runs(query: Query, nodes: queries.Nodes) -> tuple[tuple[RunFact, ...], str]:
+    sql = queries.runs(nodes)
+    return tuple(RunFact(**row) for row in query(sql, ())), sql
