@@ -59,10 +59,10 @@ def losses(job: Any, progress: Progress) -> list[float]:
 
 
 def effect(job: Any, progress: Progress) -> Any:
-    from flywheel.student.work import Effect
+    from flywheel.student.work import Effect, Merged
 
     changed = sum(say(job.adapted.adapter, text) != say(None, text) for _, text in job.prompts)
-    return Effect(len(job.prompts), changed, float(changed))
+    return Effect(len(job.prompts), changed, float(changed), Merged(0, 0.0, 1.0, "float32"))
 
 
 def train(job: Any, progress: Progress) -> Any:
@@ -83,46 +83,33 @@ def train(job: Any, progress: Progress) -> Any:
     return TrainingResult(adapter_hash(folder), len(job.rows), 0, 10, 1, 1.0, steps)
 
 
-def evaluate(job: Any, progress: Progress) -> dict[str, list[Any]]:
-    """The suites, judged by the real checks, but in this process."""
-    from flywheel.harness import ItemResult
-    from flywheel.records import Subject, Verdict
-    from flywheel.verifiers import outcome_of
-    from flywheel.verifiers.judge import open_checks
+def evaluate(job: Any, progress: Progress) -> Any:
+    """Every item of the suites, answered; nothing is judged here."""
+    from flywheel.harness import Answer, Evaluated, Measured
 
-    check = open_checks((job.verifiers, Path(job.root)))
-
-    def judged(subject: Subject) -> list[Verdict]:
-        names = job.verify[subject.task]
-        return [Verdict(subject.subject_id, name, "1", *_told(check, name, subject)) for name in names]
-
-    results: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {}
     for suite in job.suites:
-        results[suite.name] = []
-        for item in suite.items:
-            subject = Subject(item.item_id, suite.task, item.row, say(job.arm.adapter, item.prompt), item.gold)
-            verdicts = judged(subject)
-            outcome = outcome_of(verdicts)
-            found = ItemResult(item.item_id, item.row, item.gold, subject.answer, outcome, SCORES[outcome], verdicts)
-            results[suite.name].append(found)
-    return results
+        found[suite.name] = [
+            Measured(
+                item.item_id, item.row, item.gold,
+                (Answer(say(job.arm.adapter, item.prompt), 1, 0.01, False),) * suite.repeats,
+                prompt_tokens=len(item.prompt), asked=item.prompt,
+            )
+            for item in suite.items
+        ]  # fmt: skip
+    settings = {
+        "device": "cpu", "dtype": "float32", "batch_size": job.asking.batch_size, "chat_template": None, "system": None,
+        "max_new_tokens": job.asking.max_new_tokens, "context": 512, "seed": job.seed,
+    }  # fmt: skip
+    return Evaluated(found, settings)
 
 
-def _told(check: Callable[[Any], Any], name: str, subject: Any) -> tuple[Any, str]:
-    try:
-        outcome, reason, _ = check((name, subject))
-    except Exception as error:
-        return "unknown", f"raised {type(error).__name__}: {error}"
-    return outcome, reason
-
-
-SCORES: dict[str, float | None] = {"pass": 1.0, "fail": 0.0, "unknown": None}
 WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
     "flywheel.training:train": train,
-    "flywheel.nodes.measuring:evaluate_in_worker": evaluate,
+    "flywheel.harness:evaluate": evaluate,
 }
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ def domain(tmp_path_factory: pytest.TempPathFactory, data_file: Callable[[str], 
 
 
 def judged(domain: Loaded, subjects: Iterable[Subject]) -> list[str]:
-    task, verify = next((name, task.verify) for name, task in domain.spec.tasks.items())
     with Judge(domain.spec.verifiers, domain.root, workers=1) as judge:
-        return [outcome_of(verdicts) for verdicts in judge.judge(subjects, {task: verify})]
+        return [outcome_of(verdicts) for verdicts in judge.judge(subjects, domain.spec.tasks)]
 
 
 def seeds(domain: Loaded) -> list[tuple[dict[str, str], str]]:
