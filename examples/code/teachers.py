@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
-    """A kind of problem: its wordings, its function, and how an argument is drawn. `{x}`: its name; `{k}`, `{m}`: numbers."""
+    """A kind of problem: wordings, the function, how an argument is drawn. `{x}`: its name; `{k}`, `{m}`: numbers."""
 
     wordings: tuple[str, str, str]
     code: str

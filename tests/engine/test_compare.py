@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from flywheel.engine.compare import ALL_MODES, NODE, Compared, compare_untargete
 from flywheel.engine.history import open_lookup
 from flywheel.errors import BudgetStop, UsageError
 from mini_domain import Domain
+from stand_in import StandInWorker
 
 
 def compared(domain: Domain, **options: Any) -> Compared:
@@ -29,15 +32,26 @@ def scratch(domain: Domain) -> Any:
     return domain.root / ".flywheel" / "compare" / "untargeted"
 
 
-def test_the_same_budget_is_spread_evenly(applied: Domain) -> None:
-    found = compared(applied, iterations=1)
+@pytest.fixture(scope="module")
+def once(_applied_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Domain, Compared]:
+    """A project whose first iteration was compared; only to be looked at."""
+    root = tmp_path_factory.mktemp("compared") / "project"
+    shutil.copytree(_applied_once, root, symlinks=True)
+    domain = Domain(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flywheel.engine.resources.Worker", StandInWorker)
+        return domain, compared(domain, iterations=1)
+
+
+def test_the_same_budget_is_spread_evenly(once: tuple[Domain, Compared]) -> None:
+    _, found = once
 
     assert found.targeted.bought == {"not_blue": 12, "other": 0}
     assert found.untargeted.bought == {"not_blue": 6, "other": 6}
 
 
-def test_both_models_answer_the_same_items_and_the_difference_is_stored(applied: Domain) -> None:
-    found = compared(applied)
+def test_both_models_answer_the_same_items_and_the_difference_is_stored(once: tuple[Domain, Compared]) -> None:
+    applied, found = once
 
     stored = applied.query("SELECT * FROM ablations WHERE node = ? ORDER BY name", [NODE])
     assert stored[0]["name"] == ALL_MODES
@@ -57,8 +71,8 @@ def test_both_models_answer_the_same_items_and_the_difference_is_stored(applied:
     assert first["without_part"] == pytest.approx(other[0]["score"])
 
 
-def test_a_mode_that_either_model_shows_has_its_own_row(applied: Domain) -> None:
-    found = compared(applied, iterations=1)
+def test_a_mode_that_either_model_shows_has_its_own_row(once: tuple[Domain, Compared]) -> None:
+    _, found = once
 
     failed = {
         row["mode"]
@@ -73,6 +87,7 @@ def test_an_answer_that_was_paid_for_is_not_paid_again(applied: Domain) -> None:
     before = asked(applied)
     compared(applied, iterations=1)
 
+    assert before
     further = asked(applied)[len(before) :] + [
         line for line in (scratch(applied) / "calls.log").read_text().splitlines() if line not in before
     ]
@@ -87,9 +102,9 @@ def keys(domain: Domain) -> list[str]:
 
 
 def test_a_second_comparison_replaces_the_first_and_does_nothing_twice(applied: Domain) -> None:
-    first = compared(applied)
+    first = compared(applied, iterations=1)
     before = (scratch(applied) / "calls.log").read_text()
-    second = compared(applied)
+    second = compared(applied, iterations=1)
 
     assert second.rows == first.rows
     assert (scratch(applied) / "calls.log").read_text() == before
@@ -101,7 +116,7 @@ def test_the_project_itself_is_left_as_it_was(applied: Domain) -> None:
         return [applied.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("nodes", "deployments", "dataset")]
 
     before = facts(), (applied.root / "reports" / "index.html").read_bytes()
-    compared(applied)
+    compared(applied, iterations=1)
 
     assert (facts(), (applied.root / "reports" / "index.html").read_bytes()) == before
     assert not applied.plan().pending
@@ -111,7 +126,7 @@ def test_an_edited_file_is_compared_as_it_is_now(applied: Domain) -> None:
     compared(applied, iterations=1)
     (applied.root / "prompts" / "lessons.md").unlink()
     (applied.root / "prompts" / "lessons.md").write_text("Write {{ n }} rows.")
-    applied.apply()
+    applied.apply(iterations=1)
     compared(applied, iterations=1)
 
     assert (scratch(applied) / "prompts" / "lessons.md").read_text() == "Write {{ n }} rows."
@@ -142,8 +157,8 @@ def test_a_failed_loop_is_an_error_and_stores_nothing(applied: Domain) -> None:
     assert applied.query("SELECT * FROM ablations") == []
 
 
-def test_what_is_shown_names_both_sides(applied: Domain) -> None:
-    found = compared(applied, iterations=1)
+def test_what_is_shown_names_both_sides(once: tuple[Domain, Compared]) -> None:
+    _, found = once
     text = compare_text(found)
 
     assert found.targeted.model_id in text

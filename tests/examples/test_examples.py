@@ -73,10 +73,13 @@ def test_the_rows_are_those_that_make_rows_writes(project: Path) -> None:
     assert {path.name: path.read_text() for path in (project / "rows").iterdir()} == committed
 
 
-def lessons(project: Path) -> list[dict[str, Any]]:
-    """The new lessons of the first iteration, with the generator that each came from."""
-    sql = """SELECT c.generator, d.prompt, d.target, d."row" FROM dataset d JOIN candidates c USING (candidate_id)
-        WHERE d.origin = 'new'"""
+LESSONS = """SELECT c.generator, d.prompt, d.target FROM dataset d JOIN candidates c USING (candidate_id)
+    WHERE d.origin = 'new'"""
+REPAIRS = "SELECT request->>'$.seed' AS seed FROM calls WHERE request->>'$.item.step' = 'repair'"
+
+
+def asked(project: Path, sql: str) -> list[dict[str, Any]]:
+    """What the store of a project says."""
     command = [sys.executable, "-c", "from flywheel.cli import main; main()", "query", sql, "--json"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     return [dict(row) for row in json.loads(done.stdout)]
@@ -91,8 +94,11 @@ def test_one_turn_accepts_lessons_of_each_generator_and_the_score_rises(project:
 
     before, after = score_of(turn_once(project), "holdout")
 
-    kept = lessons(project)
+    kept = asked(project, LESSONS)
     assert {row["generator"] for row in kept} == {generator.name for generator in spec_of(project).generate}
     assert after > before
     if project.name == "star":
         assert not any("result is" in row["prompt"] + row["target"] for row in kept), "a hint in a lesson"
+    if project.name == "code":
+        seeds = [row["seed"] for row in asked(project, REPAIRS)]
+        assert len(set(seeds)) == len(seeds) > 1, "repairs that share a seed err alike"

@@ -223,13 +223,16 @@ def test_fewer_lessons_than_asked_for_is_said(domain: Domain) -> None:
     assert detail["note"].startswith("5 lessons of 200")
 
 
-def test_no_decision_hangs_on_an_ablation(domain: Domain, tmp_path: Path) -> None:
-    plain = Domain.written(tmp_path / "plain")
-    plain.apply()
-    ablating(domain, "curate.dedup").apply()
+def test_an_ablation_added_later_costs_no_decision_and_no_training_anew(applied: Domain) -> None:
+    def decided() -> list[Any]:
+        return [applied.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("decisions", "dataset", "adapters")]
 
-    for sql in ("SELECT outcome, explanation FROM decisions", "SELECT lesson_id FROM dataset ORDER BY ALL"):
-        assert domain.query(sql) == plain.query(sql)
+    before = decided()
+    applied.spec["loop"]["iterations"] = 1
+    ablating(applied, "curate.dedup").apply()
+
+    assert outcome(applied)[0]["items"] == 16
+    assert decided() == before
 
 
 def test_the_adapters_lie_in_the_nodes_folder(domain: Domain) -> None:

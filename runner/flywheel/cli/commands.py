@@ -32,10 +32,14 @@ DEFAULT_SPEC = Path("flywheel.yaml")
 @app.command()
 def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
+    from dataclasses import replace
+
     from flywheel.errors import render_fault
+    from flywheel.spec.loader import missing_env
 
     project = _open(file)
-    for fault in project.loaded.warnings:
+    unset = (replace(fault, warning=True) for fault in missing_env(project.loaded))
+    for fault in (*project.loaded.warnings, *unset):
         print(render_fault(fault), file=sys.stderr)
     print(f"{file}: valid")
 

@@ -13,7 +13,7 @@ from typing import Any
 from flywheel.engine.events import EventLog, Listener
 from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import check_saved, make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Project, refuse_unready
 from flywheel.engine.resources import Resources
 from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
@@ -49,7 +49,7 @@ def apply(
     confirm: Callable[[Plan], bool] = lambda plan: True,
     command: str = "flywheel apply",
 ) -> ApplyOutcome:
-    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid before anything runs.
+    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid, SandboxUnavailable before anything runs.
 
     Ctrl-C ends the run with exit code 130: received answers are kept, unfinished nodes leave nothing.
     """
@@ -64,6 +64,7 @@ def apply(
                 check_saved(dict(saved_plan), plan)
             if not plan.pending:
                 return ApplyOutcome(run_id, EXIT_DONE)
+            refuse_unready(project, plan)
             if not confirm(plan):
                 return ApplyOutcome(run_id, EXIT_DONE, error="nothing was run")
             return _Run(project, store, resources, plan, run_id, listener, command).execute()

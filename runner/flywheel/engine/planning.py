@@ -17,14 +17,15 @@ def make_plan(project: Project, iterations: int | None = None, query: Lookup | N
     if query is not None:
         return _compile(project, wanted, query)
     if not project.store_path.exists():
-        return compile_plan(project.spec, project.spec_hash, project.facts(), {}, History(), wanted)
+        return compile_plan(project.spec, project.spec_hash, project.facts(), {}, History(rows=project.rows), wanted)
     with open_lookup(project.state) as found:
         return _compile(project, wanted, found)
 
 
 def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
+    history = replace(measured(query), rows=project.rows)
     plan = compile_plan(
-        project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), measured(query), iterations
+        project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
     )
     if project.spec.deploy.approve != "human":
         return plan

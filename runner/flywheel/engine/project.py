@@ -14,11 +14,12 @@ from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import Loaded, load, missing_env
-from flywheel.spec.models import Generator, LitellmTeacher, Spec
+from flywheel.spec.models import JudgeVerifier, Spec
+from flywheel.spec.outline import asked_by
 from flywheel.student import StudentFiles, locate
 
 if TYPE_CHECKING:
-    from flywheel.plan import Facts
+    from flywheel.plan import Facts, Plan
 
 #: Packages whose version can change a result.
 MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
@@ -73,6 +74,17 @@ class Project:
                 found[package] = "absent"
         return found
 
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Rows of each file about which teachers may be asked beside lessons: probes, suites, calibrations."""
+        spec = self.spec
+        judges = [verifier for verifier in spec.verifiers.values() if isinstance(verifier, JudgeVerifier)]
+        if not judges and not any(suite.teachers for suite in spec.evals.values()):
+            return {}
+        of_tasks = [*(task.probes for task in spec.tasks.values()), *(suite.data for suite in spec.evals.values())]
+        files = {*of_tasks, *(judge.calibration for judge in judges)} - {None}
+        return {file: len(read_rows(self.root / file)) for file in files if file is not None}
+
     def facts(self) -> Facts:
         from flywheel.plan import Facts
         from flywheel.verifiers import parts
@@ -107,13 +119,8 @@ class Project:
         return {
             generator.name: faults[0].message
             for generator in self.spec.generate
-            if (faults := [f for f in missing if f.path[1] in _asks(self.spec, generator)])
+            if (faults := [f for f in missing if f.path[1] in asked_by(self.spec, generator)])
         }
-
-
-def _asks(spec: Spec, generator: Generator) -> set[str]:
-    names = {*generator.teachers, *generator.second_opinion}
-    return {name for name in names if isinstance(spec.teachers[name], LitellmTeacher)}
 
 
 def open_project(file: Path) -> Project:
@@ -122,6 +129,28 @@ def open_project(file: Path) -> Project:
     if faults := predicate_faults(project.loaded):
         raise SpecInvalid(faults)
     return project
+
+
+#: Kinds of nodes that judge answers, or ask teachers.
+_JUDGING = {"probe", "generate", "verify", "evaluate", "ablate"}
+
+
+def refuse_unready(project: Project, plan: Plan) -> None:
+    """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
+
+    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars stands
+    beside a price that is not known.
+    """
+    if not any(node.kind in _JUDGING for node in plan.pending):
+        return
+    from flywheel.sandbox import Sandbox
+    from flywheel.teachers import check_prices
+
+    spec = project.spec
+    if faults := check_prices(spec.teachers, spec.loop):
+        raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
+    if any(spec.verifiers[name].kind == "code" for task in spec.tasks.values() for name in task.verify):
+        Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
 
 
 def predicate_faults(loaded: Loaded) -> list[Fault]:

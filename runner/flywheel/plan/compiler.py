@@ -12,7 +12,7 @@ from flywheel.hashing import fingerprint, seed_from, short
 from flywheel.plan.estimates import History, estimate
 from flywheel.plan.model import Plan, PlanNode
 from flywheel.spec.models import CodeVerifier, Generator, JudgeVerifier, Spec, StudentTeacher
-from flywheel.spec.outline import PROMPT_KEYS
+from flywheel.spec.outline import PROMPT_KEYS, with_fallbacks
 
 #: Raise a kind's number when its code changes what it would write for the same inputs.
 IMPLEMENTATION: dict[str, int] = {
@@ -76,7 +76,8 @@ def compile_plan(
         node = _fingerprinted(draft, [nodes[p] for p in draft.parents])
         node = _with_status(node, [nodes[p] for p in draft.parents], done, last.get(name), facts)
         if node.status != "reused":
-            node = replace(node, estimate=estimate(node.kind, node.subject, node.round, spec, history))
+            found = estimate(node.kind, node.subject, node.round, spec, history, node.iteration)
+            node = replace(node, estimate=found)
         nodes[name] = node
     return Plan(spec.name, spec_hash, iterations, tuple(nodes.values()))
 
@@ -213,7 +214,7 @@ class _Iteration:
             "taxonomy.descriptions": {mode.name: mode.description for mode in self.spec.taxonomy},
             "seed": self.seed("generate", generator.name, number),
         }
-        for teacher in self.with_fallbacks([*generator.teachers, *generator.second_opinion]):
+        for teacher in with_fallbacks(self.spec, [*generator.teachers, *generator.second_opinion]):
             inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
             if isinstance(self.spec.teachers[teacher], StudentTeacher):
                 inputs.update(self.asking(self.spec.task_of(generator)))
@@ -321,13 +322,6 @@ class _Iteration:
                 case CodeVerifier():
                     inputs["allow_unsafe_execution"] = self.spec.allow_unsafe_execution
         return inputs
-
-    def with_fallbacks(self, teachers: list[str]) -> list[str]:
-        """These teachers and all that may stand in for them."""
-        found = list(dict.fromkeys(teachers))
-        for teacher in found:  # grows as it goes
-            found += [other for other in self.spec.teachers[teacher].fallback if other not in found]
-        return found
 
     def suites(self) -> dict[str, Any]:
         inputs: dict[str, Any] = {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flywheel.plan.model import Estimate
-from flywheel.spec.models import Generator, LitellmTeacher, Spec
+from flywheel.spec.models import Generator, JudgeVerifier, LitellmTeacher, Spec, Suite
+from flywheel.spec.outline import judges_of
 
 #: Acceptance before any was measured: a guess, and `plan` says so.
 ACCEPTANCE_GUESS = 0.7
 #: Tokens of a rendered prompt before any was measured.
 PROMPT_GUESS = 800
+#: Strategies that have several answers to a question judged.
+SAMPLED = ("trace", "rationalize", "self_play")
 
 
 @dataclass(frozen=True)
@@ -27,36 +30,82 @@ class TeacherHistory:
 
 @dataclass(frozen=True)
 class History:
-    """What was measured: seconds by (kind, subject), acceptance by generator, means by teacher."""
+    """What was measured: seconds by (kind, subject), acceptance by generator, means by teacher; and rows of files."""
 
     seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     acceptance: Mapping[str, float] = field(default_factory=dict)
     teachers: Mapping[str, TeacherHistory] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each file of probes, items and calibration cases, where a teacher is asked about them."""
 
 
-def estimate(kind: str, subject: str, round: int, spec: Spec, history: History) -> Estimate:
-    """Expected calls, tokens, dollars and seconds. Refill rounds are expected to find nothing missing: round 1 asks for
-    as many as the measured acceptance needs."""
-    seconds = history.seconds.get((kind, subject))
-    if kind != "generate" or round > 1:
-        return Estimate(seconds=seconds)
-    generator = next(g for g in spec.generate if g.name == subject)
-    return _calls(generator, spec, history, seconds)
+Asked = tuple[str, float]
+"""A teacher, and the calls to it."""
 
 
-def _calls(generator: Generator, spec: Spec, history: History, seconds: float | None) -> Estimate:
+def estimate(kind: str, subject: str, round: int, spec: Spec, history: History, iteration: int = 1) -> Estimate:
+    """Expected calls, tokens, dollars and seconds.
+
+    Refill rounds are expected to find nothing missing: round 1 asks for as many as the measured acceptance needs. A
+    judge is counted as asked about every answer, though it is spared those that another verifier fails.
+    """
+    asked = _asked(kind, subject, round, spec, history, iteration)
+    return _priced(asked, spec, history, history.seconds.get((kind, subject)))
+
+
+def _priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: float | None) -> Estimate:
+    sums = (0.0, 0.0, 0.0)
+    for teacher, calls in asked:
+        sums = _add(sums, teacher, calls, spec, history)
+    return Estimate(round(sums[0]), round(sums[1]), sums[2], seconds)
+
+
+def _asked(kind: str, subject: str, round: int, spec: Spec, history: History, iteration: int) -> Iterator[Asked]:
+    if iteration == 1 and round <= 1:
+        yield from _calibrations(kind, subject, spec, history)
+    match kind:
+        case "probe":
+            task = spec.tasks[subject]
+            yield from _votes(spec, subject, _rows(history, task.probes, task.probe_limit))
+        case "generate" if round == 1:
+            yield from _lessons(_generator(spec, subject), spec, history)
+        case "verify" if round == 1:
+            generator = _generator(spec, subject)
+            samples = generator.samples if generator.strategy in SAMPLED else 1
+            yield from _votes(spec, spec.task_of(generator), samples * _candidates(generator, spec, history))
+        case "evaluate":
+            for suite in spec.evals.values():
+                yield from _evaluated(spec, suite, history, iteration)
+        case "ablate":
+            suite = next(spec.evals[a.suite] for a in spec.ablate if a.name == subject)
+            yield from _student_judged(spec, suite, history, models=2)
+
+
+def _generator(spec: Spec, name: str) -> Generator:
+    return next(generator for generator in spec.generate if generator.name == name)
+
+
+def _rows(history: History, file: str | None, limit: int | None) -> int:
+    rows = history.rows.get(file or "", 0)
+    return rows if limit is None else min(rows, limit)
+
+
+# --- lessons ----------------------------------------------------------------------------------------------------------
+
+
+def _candidates(generator: Generator, spec: Spec, history: History) -> float:
+    """Samples of one question count as one."""
     acceptance = max(0.05, history.acceptance.get(generator.name, ACCEPTANCE_GUESS))
-    candidates = min(generator.accept / acceptance, spec.max_candidates_of(generator))
+    return min(generator.accept / acceptance, spec.max_candidates_of(generator))
+
+
+def _lessons(generator: Generator, spec: Spec, history: History) -> Iterator[Asked]:
+    candidates = _candidates(generator, spec, history)
     weights = spec.weights_of(generator)
-    calls = tokens = 0.0
-    usd = 0.0
     for teacher, weight in weights.items():
-        share = weight / sum(weights.values())
-        asked = candidates * share * _calls_each(generator)
-        calls, tokens, usd = _add((calls, tokens, usd), teacher, asked, spec, history)
+        yield teacher, candidates * weight / sum(weights.values()) * _calls_each(generator)
     if generator.second_opinion and generator.strategy != "code_with_tests":
-        calls, tokens, usd = _add((calls, tokens, usd), generator.second_opinion[0], candidates, spec, history)
-    return Estimate(calls=round(calls), tokens=round(tokens), usd=usd, seconds=seconds)
+        yield generator.second_opinion[0], candidates
 
 
 def _calls_each(generator: Generator) -> float:
@@ -71,6 +120,54 @@ def _calls_each(generator: Generator) -> float:
         case "code_with_tests":  # solution, tests, and a repair where the first try fails
             return 1 / generator.per_call + 1 + min(1, generator.repairs) * (1 - ACCEPTANCE_GUESS)
     return 1 if generator.parse == "text" else 1 / generator.per_call
+
+
+# --- judges and suites ------------------------------------------------------------------------------------------------
+
+
+def _votes_each(judge: JudgeVerifier) -> int:
+    """Calls for one answer: a pair is shown in both orders."""
+    return judge.votes * (2 if judge.compare == "pair" else 1)
+
+
+def _votes(spec: Spec, task: str, answers: float) -> Iterator[Asked]:
+    for judge in judges_of(spec, task).values():
+        yield judge.teacher, answers * _votes_each(judge)
+
+
+def _evaluated(spec: Spec, suite: Suite, history: History, iteration: int) -> Iterator[Asked]:
+    """From the second iteration on, incumbent and teachers were measured before."""
+    if suite.task is None:
+        return
+    yield from _student_judged(spec, suite, history, models=2 if iteration == 1 else 1)
+    if iteration == 1:
+        items = _rows(history, suite.data, suite.limit)
+        for teacher in suite.teachers:
+            yield teacher, items
+            yield from _votes(spec, suite.task, items)
+
+
+def _student_judged(spec: Spec, suite: Suite, history: History, models: int) -> Iterator[Asked]:
+    if suite.task is not None:
+        yield from _votes(spec, suite.task, models * suite.repeats * _rows(history, suite.data, suite.limit))
+
+
+def _calibrations(kind: str, subject: str, spec: Spec, history: History) -> Iterator[Asked]:
+    """A judge is calibrated once, by the first node that asks it."""
+    judges = {name: judge for task in spec.tasks for name, judge in judges_of(spec, task).items()}
+    for name, judge in judges.items():
+        if judge.calibration is not None and (kind, subject) == _first_to_ask(name, spec):
+            yield judge.teacher, _rows(history, judge.calibration, None) * _votes_each(judge)
+
+
+def _first_to_ask(judge: str, spec: Spec) -> tuple[str, str]:
+    tasks = [name for name, task in spec.tasks.items() if judge in task.verify]
+    probes = [("probe", name) for name in tasks if spec.tasks[name].probes is not None]
+    verified = [("verify", generator.name) for generator in spec.generate if spec.task_of(generator) in tasks]
+    return next(iter([*probes, *verified]), ("evaluate", ""))
+
+
+# --- what a call costs ------------------------------------------------------------------------------------------------
 
 
 def _add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,8 @@ from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
-from flywheel.spec.models import DatasetTeacher, Task
-from flywheel.spec.outline import PROMPT_KEYS, Outline, judged_columns
+from flywheel.spec.models import DatasetTeacher, LabelVerifier, Task, Verifier
+from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, judged_columns
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ RUBRIC_VARIABLES = ("task", "row", "answer", "reference")
 """What a judge's rubric sees."""
 MAX_OVERLAPS = 3
 """Overlapping rows shown for a pair of files; the rest is counted."""
+CASE_LABELS = {"golden": "expect", "calibration": "label"}
+"""Files of cases that a verifier may have, and the column in which each says what a person said: pass or fail."""
 
 
 def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
@@ -41,11 +43,12 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
     for use in uses:
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
-            faults += _cut(use, _row_faults(use, files[use.place], columns))
+            faults += _cut(use.place, _row_faults(use, files[use.place], columns))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
     faults += _labels(document, outline, good)
+    faults += _cases(document, outline, good, prompts, columns)
     return faults
 
 
@@ -276,19 +279,23 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     needed = [] if use.target is None else [use.target]
     needed += [column for column in use.columns if column in known] + list(use.judged)
     for line, row in zip(file.lines, file.rows, strict=True):
-        for column in needed:
-            if row.get(column) is None:
-                what = "has null in" if column in row else "lacks"
-                hint = did_you_mean(column, row) if column not in row else "Give it a value."
-                yield Fault(f'the row {what} the column "{column}".', use.place, hint, file.file, line)
+        yield from _lacking(use.place, file.file, line, row, needed)
 
 
-def _cut(use: Use, faults: Iterator[Fault]) -> list[Fault]:
+def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]) -> Iterator[Fault]:
+    for column in needed:
+        if row.get(column) is None:
+            what = "has null in" if column in row else "lacks"
+            hint = did_you_mean(column, row) if column not in row else "Give it a value."
+            yield Fault(f'the row {what} the column "{column}".', place, hint, file, line)
+
+
+def _cut(place: Path_, faults: Iterator[Fault]) -> list[Fault]:
     shown_faults = list(islice(faults, MAX_FAULTS))
     rest = sum(1 for _ in faults)
     if rest:
         more = f"and {plural(rest, 'more fault')}."
-        shown_faults.append(Fault(more, use.place, file=shown_faults[0].file, line=shown_faults[-1].line))
+        shown_faults.append(Fault(more, place, file=shown_faults[0].file, line=shown_faults[-1].line))
     return shown_faults
 
 
@@ -304,6 +311,85 @@ def _labels(document: Document, outline: Outline, good: dict[Path_, Path]) -> It
             continue
         if not text.strip():
             yield document.fault(place, f"{shown(good[place])} is empty: no labels.", "Write one a line.")
+
+
+# --- cases that people judged -------------------------------------------------------------------------------
+
+
+def case_problem(row: Row, tasks: Mapping[str, Task], label: str) -> tuple[str, str] | None:
+    """What is wrong with a case, and how to mend it; None where it can be read.
+
+    A case is a task's columns, `answer`, and pass or fail in the column `label`; where there are several `tasks` (those
+    that the verifier judges), the column `task` names one.
+    """
+    if (task := case_task(row, tasks)) not in tasks:
+        message = f'column "task" names no task that this verifier judges: "{one_line(task, 80)}".'
+        return message, did_you_mean(task, tasks)
+    if row.get("answer") is None:
+        return 'missing column "answer".', "Write the answer that is judged."
+    if label not in row:
+        return f'missing column "{label}".', "Write pass or fail."
+    if row[label] not in ("pass", "fail"):
+        return f'column "{label}" is {one_line(repr(row[label]), 80)}.', "Write pass or fail."
+    return None
+
+
+def case_task(row: Row, tasks: Mapping[str, Task]) -> str:
+    """Whose case the row is: the only task's, or the one that it names."""
+    return next(iter(tasks)) if len(tasks) == 1 else str(row.get("task"))
+
+
+def gold_column(target: str, label: str) -> str:
+    """Where a case has its right answer: in the target's column, unless that has the name of a column of its own."""
+    return "reference" if target in ("answer", label) else target
+
+
+def _cases(
+    document: Document,
+    outline: Outline,
+    good: dict[Path_, Path],
+    prompts: dict[Path_, Prompt],
+    columns: dict[str, set[str]],
+) -> Iterator[Fault]:
+    """Faults of `golden` and `calibration` files, which are read late: after probes were asked and lessons paid."""
+    for name, verifier in outline.verifiers.items():
+        tasks = {task: spec for task, spec in outline.tasks.items() if name in spec.verify}
+        for key, label in CASE_LABELS.items():
+            place: Path_ = ("verifiers", name, key)
+            if place not in good or not tasks or not outline.whole("tasks"):
+                continue
+            files: dict[Path_, RowFile] = {}
+            yield from _read(document, Use(place, "case", "", None, (), (), {}), good[place], files)
+            needed = {task: _case_columns(task, tasks[task], verifier, label, prompts, columns) for task in tasks}
+            for file in files.values():
+                yield from _cut(place, _case_faults(place, file, tasks, label, needed))
+
+
+def _case_columns(
+    name: str,
+    task: Task,
+    verifier: Verifier,
+    label: str,
+    prompts: dict[Path_, Prompt],
+    columns: dict[str, set[str]],
+) -> list[str]:
+    """What the prompt shows, what the verifier reads, and the right answer where it would say nothing without."""
+    own = {"answer", label}
+    needed = [column for column in _input_columns(name, task, prompts) if column in columns.get(name, ())]
+    needed += judged_columns([verifier])
+    if compares(verifier) and not isinstance(verifier, LabelVerifier):
+        needed.append(gold_column(task.target, label))
+    return [column for column in needed if column not in own]
+
+
+def _case_faults(
+    place: Path_, file: RowFile, tasks: Mapping[str, Task], label: str, needed: Mapping[str, list[str]]
+) -> Iterator[Fault]:
+    for line, row in zip(file.lines, file.rows, strict=True):
+        if problem := case_problem(row, tasks, label):
+            yield Fault(problem[0], place, problem[1], file.file, line)
+        else:
+            yield from _lacking(place, file.file, line, row, needed[case_task(row, tasks)])
 
 
 # --- probes and holdouts ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
 from flywheel.spec.models import LitellmTeacher, Spec
-from flywheel.spec.outline import outline_of, outline_of_tree
+from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
 from flywheel.spec.wording import schema_faults
 
@@ -96,9 +96,10 @@ def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
 
 
 def missing_env(loaded: Loaded, environ: Mapping[str, str] | None = None) -> list[Fault]:
-    """A fault for each unset variable that a teacher in use refers to: ask before money is spent."""
+    """A fault for each unset variable that a teacher in use refers to, judges and those that stand in included: ask
+    before money is spent."""
     known = os.environ if environ is None else environ
-    used = {name for g in loaded.spec.generate for name in (*g.teachers, *g.second_opinion)}
+    used = set(asked_teachers(loaded.spec))
     faults = []
     for name, teacher in loaded.spec.teachers.items():
         if name in used and isinstance(teacher, LitellmTeacher):

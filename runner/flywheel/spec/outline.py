@@ -21,6 +21,7 @@ from flywheel.spec.models import (
     ErrorMode,
     GateRule,
     Generator,
+    JudgeVerifier,
     LabelVerifier,
     Model,
     PythonTeacher,
@@ -216,6 +217,34 @@ def functions_of(outline: Outline) -> list[tuple[Path_, str]]:
         for name, entry in named
         if isinstance(entry, PythonTeacher | PythonVerifier)
     ]
+
+
+def judges_of(spec: Spec, task: str) -> dict[str, JudgeVerifier]:
+    """The verifiers of the task that ask a teacher, in order."""
+    named = ((name, spec.verifiers[name]) for name in spec.tasks[task].verify)
+    return {name: verifier for name, verifier in named if isinstance(verifier, JudgeVerifier)}
+
+
+def asked_by(spec: Spec, generator: Generator) -> list[str]:
+    """Every teacher that the generator's lessons need: who writes, answers again or judges, and who stands in."""
+    judges = judges_of(spec, spec.task_of(generator)).values()
+    return with_fallbacks(spec, [*generator.teachers, *generator.second_opinion, *(judge.teacher for judge in judges)])
+
+
+def asked_teachers(spec: Spec) -> list[str]:
+    """Every teacher that may be asked: those of generators, judges of any task, those that answer a suite."""
+    of_lessons = [name for generator in spec.generate for name in asked_by(spec, generator)]
+    judges = [judge.teacher for task in spec.tasks for judge in judges_of(spec, task).values()]
+    of_suites = [name for suite in spec.evals.values() for name in suite.teachers]
+    return with_fallbacks(spec, [*of_lessons, *judges, *of_suites])
+
+
+def with_fallbacks(spec: Spec, names: list[str]) -> list[str]:
+    """These teachers and all that may stand in for them."""
+    found = list(dict.fromkeys(names))
+    for name in found:  # grows as it goes
+        found += [other for other in spec.teachers[name].fallback if other not in found]
+    return found
 
 
 def compares(verifier: Verifier) -> bool:

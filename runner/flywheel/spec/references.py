@@ -391,6 +391,13 @@ def _unused(document: Document, outline: Outline) -> Iterator[Fault]:
             yield document.warning(("verifiers", name), f'no task uses the verifier "{name}".')
 
 
+def _unsafe(document: Document, outline: Outline) -> Iterator[Fault]:
+    if document.tree.get("allow_unsafe_execution") is True:
+        message = "where no sandbox works, programs that models wrote run here with all that you may do."
+        hint = "`flywheel doctor` names the sandbox of this machine; where it names one, remove this line."
+        yield document.warning(("allow_unsafe_execution",), message, hint)
+
+
 # --- verifiers, suites, gate --------------------------------------------------------------------------------
 
 
@@ -504,6 +511,7 @@ _CHECKS = (
     _sources,
     _amounts,
     _unused,
+    _unsafe,
     _patterns,
     _suites,
     _gate,

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint
 from flywheel.records import Outcome, Row, Subject
 from flywheel.records.rows import MAX_FAULTS, read_row_file, target_text
+from flywheel.spec.data import case_problem, case_task, gold_column
 from flywheel.spec.models import Task
 from flywheel.stats import cohen_kappa
-from flywheel.text import did_you_mean, plural
+from flywheel.text import plural
 
 #: Fewer cases say too little: with 20, an observed kappa of 0.6 may be one of 0.2.
 MIN_CASES = 20
@@ -86,8 +87,9 @@ def pleading(cases: Sequence[Case], rejected: Sequence[bool]) -> list[Subject]:
 def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[Case]:
     """Cases in a file: the task's columns, `answer`, and the column `label` with pass or fail.
 
-    The right answer, where there is one, stands in the target's column; where that is itself called `answer`, in
-    `reference`. A column `task` says whose case it is, where there are several. Raises SpecInvalid with the bad lines.
+    The right answer, where there is one, stands in the target's column; where that is itself called `answer` or
+    `label`, in `reference`. A column `task` says whose case it is, where there are several. Raises SpecInvalid with the
+    bad lines.
     """
     file = read_row_file(path)
     cases: list[Case] = []
@@ -105,21 +107,12 @@ def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[Case]:
 
 def _case(row: Row, tasks: dict[str, Task], label: str, name: str) -> Case | tuple[str, str]:
     """The case, or what is wrong with the row and how to mend it."""
+    if problem := case_problem(row, tasks, label):
+        return problem
     several = {"task"} if len(tasks) > 1 else set()
-    task = str(row.get("task")) if several else next(iter(tasks))
-    if task not in tasks:
-        return f'column "task" names no task that this verifier judges: "{task}".', did_you_mean(task, tasks)
-    if row.get("answer") is None:
-        return 'missing column "answer".', "Write the answer that is judged."
-    expected = row.get(label)
-    if expected not in ("pass", "fail"):
-        return f'column "{label}" is {expected!r}.', "Write pass or fail."
-    gold = _gold(row, tasks[task].target)
+    task = case_task(row, tasks)
+    gold = row.get(gold_column(tasks[task].target, label))
     own = {"answer", label, "reference", tasks[task].target} | several
     inputs = {column: value for column, value in row.items() if column not in own}
     subject = Subject(name, task, inputs, target_text(row["answer"]), None if gold is None else target_text(gold))
-    return Case(subject, expected)
-
-
-def _gold(row: Row, target: str) -> Any:
-    return row.get("reference") if target == "answer" else row.get(target)
+    return Case(subject, row[label])

@@ -1,0 +1,17 @@
+"""What a finished ablation says on the terminal."""
+
+from __future__ import annotations
+
+from flywheel.console.progress import in_words
+
+
+def test_an_ablation_says_what_the_part_brings() -> None:
+    measured = {"measured": True, "without": "curate.dedup", "difference": -0.035, "low": -0.0736, "high": 0.0024}
+
+    assert in_words("ablate", {"summary": measured, "counts": {}}) == "curate.dedup brings -3.5 points (-7.4 to +0.2)"
+
+
+def test_an_ablation_that_could_not_be_measured_says_why() -> None:
+    summary = {"measured": False, "why": "there are no lessons to draw from: 6 with, 0 without"}
+
+    assert in_words("ablate", {"summary": summary, "counts": {}}).endswith("0 without")
