@@ -49,7 +49,8 @@ def apply(
     confirm: Callable[[Plan], bool] = lambda plan: True,
     command: str = "flywheel apply",
 ) -> ApplyOutcome:
-    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid, SandboxUnavailable before anything runs.
+    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid, SandboxUnavailable before anything
+    runs.
 
     Ctrl-C ends the run with exit code 130: received answers are kept, unfinished nodes leave nothing.
     """

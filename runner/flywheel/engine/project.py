@@ -138,8 +138,8 @@ _JUDGING = {"probe", "generate", "verify", "evaluate", "ablate"}
 def refuse_unready(project: Project, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
-    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars stands
-    beside a price that is not known.
+    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars
+    stands beside a price that is not known.
     """
     if not any(node.kind in _JUDGING for node in plan.pending):
         return

@@ -89,6 +89,8 @@ class Resources:
     ) -> Iterator[list[Verdict]]:
         """One node at a time: the pool's children are as many as the machine's cores can use."""
         with self._judging:
+            if self._stopped:
+                raise WorkerCancelled("judging was stopped")
             if self._judge is None:
                 spec = self._project.spec
                 unsafe = spec.allow_unsafe_execution
@@ -160,6 +162,8 @@ class Resources:
 
     def _open_desk(self) -> Desk:
         with self._opening:
+            if self._stopped:  # a node between two steps would else open a new desk and go on paying
+                raise WorkerCancelled("asking was stopped")
             if self._desk is None:
                 project = self._project
                 self._desk = Desk(

@@ -94,6 +94,8 @@ class Worker:
 
     def _ready(self) -> Process:
         with self._state:
+            if self._closed:
+                raise WorkerCancelled("the worker is closed")
             if self._cancelled and self._process is not None:
                 self._process.close()
                 self._process = None

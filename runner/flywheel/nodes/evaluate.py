@@ -12,6 +12,7 @@ from flywheel.harness.emitted import Judging, command, emit
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, Result
 from flywheel.nodes.measuring import noise, scored, suite_jobs, teachers_scored, too_long
+from flywheel.plan import IMPLEMENTATION
 from flywheel.records import Counts
 from flywheel.student.work import Effect, EffectJob
 
@@ -37,7 +38,8 @@ def evaluate(ctx: Context) -> Result:
     if candidate is not None:
         arms.append(("candidate", candidate))
     suites = suite_jobs(ctx)
-    environment = fingerprint(dict(ctx.versions))
+    # With the implementation: what an earlier one measured is not what this one would.
+    environment = fingerprint({**ctx.versions, "evaluate": IMPLEMENTATION["evaluate"]})
     measurement = _Measurement()
     for arm, model in arms:
         if not _taken_over(ctx, measurement, arm, model, environment):

@@ -9,23 +9,21 @@ import math
 from collections import Counter
 from typing import Any
 
-from flywheel.errors import NodeFailed
 from flywheel.nodes.context import Context, Result
 from flywheel.nodes.filters import filtered
-from flywheel.nodes.generation import Generation, Piece
+from flywheel.nodes.generation import Generation, Piece, refuse_silence
 from flywheel.nodes.strategies import STRATEGIES, counted
 from flywheel.plan.estimates import ACCEPTANCE_GUESS
 from flywheel.plan.shares import whole
 from flywheel.records import Counts
-from flywheel.teachers import duplicates, is_final
-from flywheel.text import one_line, plural
+from flywheel.teachers import duplicates
 
 
 def generate(ctx: Context) -> Result:
     g = Generation(ctx)
     wanted = _short(g)
     pieces = filtered(g, STRATEGIES[g.generator.strategy](g, wanted))
-    _refuse_silence(g)
+    refuse_silence(ctx.node.name, g.replies)
     # What an attempt failed to bring, a fallback may have: it is lost only where nothing came in its place.
     failed = [reply for reply in g.replies if reply.status == "failed"]
     kept = sum(piece.status == "parsed" for piece in pieces)
@@ -45,22 +43,6 @@ def generate(ctx: Context) -> Result:
             "same_answers": round(duplicates(g.replies), 4),
             **g.notes,
         },
-    )
-
-
-def _refuse_silence(g: Generation) -> None:
-    """Raise NodeFailed where no teacher could be reached at all.
-
-    A node that is done is never run again: an outage must not pass for an iteration without lessons.
-    """
-    lost = [reply for reply in g.replies if not is_final(reply)]
-    if not g.replies or len(lost) < len(g.replies):
-        return
-    faults = Counter(f"{reply.teacher}: {reply.fault}" for reply in lost)
-    common = ", ".join(f"{fault} ({number:,})" for fault, number in faults.most_common(3))
-    raise NodeFailed(
-        f"{g.ctx.node.name}: no teacher answered any of {plural(len(g.replies), 'call')}: {common}. The last: "
-        f"{one_line(lost[-1].detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint, seed_from
 from flywheel.nodes.allocation import Paid, thompson_shares
 from flywheel.nodes.context import Context
@@ -17,7 +19,9 @@ from flywheel.records import Candidate, LessonRequest, Message, Reply, Row, Subj
 from flywheel.records.rows import target_text
 from flywheel.spec.models import DatasetTeacher, Generator, LitellmTeacher, StudentTeacher
 from flywheel.spec.outline import judged_columns
+from flywheel.teachers import is_final
 from flywheel.teachers.faults import OUT_OF_REACH
+from flywheel.text import one_line, plural
 
 #: Failures of a mode that a data-set teacher sees, to pick rows like them.
 MATCHED = 500
@@ -313,8 +317,11 @@ class Generation:
         """Replies in order. One whose teacher is out of reach comes from its fallbacks, if one of them answers."""
         self.asked = self.asked or list(asks)  # the first step's: sample numbers go on from them
         requests = [ask.request for ask in asks]
+        return self._answered(requests, [self._stand_ins(request.teacher) for request in requests])
+
+    def _answered(self, requests: Sequence[LessonRequest], stand_ins: Sequence[Sequence[str]]) -> list[Reply]:
         replies = self.ctx.ask(requests, self.model.arm)
-        chains = [iter(self._stand_ins(request.teacher)) for request in requests]
+        chains = [iter(names) for names in stand_ins]
         while again := [
             (index, other)
             for index, reply in enumerate(replies)
@@ -402,8 +409,14 @@ class Generation:
         need = [i for i, p in enumerate(pieces) if p.status == "parsed" and p.candidate.reference is None]
         if not self.generator.second_opinion or not need:
             return list(pieces)
-        replies = self.ctx.ask([self._opinion(pieces[i].candidate) for i in need], self.model.arm)
-        self.replies += replies
+        requests = [self._opinion(pieces[i].candidate) for i in need]
+        # A stand-in may be the author, who cannot give a second opinion.
+        stand_ins = [
+            [name for name in self._stand_ins(request.teacher) if name != pieces[i].candidate.teacher]
+            for i, request in zip(need, requests, strict=True)
+        ]
+        replies = self._answered(requests, stand_ins)
+        refuse_silence(self.ctx.node.name, replies)
         found = list(pieces)
         for i, reply in zip(need, replies, strict=True):
             if reply.status == "ok" and (answer := extract_answer(reply.text)):
@@ -423,6 +436,22 @@ class Generation:
         request = replace(request, seed=seed, row=candidate.row)
         prompt = None if self.is_student(teacher) else self.generator.second_opinion_prompt
         return self.asking_for_answer(request, prompt)
+
+
+def refuse_silence(node: str, replies: Sequence[Reply]) -> None:
+    """Raise NodeFailed where no teacher could be reached at all.
+
+    A node that is done is never run again: an outage must not pass for an iteration without lessons.
+    """
+    lost = [reply for reply in replies if not is_final(reply)]
+    if not replies or len(lost) < len(replies):
+        return
+    faults = Counter(f"{reply.teacher}: {reply.fault}" for reply in lost)
+    common = ", ".join(f"{fault} ({number:,})" for fault, number in faults.most_common(3))
+    raise NodeFailed(
+        f"{node}: no teacher answered any of {plural(len(replies), 'call')}: {common}. The last: "
+        f"{one_line(lost[-1].detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
+    )
 
 
 def subject_of(candidate: Candidate) -> Subject:

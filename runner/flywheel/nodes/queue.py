@@ -19,17 +19,31 @@ from flywheel.records import Candidate, Row
 from flywheel.records.rows import read_rows, target_text
 
 FOLDER = "human"
+#: Columns of the queue's own; a task's row cannot have them too.
+OWN = ("id", "mode", "answer_of_student", "reason")
 
 
 def human(g: Generation, wanted: Mapping[str, int]) -> list[Piece]:
     """Rows that people have answered since the last time; and asks for those that are still wanted."""
+    if clash := [column for column in OWN if column in (*g.columns, g.target)]:
+        raise NodeFailed(
+            f'{g.generator.name}: the queue has a column "{clash[0]}" of its own, and so has the task "{g.task}". '
+            "Rename it in the task's rows; where the prompt reads the whole row, let it read the columns it needs."
+        )
     path = g.ctx.root / FOLDER / f"{g.generator.name}.jsonl"
     waiting = _read(path)
     taken = _taken(g)
-    ready = [row for row in waiting if row.get(g.target) is not None and row["id"] not in taken]
+    # By id: a line that an editor doubled is one lesson, as it was last answered.
+    ready = {row["id"]: row for row in waiting if _is_answered(g, row) and row["id"] not in taken}
     _append(path, [row for mode, count in wanted.items() for row in _wished(g, mode, count, waiting)])
-    g.notes |= {"answered": len(ready), "waiting": sum(row.get(g.target) is None for row in _read(path))}
-    return [Piece(_candidate(g, row)) for row in ready]
+    g.notes |= {"answered": len(ready), "waiting": sum(not _is_answered(g, row) for row in _read(path))}
+    return [Piece(_candidate(g, row)) for row in ready.values()]
+
+
+def _is_answered(g: Generation, row: Row) -> bool:
+    """Blank is not an answer yet: taken once, a row is never taken again."""
+    value = row.get(g.target)
+    return value is not None and target_text(value).strip() != ""
 
 
 def _read(path: Path) -> list[Row]:
@@ -41,7 +55,7 @@ def _read(path: Path) -> list[Row]:
         raise NodeFailed(f"the queue cannot be read: {invalid}") from invalid
     if lost := next((n for n, row in enumerate(rows, 1) if not row.get("id")), None):
         raise NodeFailed(f'{path.parent.name}/{path.name}: row {lost} has no "id". Put it back, or remove the row.')
-    return rows
+    return [{**row, "id": str(row["id"])} for row in rows]  # a person's own row may have the number 7
 
 
 def _taken(g: Generation) -> set[str]:
@@ -54,7 +68,7 @@ def _taken(g: Generation) -> set[str]:
 def _wished(g: Generation, mode: str, count: int, waiting: list[Row]) -> list[Row]:
     """Failures of the mode to ask about: as many as are wanted and not waiting already."""
     known = {row["id"] for row in waiting}
-    open_ = sum(row.get("mode") == mode and row.get(g.target) is None for row in waiting)
+    open_ = sum(row.get("mode") == mode and not _is_answered(g, row) for row in waiting)
     items = [item for item in g.items(mode) if item.item_id not in known]
     shown = dict(g.failures(mode))
     return [
@@ -88,7 +102,7 @@ def _candidate(g: Generation, row: Row) -> Candidate:
         task=g.task,
         generator=g.generator.name,
         teacher="human",
-        mode=row.get("mode") or None,
+        mode=str(row["mode"]) if row.get("mode") else None,
         call_key="",
         row=g.inputs(row),
         target=target,

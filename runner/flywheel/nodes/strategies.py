@@ -272,7 +272,7 @@ def _repaired(g: Generation, pieces: list[Piece], attempt: int) -> tuple[list[Pi
     for (i, _), reply in zip(failed, g.ask(asks), strict=True):
         if reply.status == "ok" and (answer := extract_answer(reply.text)):
             old = pieces[i].candidate
-            found[i] = Piece(replace(old, target=answer, reference=answer, call_key=reply.key))
+            found[i] = Piece(replace(old, target=answer, reference=answer, call_key=reply.key, teacher=reply.teacher))
     g.notes[f"repairs {attempt + 1}"] = len(failed)
     return found, len(failed)
 

@@ -189,7 +189,8 @@ class _Iteration:
             f"taxonomy.{mode.name}": [index, mode.severity, mode.when, mode.task]
             for index, mode in enumerate(self.spec.taxonomy)
         }
-        return self.draft("diagnose", [probe.name for probe in self.probes()], inputs)
+        # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
+        return self.draft("diagnose", [probe.name for probe in self.probes()] or self.incumbent(), inputs)
 
     def budget(self) -> _Draft:
         inputs: dict[str, Any] = {"untargeted": True} if self.facts.untargeted else {}
@@ -214,6 +215,8 @@ class _Iteration:
             "taxonomy.descriptions": {mode.name: mode.description for mode in self.spec.taxonomy},
             "seed": self.seed("generate", generator.name, number),
         }
+        if task.probes is None:  # else the probe, an ancestor, covers how the task is asked
+            inputs |= self.wording(self.spec.task_of(generator))
         for teacher in with_fallbacks(self.spec, [*generator.teachers, *generator.second_opinion]):
             inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
             if isinstance(self.spec.teachers[teacher], StudentTeacher):
@@ -248,7 +251,7 @@ class _Iteration:
         return self.draft("train", parents, inputs)
 
     def evaluate(self) -> _Draft:
-        inputs = {**self.suites(), "seed": self.spec.seed}
+        inputs = {**self.suites(), **self.answering(), "seed": self.spec.seed}
         for task in sorted({suite.task for suite in self.spec.evals.values() if suite.task}):
             inputs |= {**self.asking(task), **self.judging(task)}
             if any(suite.task == task and suite.num_fewshot for suite in self.spec.evals.values()):
@@ -302,15 +305,21 @@ class _Iteration:
 
     def asking(self, task: str) -> dict[str, Any]:
         """How the student is asked on a task."""
+        return {**self.answering(), **self.wording(task)}
+
+    def answering(self) -> dict[str, Any]:
+        """How the student answers, whatever it is asked."""
         student = self.spec.student
         return {
             **flatten("student", dict(self.facts.student)),
             "student.max_new_tokens": student.max_new_tokens,
             "student.batch_size": student.batch_size,
             "student.system": student.system,
-            f"tasks.{task}.target": self.spec.tasks[task].target,
-            **self.file(self.spec.tasks[task].prompt),
         }
+
+    def wording(self, task: str) -> dict[str, Any]:
+        """In which words a task is asked."""
+        return {f"tasks.{task}.target": self.spec.tasks[task].target, **self.file(self.spec.tasks[task].prompt)}
 
     def judging(self, task: str) -> dict[str, Any]:
         inputs: dict[str, Any] = {f"tasks.{task}.final": self.spec.tasks[task].final}

@@ -395,7 +395,7 @@ class Audit(Model):
 
 
 class Ablated(Model):
-    """Two small trainings that differ in one part; `change` is what having the part brought."""
+    """Two trainings that differ in one part, or in targeting; `change` is what having the part brought."""
 
     name: str
     without: str
@@ -406,6 +406,8 @@ class Ablated(Model):
     without_part: float
     change: Change
     p_value: float | None
+    note: str
+    """What to know of this comparison; empty where nothing is."""
 
 
 class Ablations(Model):

@@ -298,7 +298,8 @@ QUALIFY row_number() OVER (PARTITION BY verifier ORDER BY calibrated_at DESC) = 
 
 def ablations(nodes: Nodes) -> str:
     """Ablations of the iteration, and comparisons of the whole loop."""
-    return f"""SELECT name, without, suite, lessons, items, with_part, without_part, difference, low, high, p_value
+    return f"""SELECT name, without, suite, lessons, items, with_part, without_part, difference, low, high, p_value,
+    detail->>'note' AS note
 FROM ablations WHERE node IN {of(nodes, "ablate")} OR starts_with(node, 'compare:')
 ORDER BY starts_with(node, 'compare:'), name, suite"""
 

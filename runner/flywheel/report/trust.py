@@ -140,7 +140,7 @@ def ablations(query: Query, nodes: queries.Nodes) -> Ablations:
 def _ablated(row: Row) -> Ablated:
     known = ("name", "without", "suite", "lessons", "items", "with_part", "without_part", "p_value")
     change = Change(value=row["difference"], low=row["low"], high=row["high"])
-    return Ablated(**{key: row[key] for key in known}, change=change)
+    return Ablated(**{key: row[key] for key in known}, change=change, note=shown(row["note"] or "", 400))
 
 
 def measurement(query: Query, nodes: queries.Nodes) -> Measurement:

@@ -34,7 +34,9 @@ _LIMIT = {
 }
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 NAME_RULE = "A name is a letter, then at most 62 letters, digits, - or _."
+PART_RULE = "Write verifier.NAME, teacher.NAME, generator.NAME or curate.STAGE, such as curate.dedup."
 
 
 def schema_faults(document: Document, error: ValidationError) -> list[Fault]:
@@ -59,23 +61,27 @@ class _Finding:
         self.union: Path_ | None = None
         self.path: Path_ = ()
         self.raw: Any = tree
+        self.tagged = False
         for index, part in enumerate(detail["loc"]):
             self._step(part, is_last=index == len(detail["loc"]) - 1)
 
     def _step(self, part: str | int, is_last: bool) -> None:
         is_index = isinstance(self.raw, list) and isinstance(part, int)
-        is_key = isinstance(self.raw, dict) and part in self.raw and not self._is_kind(part)
-        if is_index or is_key:
+        is_key = isinstance(self.raw, dict) and part in self.raw
+        if self._is_kind(part):
+            self.tagged = True
+        elif is_index or is_key:
             self.raw = self.raw[part]
             self.path += (part,)
         elif is_last and self.type == "missing":
             self.path += (part,)
-        elif not self._is_kind(part) and part != "[key]":
+        elif part != "[key]":
             self.union = self.path
 
     def _is_kind(self, part: str | int) -> bool:
-        """Whether `part` is the tag of a discriminated union: teachers and verifiers, by `kind`."""
-        at_member = len(self.path) == 2 and self.path[0] in ("teachers", "verifiers")
+        """Whether `part` is the tag of a discriminated union: teachers and verifiers, by `kind`. The tag comes once, so
+        that the key `command` of `kind: command` is a key."""
+        at_member = len(self.path) == 2 and self.path[0] in ("teachers", "verifiers") and not self.tagged
         return at_member and isinstance(self.raw, dict) and part == self.raw.get("kind")
 
 
@@ -113,7 +119,8 @@ def _fault(document: Document, finding: _Finding) -> Fault:
         key, words = _LIMIT[finding.type]
         return document.fault(path, f"{words} {context[key]:g}, is {raw}.")
     if finding.type == "string_pattern_mismatch":
-        return document.fault(path, f'"{one_line(raw, 80)}" is not a name.', NAME_RULE)
+        what, rule = ("a part", PART_RULE) if name == "without" else ("a name", NAME_RULE)
+        return document.fault(path, f'"{one_line(raw, 80)}" is not {what}.', rule)
     if finding.type == "too_short":
         return document.fault(path, "needs at least one entry, has none.")
     return _choice_fault(document, finding)
@@ -157,6 +164,8 @@ def _retype(finding: _Finding) -> str:
         return "Leave the key out, or give it a value."
     if isinstance(raw, str) and expected in ("int_type", "float_type") and _NUMBER.fullmatch(raw):
         return f"Write {raw} without quotes."
+    if isinstance(raw, str) and expected == "float_type" and (percent := _PERCENT.fullmatch(raw)):
+        return f"Write {float(percent[1]) / 100:g}."
     if isinstance(raw, str) and expected == "bool_type" and raw.lower() in _TRUTH:
         return f"YAML 1.2 knows only true and false: write {_TRUTH[raw.lower()]}."
     if isinstance(raw, int | float) and expected == "string_type":
@@ -200,9 +209,13 @@ def _models_at(document: Document, path: Path_) -> list[type[BaseModel]]:
     raw: Any = document.tree
     for part in path:
         raw = raw[part]
-    kind = raw.get("kind") if isinstance(raw, dict) else None
     members = _members(_annotation_at(document, path))
-    return [m for m in members if "kind" not in m.model_fields or kind in get_args(m.model_fields["kind"].annotation)]
+    return [m for m in members if "kind" not in m.model_fields or _is_of_kind(raw, m.model_fields["kind"])]
+
+
+def _is_of_kind(raw: Any, kind: FieldInfo) -> bool:
+    said = raw.get("kind", kind.default) if isinstance(raw, dict) else None
+    return said in get_args(kind.annotation)
 
 
 def _annotation_at(document: Document, path: Path_) -> Any:
