@@ -220,6 +220,7 @@ def first(domain: Domain) -> dict[str, Any]:
 
 def test_rollback_finds_all_of_an_untouched_model_as_it_was(twice: Domain) -> None:
     assert rollback(twice.open())["model_id"] == first(twice)["model_id"] == current(twice)
+    assert f"{first(twice)['model_id']} is in service" in (twice.root / "reports" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

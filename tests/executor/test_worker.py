@@ -236,3 +236,10 @@ def test_kill_9_of_the_parent_kills_a_busy_child() -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     assert wait_until_gone(pid)
+
+
+def test_what_is_asked_after_the_close_is_refused_and_starts_no_process(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "worker.log")
+    worker.close()
+    with pytest.raises(WorkerCancelled, match="closed"):
+        worker.call("executor_jobs:echo", 1)

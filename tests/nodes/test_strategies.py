@@ -311,3 +311,67 @@ def test_each_call_gets_the_next_style(domain: Domain) -> None:
 def test_blue_things_are_what_the_student_gets_wrong() -> None:
     """The tests above rest on it."""
     assert stand_in.say(None, f"old {BLUES[0]} 1") == "red"
+
+
+def test_what_people_write_into_the_queue_is_taken_once_whatever_their_ids(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["generate"].append({"name": "experts", "strategy": "human", "accept": 3, "rounds": 2})
+        spec["loop"]["iterations"] = 2
+        spec["gate"] = [{"suite": "holdout", "better_by": 0.99}]
+
+    domain.edit(change)
+    (domain.root / "human").mkdir()
+    written = [
+        {"id": 7, "mode": "not_blue", "text": "old sky 5", "label": "blue"},
+        {"id": "a", "mode": "not_blue", "text": "old sky 6", "label": "red"},
+        {"id": "a", "mode": "not_blue", "text": "old sky 6", "label": "blue"},
+        {"id": "b", "mode": 4, "text": "old sky 7", "label": "blue"},
+        {"id": "later", "mode": "not_blue", "text": "old sky 8", "label": " "},
+    ]
+    domain.write_rows("human/experts.jsonl", written)
+
+    taken = [c for c in applied(domain) if c["teacher"] == "human"]
+
+    assert sorted((c["parent_id"], c["target"]) for c in taken) == [("7", "blue"), ("a", "blue"), ("b", "blue")]
+
+
+def test_a_task_whose_columns_the_queue_needs_itself_is_refused_by_name(domain: Domain) -> None:
+    domain.edit(
+        lambda spec: spec["generate"].append({"name": "experts", "strategy": "human", "accept": 3, "rounds": 1})
+    )
+    (domain.root / "prompts" / "colour.md").write_text("{{ row.text }} {{ row.id }}\ncolour:")
+    for name in ("probes", "seeds", "holdout", "guard"):
+        path = domain.root / "evals" / f"{name}.jsonl"
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        domain.write_rows(f"evals/{name}.jsonl", [{**row, "id": i} for i, row in enumerate(found)])
+
+    assert 'a column "id" of its own' in domain.apply().error
+
+
+REMOTE = {
+    "kind": "litellm", "model": "openai/absent", "api_base": "http://127.0.0.1:9", "max_retries": 0,
+    "timeout_seconds": 2,
+}  # fmt: skip
+
+
+def with_opinions_of(domain: Domain, fallback: list[str]) -> Domain:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["remote"])
+    return domain.edit(lambda spec: spec["teachers"].update(remote={**REMOTE, "fallback": fallback}))
+
+
+def test_a_second_opinion_comes_from_a_fallback_that_is_not_the_author(domain: Domain) -> None:
+    found = applied(with_opinions_of(domain, ["solver", "other"]))
+    assert {c["reference_from"] for c in found} == {"teacher:other"}
+
+
+def test_lessons_that_nobody_could_be_asked_about_are_not_taken_for_unanswerable(domain: Domain) -> None:
+    outcome = with_opinions_of(domain, []).apply()
+    assert "no teacher answered any of" in outcome.error
+    assert not domain.query("SELECT node FROM nodes WHERE kind = 'verify'")
+
+
+def test_a_pattern_that_backtracks_without_end_is_given_up() -> None:
+    from flywheel.text import final_answer, matches
+
+    assert matches(r"answer: ((?:a+)+)$", "answer: " + "a" * 60 + "!") == []
+    assert final_answer("first #### 1 then #### 2", "#### (.+?)(?: |$)") == "2"

@@ -247,3 +247,38 @@ def test_ten_thousand_nodes_are_planned_in_seconds(domain: Domain) -> None:
 
     assert len(plan.nodes) > 10_000
     assert time.process_time() - started < 5
+
+
+def without_probes(domain: Domain) -> Domain:
+    def change(s: dict[str, Any]) -> None:
+        del s["tasks"]["colour"]["probes"]
+        s["generate"][0] |= {"strategy": "self_instruct", "from": "seeds"}
+
+    return domain.edit(change)
+
+
+def test_without_probes_an_iteration_still_waits_for_the_one_before(domain: Domain) -> None:
+    parents = {node.name: node.parents for node in without_probes(domain).plan(2).nodes}
+
+    assert parents["i1.diagnose"] == ()
+    assert parents["i2.diagnose"] == ("i1.gate",)
+
+
+def test_without_probes_how_the_task_is_asked_reaches_what_is_generated(domain: Domain) -> None:
+    assert "i1.generate.targeted.r1" in changed(without_probes(domain), file("prompts/colour.md", " "))
+
+
+def test_a_suite_of_lm_eval_alone_is_measured_anew_when_the_student_answers_otherwise(domain: Domain) -> None:
+    def change(s: dict[str, Any]) -> None:
+        s["evals"] = {"own": {"role": "target", "lm_eval": "own"}}
+        s["gate"] = [{"suite": "own", "better_by": 0.1}]
+
+    def inputs() -> Any:
+        return next(node.inputs for node in domain.plan(1).nodes if node.kind == "evaluate")
+
+    domain.edit(change)
+    (domain.root / "evals" / "own.yaml").write_text("task: own\n")
+    before = inputs()
+    domain.edit(lambda s: s["student"].update(system="Be brief."))
+
+    assert inputs() != before, "the base's earlier scores are taken over where these are the same"

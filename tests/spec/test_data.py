@@ -163,6 +163,89 @@ def test_an_empty_file_of_labels(project) -> None:
     ]
 
 
+# --- cases that people judged
+
+CASES = "evals/cases.jsonl"
+GOLDEN = ("{kind: exact}", "{kind: exact, golden: evals/cases.jsonl}")
+JUDGE = (
+    "verifiers:\n",
+    "verifiers:\n  good: {kind: judge, teacher: judge, rubric: rubric.md, calibration: evals/cases.jsonl}\n",
+)
+COURT = (("teachers:\n", "teachers:\n  judge: {kind: python, function: teachers.py:terse}\n"), JUDGE)
+
+
+def case(**changes: object) -> dict[str, object]:
+    found = {**row(), "reference": "3", "expect": "pass", **changes}
+    return {column: value for column, value in found.items() if value != "left out"}
+
+
+def test_every_fault_of_golden_cases_has_its_line(project) -> None:
+    project.edit(GOLDEN).write(
+        CASES,
+        lines(
+            case(),
+            case(expect="maybe"),
+            case(expect="left out"),
+            case(answer="left out"),
+            case(thing="left out"),
+            case(reference="left out"),
+            case(b=None),
+        ),
+    )
+    known = "Known: a, answer, b, expect"
+    assert project.messages() == [
+        "evals/cases.jsonl:2: verifiers.same.golden: column \"expect\" is 'maybe'. Write pass or fail.",
+        'evals/cases.jsonl:3: verifiers.same.golden: missing column "expect". Write pass or fail.',
+        'evals/cases.jsonl:4: verifiers.same.golden: missing column "answer". Write the answer that is judged.',
+        f'evals/cases.jsonl:5: verifiers.same.golden: the row lacks the column "thing". {known}, reference.',
+        f'evals/cases.jsonl:6: verifiers.same.golden: the row lacks the column "reference". {known}, thing.',
+        'evals/cases.jsonl:7: verifiers.same.golden: the row has null in the column "b". Give it a value.',
+    ]
+
+
+def test_golden_cases_that_are_sound(project) -> None:
+    assert project.edit(GOLDEN).write(CASES, lines(case(), case(expect="fail"))).load().warnings == ()
+
+
+def test_an_empty_file_of_golden_cases(project) -> None:
+    project.edit(GOLDEN).write(CASES, "")
+    assert "verifiers.same.golden: evals/cases.jsonl is empty: no case rows. Add rows to it." in project.messages()[0]
+
+
+def test_a_form_is_judged_without_a_right_answer(project) -> None:
+    project.edit(("{kind: exact}", "{kind: regex, pattern: '[0-9]+', golden: evals/cases.jsonl}"))
+    assert project.write(CASES, lines(case(reference="left out"))).load().warnings == ()
+
+
+def test_calibration_cases_have_a_label(project) -> None:
+    project.edit(*COURT, ("verify: [same]", "verify: [same, good]")).write("rubric.md", "Is it so?")
+    project.write(CASES, lines(case(label="pass", expect="left out"), case()))
+    assert project.messages() == [
+        'evals/cases.jsonl:2: verifiers.good.calibration: missing column "label". Write pass or fail.'
+    ]
+
+
+def test_cases_of_a_verifier_that_judges_several_tasks_name_theirs(project) -> None:
+    second = "tasks:\n  other: {prompt: prompts/other.md, target: answer, verify: [same]}\n"
+    project.edit(("tasks:\n", second), GOLDEN).write("prompts/other.md", "{{ row.thing }}")
+    project.edit(
+        ("name: targeted,", "name: targeted, task: answer,"), ("name: practice,", "name: practice, task: answer,")
+    )
+    project.write(CASES, lines(case(task="answer"), case(task="othr"), case(), case(task="other", b="left out")))
+    named = 'verifiers.same.golden: column "task" names no task that this verifier judges'
+    assert project.messages() == [
+        f'evals/cases.jsonl:2: {named}: "othr". Did you mean "other"?',
+        f'evals/cases.jsonl:3: {named}: "None". Known: answer, other.',
+    ]
+
+
+def test_many_bad_cases_are_counted(project) -> None:
+    project.edit(GOLDEN).write(CASES, lines(*[case(expect="no")] * 25))
+    found = project.messages()
+    assert len(found) == 21
+    assert found[-1] == "evals/cases.jsonl:20: verifiers.same.golden: and 5 more faults."
+
+
 # --- probes and holdouts
 
 
@@ -226,3 +309,9 @@ def test_a_kind_of_file_that_is_not_known(project) -> None:
     assert project.messages() == [
         'evals/probes.json: tasks.answer.probes: unknown kind of data file ".json". Did you mean ".jsonl"?'
     ]
+
+
+def test_a_prompt_that_reads_the_whole_row_of_a_code_task_would_show_the_tests(project) -> None:
+    project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
+    project.write("prompts/answer.md", "{{ row }}")
+    assert 'the prompt reads all of row, and with it "tests", which the student must not see' in project.faults()

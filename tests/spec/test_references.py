@@ -294,6 +294,14 @@ def test_a_verifier_that_compares_nothing_needs_no_second_opinion(project) -> No
     assert project.load().warnings == ()
 
 
+def test_running_without_a_sandbox_is_a_warning(project) -> None:
+    project.edit(("name: orders\n", "name: orders\nallow_unsafe_execution: true\n"))
+    [warning] = project.load().warnings
+    assert (warning.line, warning.path) == (4, ("allow_unsafe_execution",))
+    assert warning.message.startswith("where no sandbox works, programs that models wrote run here")
+    assert project.edit(("execution: true", "execution: false")).load().warnings == ()
+
+
 def test_unused_names_are_warnings(project) -> None:
     project.edit((PRACTICE, ""), ("  same: {kind: exact}\n", "  same: {kind: exact}\n  num: {kind: math}\n"))
     assert [(f.line, f.message) for f in project.load().warnings] == [
@@ -385,6 +393,15 @@ JUDGE = "{kind: judge, teacher: chatty, rubric: prompts/answer.md}"
         (
             [("gate:", "ablate: [{name: x, without: teacher.chaty, suite: holdout}]\ngate:")],
             'ablate[0].without: there is no teacher "chaty" to leave out. Did you mean "chatty"?',
+        ),
+        (
+            [("[terse, chatty], accept", "[terse, chatty], strategy: code_with_tests, accept")],
+            "generate[0].strategy: nothing would run the tests: no verifier of the task is of kind code. "
+            "Add one to verifiers and to the task's verify.",
+        ),
+        (
+            [("better_by: 0.02", "at_most: 20, measure: refusals")],
+            "gate[0].at_most: refusals is a share of the answers: it is never above 20. Write 0.05 for 5%.",
         ),
         (
             [("target: answer", 'target: answer\n    final: "#### .+"')],

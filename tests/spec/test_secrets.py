@@ -41,6 +41,37 @@ def test_an_unused_teacher_needs_no_variable(project) -> None:
     assert missing_env(loaded, {}) == []
 
 
+JUDGED = (
+    ("teachers:\n", "teachers:\n  judge: {kind: litellm, model: openai/j, api_key: '${env:JUDGE_KEY}'}\n"),
+    ("verifiers:\n", "verifiers:\n  good: {kind: judge, teacher: judge, rubric: rubric.md}\n"),
+)
+STAND_IN = "stand_in: {kind: litellm, model: openai/s, api_key: '${env:STAND_IN_KEY}'}"
+BESIDE = ("teachers:\n", f"teachers:\n  {STAND_IN}\n")
+
+
+def unset(loaded) -> list[str]:
+    return [str(fault.path[1]) for fault in missing_env(loaded, {})]
+
+
+def test_a_judge_that_is_asked_needs_its_variable(project) -> None:
+    project.write("rubric.md", "Is it so?").edit(*JUDGED, ("suite: holdout, better_by", "suite: kept, better_by"))
+    project.edit(("evals:\n", "evals:\n  kept: {lm_eval: arc_easy}\n"))
+    assert unset(project.load()) == []
+    assert unset(project.edit(("verify: [same]", "verify: [same, good]")).load()) == ["judge"]
+
+
+def test_a_teacher_that_stands_in_needs_its_variable(project) -> None:
+    project.edit(BESIDE, ("teachers.py:terse}", "teachers.py:terse, fallback: [chatty]}"))
+    assert unset(project.load()) == []
+    project.edit(("teachers.py:chatty}", "teachers.py:chatty, fallback: [stand_in]}"))
+    assert unset(project.load()) == ["stand_in"]
+
+
+def test_a_teacher_that_answers_a_suite_needs_its_variable(project) -> None:
+    project.edit(BESIDE, ("data: evals/holdout.jsonl", "data: evals/holdout.jsonl, teachers: [stand_in]"))
+    assert unset(project.load()) == ["stand_in"]
+
+
 def test_resolving() -> None:
     assert resolve_env("http://${env:HOST}:${env:PORT}/v1", {"HOST": "h", "PORT": "1"}) == "http://h:1/v1"
     assert resolve_env("plain", {}) == "plain"

@@ -85,6 +85,18 @@ ONE_FAULT = [
         "                          ^",
     ),
     (
+        ("{kind: exact}", "{kind: command, command: ./check.sh --strict}"),
+        "flywheel.yaml:19:34: verifiers.same.command: expected a list, found text. Write [./check.sh, --strict].\n"
+        "      same: {kind: command, command: ./check.sh --strict}\n"
+        "                                     ^",
+    ),
+    (
+        ("{kind: exact}", "{kind: command, command: [true]}"),
+        "flywheel.yaml:19:35: verifiers.same.command[0]: expected text, found true. Put it in quotes.\n"
+        "      same: {kind: command, command: [true]}\n"
+        "                                      ^",
+    ),
+    (
         ("{kind: exact}", "{kind: exakt}"),
         'flywheel.yaml:19:16: verifiers.same.kind: "exakt" is not one of sql, math, json_schema, exact, '
         'regex, label, python, code, judge, command. Did you mean "exact"?\n'
@@ -209,6 +221,23 @@ def test_a_fault_in_words(project, change: tuple[str, str], message: str) -> Non
 def test_a_union_speaks_of_the_member_that_was_meant(project, teachers: str, messages: list[str]) -> None:
     project.edit(("[terse, chatty]", teachers))
     assert [line.split(": ", 2)[2] for line in project.messages()] == messages
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("deploy: {aprove: human}", 'deploy.aprove: unknown key "aprove". Did you mean "approve"?'),
+        (
+            "ablate: [{name: d, without: dedup, suite: holdout}]",
+            'ablate[0].without: "dedup" is not a part. Write verifier.NAME, teacher.NAME, generator.NAME or '
+            "curate.STAGE, such as curate.dedup.",
+        ),
+        ("loop: {max_unknown: 5%}", "loop.max_unknown: expected a number, found text. Write 0.05."),
+    ],
+)
+def test_a_near_miss_in_a_later_part_is_told_what_to_write(project, more: str, message: str) -> None:
+    project.edit(("version: 1", f"version: 1\n{more}"))
+    assert message in "\n".join(project.messages())
 
 
 def test_a_whole_number_is_good_where_a_number_is_wanted(project) -> None:

@@ -104,7 +104,7 @@ def test_a_missing_program_is_told_when_it_is_opened(tmp_path: Path) -> None:
         opened(tmp_path, "nowhere_to_be_found")
     with pytest.raises(VerifierInvalid, match=r"no program check\.sh .*write \./check\.sh"):
         opened(tmp_path, "check.sh")
-    with pytest.raises(VerifierInvalid, match=r"no program \./check\.sh that can be run"):
+    with pytest.raises(VerifierInvalid, match=r"no program \./check\.sh that can be run; run `chmod \+x \./check\.sh`"):
         opened(tmp_path, "./check.sh")
     os.chmod(tmp_path / "check.sh", 0o755)
     assert opened(tmp_path, "./check.sh")(subject("x")) == Finding("pass")

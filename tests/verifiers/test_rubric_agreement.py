@@ -46,6 +46,17 @@ def test_where_the_target_is_called_answer_the_right_one_stands_in_reference(tmp
     assert second.subject.reference is None
 
 
+def test_what_people_said_is_no_right_answer_where_the_target_is_called_label(tmp_path: Path) -> None:
+    labels = Task(prompt="p.md", target="label", verify=["v"])
+    path = written(tmp_path, {"q": "a rose", "answer": "red", "label": "pass", "reference": "crimson"})
+
+    [case] = read_cases(path, {"t": labels}, "label")
+    assert (case.expected, case.subject.reference) == ("pass", "crimson")
+
+    [case] = read_cases(written(tmp_path, {"q": "x", "answer": "y", "label": "fail"}), {"t": labels}, "label")
+    assert case.subject.reference is None
+
+
 def test_of_several_tasks_the_row_names_its_own(tmp_path: Path) -> None:
     path = written(tmp_path, {"task": "b", "text": "x", "answer": "y", "label": "fail"})
 

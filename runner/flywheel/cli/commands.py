@@ -374,7 +374,9 @@ def _say(outcome: Any, project: Any) -> None:
         print("Nothing to do: everything is as the spec wants it.")
         return
     promoted = ", ".join(str(n) for n in outcome.promoted)
-    print(f"{'promoted in iteration ' + promoted if promoted else 'nothing was promoted'}; report: reports/index.html")
+    # An iteration that an earlier run promoted may wait, be deployed now, or be refused: "nothing" would deny it.
+    nothing = "nothing was promoted; " if outcome.exit_code == 3 else ""
+    print(f"{f'promoted in iteration {promoted}; ' if promoted else nothing}report: reports/index.html")
 
 
 def _asked(lookup: Any, sql: str) -> list[dict[str, Any]]:

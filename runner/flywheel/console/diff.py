@@ -22,11 +22,11 @@ def diff_text(found: Diff) -> str:
     a, b = f"iteration {found.a}", f"iteration {found.b}"
     blocks = [
         f"{a}: model {found.models[0]}\n{b}: model {found.models[1]}",
-        _block("What was read", [_input(row) for row in found.inputs], "the same spec, data and teachers"),
+        _block("What was read", [_input(row, a, b) for row in found.inputs], "the same spec, data and teachers"),
         _block("Training rows that came and went", [_dataset(row) for row in found.rows], "the same training rows"),
         _block("Scores, on the same items", [_score(row, a, b) for row in found.scores], "no item in common"),
         _block("Error modes", [_mode(row, a, b) for row in found.modes], "neither failed an item"),
-        *(_items(found.moved, movement) for movement in ("broken", "fixed")),
+        *(_items(found.moved, movement, a, b) for movement in ("broken", "fixed")),
         _block("Cost", [_cost(row) for row in found.cost], ""),
     ]
     return "\n\n".join(blocks)
@@ -36,8 +36,9 @@ def _block(title: str, rows: Sequence[Row], nothing: str) -> str:
     return f"{title.upper()}\n{table_text(rows)}" if rows else f"{title.upper()}\n{nothing}"
 
 
-def _input(row: Row) -> Row:
-    return {name: "nothing" if row[name] is None else str(row[name]) for name in ("part", "a", "b")}
+def _input(row: Row, a: str, b: str) -> Row:
+    names = {"part": "part", a: "a", b: "b"}
+    return {shown: "nothing" if row[name] is None else str(row[name]) for shown, name in names.items()}
 
 
 def _dataset(row: Row) -> Row:
@@ -63,10 +64,11 @@ def _mode(row: Row, a: str, b: str) -> Row:
     return {"suite": row["suite"], "mode": row["mode"], **shares, **_difference(row)}
 
 
-def _items(moved: Sequence[Row], movement: str) -> str:
+def _items(moved: Sequence[Row], movement: str, a: str, b: str) -> str:
+    names = {"suite": "suite", "item": "item_id", a: "a", b: "b"}
     rows = [row for row in moved if row["movement"] == movement]
     more = f"\n… and {plural(len(rows) - SHOWN, 'more item')}: --json has them all" if len(rows) > SHOWN else ""
-    shown = [{name: one_line(str(row[name] or ""), 60) for name in ("suite", "item_id", "a", "b")} for row in rows]
+    shown = [{label: one_line(str(row[name] or ""), 60) for label, name in names.items()} for row in rows]
     return _block(f"Items {movement}: {len(rows):,}", shown[:SHOWN], "none") + more
 
 

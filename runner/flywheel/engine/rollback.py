@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flywheel.engine.overview import write_overview
+from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Project
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
@@ -46,6 +48,9 @@ def rollback(project: Project, to: str | None = None) -> dict[str, Any]:
             history, node="", action="rollback", iteration=target["iteration"], manifest=target["manifest"]
         )
         store.write("deployments", [row])
+        # The overview says which model is in service.
+        turns = max(project.spec.loop.iterations, *(past["iteration"] for past in history))
+        write_overview(project, make_plan(project, turns, store.query), store.query)
         store.snapshot(project.state / "snapshot.duckdb")
         return dict(target["manifest"])
 

@@ -6,13 +6,12 @@ over 150 words, and those with certain words.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from flywheel.nodes.generation import Generation, Piece
 from flywheel.nodes.lessons import words_of
-from flywheel.text import one_line
+from flywheel.text import matches, one_line
 
 
 def filtered(g: Generation, pieces: Sequence[Piece]) -> list[Piece]:
@@ -33,8 +32,8 @@ def _flaw(g: Generation, piece: Piece) -> str:
     if g.generator.max_words is not None and words > g.generator.max_words:
         return f"{words} words are over max_words"
     for pattern in g.generator.forbid:
-        if match := re.search(pattern, f"{question}\n{piece.candidate.target}"):
-            return f'forbidden: "{one_line(match[0], 40)}"'
+        if matches(f"(?:{pattern})", f"{question}\n{piece.candidate.target}"):
+            return f'forbidden: "{one_line(pattern, 40)}"'
     return ""
 
 

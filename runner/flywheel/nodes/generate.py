@@ -6,6 +6,7 @@ Round 1 asks for the whole budget, a refill round for what verification left mis
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import Any
 
@@ -39,11 +40,22 @@ def generate(ctx: Context) -> Result:
             "keys": sorted({r.key for r in g.replies}),
             "usd": sum(r.usd for r in g.replies if not r.cached),
             "tokens": sum(r.input_tokens + r.output_tokens for r in g.replies if not r.cached),
-            "filtered": dict(Counter(p.problem.split(":")[0] for p in pieces if p.status == "filtered")),
-            "same_answers": round(duplicates(g.replies), 4),
+            "filtered": dict(Counter(_rule(p.problem) for p in pieces if p.status == "filtered")),
+            "same_answers": round(_repeated(g), 4),
             **g.notes,
         },
     )
+
+
+def _rule(problem: str) -> str:
+    """What a filter's reason has in common with its others: "ROUGE-L 0.72 with …" without the figure."""
+    return re.sub(r"[\d.]+ ", "", problem.partition(":")[0])
+
+
+def _repeated(g: Generation) -> float:
+    """Share of answers with new rows that repeat another. (That second opinions and votes agree is their purpose.)"""
+    keys = {ask.request.key for ask in g.asked if ask.request.purpose == "lessons"}
+    return duplicates(reply for reply in g.replies if reply.key in keys)
 
 
 # -- how many

@@ -285,11 +285,12 @@ class Generation:
     @cached_property
     def asked_columns(self) -> list[str]:
         """The columns of a row that a teacher writes: without the target where the answer is known or comes later."""
+        judged = judged_columns(self.ctx.spec.verifiers[name] for name in self.spec.verify)
         if self.generator.strategy in ("paraphrase", "back_translate", "self_play"):
-            return self.columns
+            # Tests and the like stay those of the item.
+            return [column for column in self.columns if column not in judged]
         if self.generator.strategy == "code_with_tests":
-            tests = judged_columns(self.ctx.spec.verifiers[name] for name in self.spec.verify)[:1]
-            return [*(column for column in self.columns if column not in tests), self.target]
+            return [*(column for column in self.columns if column not in judged[:1]), self.target]
         return [*self.columns, self.target]
 
     def task_values(self) -> Row:
@@ -356,6 +357,7 @@ class Generation:
         return pieces
 
     def _row_piece(self, ask: Ask, reply: Reply, index: int, row: Row, target: str | None) -> Piece:
+        row = {**(ask.item.row if target is not None and ask.item else {}), **row}
         candidate = self.candidate(ask, reply, index, row, target_text(row[self.target]) if target is None else target)
         if self.is_data(reply.teacher):  # people's rows are their own reference
             candidate = replace(candidate, reference=candidate.target, reference_from="person", depth=0)

@@ -280,7 +280,8 @@ class _Iteration:
     def deploy(self) -> _Draft:
         before = [f"i{self.n - 1}.deploy"] if self.n > 1 else []
         inputs = {"deploy.path": self.spec.deploy.path, "deploy.approve": self.spec.deploy.approve}
-        return self.draft("deploy", [self.name("gate"), self.name("report"), *before], inputs)
+        # After train, too: an adapter that was lost is trained again while the gate's word still stands.
+        return self.draft("deploy", [self.name("train"), self.name("gate"), self.name("report"), *before], inputs)
 
     # -- parts
 

@@ -146,6 +146,9 @@ def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict
     if task is None:
         return
     known = columns.get(name, set())
+    if place[0] == "tasks" and prompt.columns is None and (hidden := _judged(outline, task)):
+        message = f'the prompt reads all of row, and with it "{hidden[0]}", which the student must not see.'
+        yield Fault(message, place, "Name the columns: row.question.", prompt.file, 1)
     for variable, line in prompt.unknown.items():
         if place[0] == "tasks" or variable not in TEACHER_VARIABLES:
             yield Fault(

@@ -273,6 +273,11 @@ def _strategies(document: Document, outline: Outline) -> Iterator[Fault]:
                 if getattr(generator, key) is not None and generator.strategy != strategy:
                     yield document.fault((*path, key), f"{key} is for strategy: {strategy}.", "Remove it.")
         yield from _strategy_sources(document, outline, path, generator)
+        task = outline.tasks.get(outline.task_of(generator.task) or "")
+        kinds = {outline.verifiers[name].kind for name in (task.verify if task else []) if name in outline.verifiers}
+        if generator.strategy == "code_with_tests" and task is not None and "code" not in kinds:
+            message = "nothing would run the tests: no verifier of the task is of kind code."
+            yield document.fault((*path, "strategy"), message, "Add one to verifiers and to the task's verify.")
         for number, pattern in enumerate(generator.forbid):
             yield from _pattern(document, (*path, "forbid", number), pattern)
 
@@ -486,6 +491,9 @@ def _rule(document: Document, path: Path_, rule: GateRule) -> Iterator[Fault]:
         yield document.fault(
             path, 'missing key "measure": at_most is about what an answer costs.', f"One of {measures}."
         )
+    elif rule.measure in ("refusals", "truncated") and rule.at_most is not None and rule.at_most >= 1:
+        message = f"{rule.measure} is a share of the answers: it is never above {rule.at_most:g}."
+        yield document.fault((*path, "at_most"), message, "Write 0.05 for 5%.")
     elif rule.measure is not None and given != ["at_most"]:
         yield document.fault((*path, "measure"), f"{given[0]} is about the score.", "Use at_most, or remove measure.")
     elif rule.mode is not None and given != ["falls_by"]:

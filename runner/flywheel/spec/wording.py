@@ -171,7 +171,8 @@ def _retype(finding: _Finding) -> str:
     if isinstance(raw, int | float) and expected == "string_type":
         return "Put it in quotes."
     if isinstance(raw, str) and expected == "list_type":
-        return f"Write [{one_line(raw, 60)}]."
+        entries = ", ".join(raw.split()) if finding.path[-1:] == ("command",) else raw
+        return f"Write [{one_line(entries, 60)}]."
     return ""
 
 

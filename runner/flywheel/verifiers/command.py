@@ -66,8 +66,13 @@ def _is_inside(root: Path, word: str) -> bool:
 def _require_program(program: str, root: Path) -> None:
     found = os.access(root / program, os.X_OK) if os.sep in program else shutil.which(program)
     if not found:
-        hint = f"; for a file in the project write ./{program}" if (root / program).is_file() else ""
-        raise VerifierInvalid(f"command: no program {one_line(program, 60)} that can be run{hint}")
+        raise VerifierInvalid(f"command: no program {one_line(program, 60)} that can be run{_remedy(program, root)}")
+
+
+def _remedy(program: str, root: Path) -> str:
+    if not (root / program).is_file():
+        return ""
+    return f"; run `chmod +x {program}`" if os.sep in program else f"; for a file in the project write ./{program}"
 
 
 def _finding(status: int, stdout: str, stderr: str) -> Finding:

@@ -1,0 +1,140 @@
+"""What would fail in the middle of a run is said before it: no sandbox, no price, no key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flywheel.errors import SpecInvalid
+from flywheel.sandbox import Capability, SandboxUnavailable
+from mini_domain import Domain
+
+
+def with_programs(domain: Domain, **settings: Any) -> Domain:
+    def change(spec: dict[str, Any]) -> None:
+        spec["verifiers"]["runs"] = {"kind": "code", "tests": "label"}
+        spec["tasks"]["colour"]["verify"] = ["known", "runs"]
+        spec.update(settings)
+
+    return domain.edit(change)
+
+
+@pytest.fixture
+def no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which every tier is refused."""
+    monkeypatch.setattr("flywheel.sandbox.box.capability", lambda: Capability("none", (("namespaces", "not here"),)))
+
+
+def ran(domain: Domain) -> list[str]:
+    return [row["name"] for row in domain.query("SELECT name FROM nodes")]
+
+
+@pytest.mark.usefixtures("no_sandbox")
+def test_programs_without_a_sandbox_stop_apply_before_anybody_is_asked(domain: Domain) -> None:
+    asked: list[Any] = []
+    with pytest.raises(SandboxUnavailable) as refused:
+        with_programs(domain).apply(confirm=lambda plan: asked.append(plan) or True)
+
+    assert str(refused.value).startswith("no sandbox works on this machine (namespaces: not here).")
+    assert "allow_unsafe_execution: true" in str(refused.value)
+    assert (asked, ran(domain), domain.calls("asked")) == ([], [], [])
+
+
+@pytest.mark.usefixtures("no_sandbox")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda domain: with_programs(domain, allow_unsafe_execution=True),
+        lambda domain: with_programs(domain).edit(lambda s: s["tasks"]["colour"].update(verify=["known"])),
+    ],
+    ids=["allowed", "not used"],
+)
+def test_who_accepts_the_risk_or_judges_no_program_goes_on(domain: Domain, change: Any) -> None:
+    asked: list[Any] = []
+    change(domain).apply(confirm=lambda plan: bool(asked.append(plan)))
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("no_sandbox")
+def test_what_is_done_needs_no_sandbox(applied: Domain) -> None:
+    assert applied.apply().exit_code == 0
+
+
+PAID = {"kind": "litellm", "model": "openai/nobody-knows-this-one", "api_base": "http://127.0.0.1:9"}
+
+
+def with_judge(domain: Domain, **teacher: Any) -> Domain:
+    (domain.root / "rubric.md").write_text("Is it so?")
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"]["critic"] = {**PAID, **teacher}
+        spec["verifiers"]["good"] = {"kind": "judge", "teacher": "critic", "rubric": "rubric.md"}
+        # Beside the task that is measured: a judge that nobody calibrated may not gate.
+        spec["tasks"]["rated"] = {**spec["tasks"]["colour"], "verify": ["good"]}
+        spec["generate"][0]["task"] = "colour"
+        spec["generate"].append({**spec["generate"][0], "name": "rated", "task": "rated"})
+
+    return domain.edit(change)
+
+
+@pytest.mark.parametrize("key", ["judge", "suite"])
+def test_a_limit_of_dollars_needs_the_price_of_judges_and_of_teachers_that_answer_suites(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    # litellm knows no such model; finding that out takes its import, which is slow.
+    monkeypatch.setattr("flywheel.teachers.money.price_of", lambda teacher: None)
+
+    def answers(spec: dict[str, Any]) -> None:
+        spec["teachers"]["critic"] = PAID
+        spec["evals"]["holdout"]["teachers"] = ["critic"]
+
+    if key == "judge":
+        with_judge(domain)
+    else:
+        domain.edit(answers)
+    domain.edit(lambda s: s["loop"].update(max_usd=1.0))
+    with pytest.raises(SpecInvalid, match=r"the price of .*nobody-knows-this-one.* is not known") as invalid:
+        domain.apply()
+
+    [fault] = invalid.value.faults
+    assert fault.path == ("teachers", "critic")
+    assert fault.line > 0
+    assert (ran(domain), domain.calls("asked")) == ([], [])
+
+
+def blocked(domain: Domain) -> dict[str, str]:
+    return dict(domain.open().facts().blocked)
+
+
+def test_a_generator_whose_judge_has_no_key_is_blocked(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRITIC_KEY", raising=False)
+    with_judge(domain, api_key="${env:CRITIC_KEY}")
+    reason = "the environment variable CRITIC_KEY is not set."
+
+    assert blocked(domain) == {"rated": reason}
+    nodes = {node.name: node for node in domain.plan().nodes}
+    assert (nodes["i1.generate.rated.r1"].status, nodes["i1.generate.rated.r1"].why) == ("blocked", (reason,))
+    assert nodes["i1.generate.targeted.r1"].status == "new"
+
+    monkeypatch.setenv("CRITIC_KEY", "a")
+    assert blocked(domain) == {}
+
+
+def test_a_generator_whose_stand_in_has_no_key_is_blocked(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARE_KEY", raising=False)
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"]["spare"] = {**PAID, "api_key": "${env:SPARE_KEY}"}
+        spec["teachers"]["careful"]["fallback"] = ["spare"]
+
+    assert blocked(domain.edit(change)) == {"targeted": "the environment variable SPARE_KEY is not set."}
+
+
+def test_validate_names_what_is_not_set_and_is_content(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRITIC_KEY", raising=False)
+    done = with_judge(domain, api_key="${env:CRITIC_KEY}").run("validate")
+
+    assert done.returncode == 0
+    assert "teachers.critic.api_key: the environment variable CRITIC_KEY is not set." in done.stderr
+    assert done.stderr.startswith("warning: flywheel.yaml:")
