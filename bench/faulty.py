@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from measuring import lesson_request
 
 from flywheel.errors import BudgetStop
-from flywheel.records import LessonRequest, Message
 from flywheel.spec.models import LitellmTeacher
 from flywheel.teachers import Desk, read_journal
 
@@ -176,29 +176,11 @@ def ask(folder: str, base: str, calls: str, max_usd: str) -> int:
     )
     with Desk({"t": teacher}, Path(folder), Path(folder) / "calls") as desk:
         try:
-            replies = desk.ask([question(i) for i in range(int(calls))])
+            replies = desk.ask([lesson_request(i, f"Write question number {i}.") for i in range(int(calls))])
         except BudgetStop as stop:
             return stop.exit_code
     print(json.dumps(Counter(reply.fault or reply.status for reply in replies)))
     return 0
-
-
-def question(number: int) -> LessonRequest:
-    return LessonRequest(
-        teacher="t",
-        purpose="lessons",
-        task="faulty",
-        mode="wrong",
-        mode_description="",
-        n=5,
-        failures=(),
-        seeds=(),
-        row=None,
-        messages=(Message("user", f"Write question number {number}."),),
-        parameters={"model": "faulty"},
-        sample=number,
-        seed=number,
-    )
 
 
 def start(folder: Path, base: str, calls: int, max_usd: float) -> subprocess.Popen[str]:

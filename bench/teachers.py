@@ -25,7 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flywheel.records import LessonRequest, Message
+from measuring import lesson_request
+
 from flywheel.spec.models import LitellmTeacher
 from flywheel.teachers import Desk
 
@@ -139,27 +140,8 @@ def desk(base: str, calls: int, model: str = "openai/m", schema: dict[str, Any] 
         tempfile.TemporaryDirectory() as folder,
         Desk({"t": teacher}, Path(folder), Path(folder) / "calls") as open_desk,
     ):
-        replies = open_desk.ask([request(i, prompt, schema) for i, prompt in enumerate(prompts(calls))])
+        replies = open_desk.ask([lesson_request(i, prompt, schema) for i, prompt in enumerate(prompts(calls))])
         assert all(reply.status == "ok" for reply in replies), next(r for r in replies if r.status != "ok")
-
-
-def request(sample: int, prompt: str, schema: dict[str, Any] | None) -> LessonRequest:
-    return LessonRequest(
-        teacher="t",
-        purpose="lessons",
-        task="bench",
-        mode="wrong",
-        mode_description="",
-        n=5,
-        failures=(),
-        seeds=(),
-        row=None,
-        messages=(Message("user", prompt),),
-        parameters={"model": "m"},
-        sample=sample,
-        seed=sample,
-        schema=schema,
-    )
 
 
 RUNS: dict[str, Callable[[str, int], None]] = {

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flywheel.records import LessonRequest, Message
+
 
 @dataclass(frozen=True)
 class Time:
@@ -111,3 +113,12 @@ def tiny_student(folder: Path, texts: Sequence[str]) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def lesson_request(sample: int, prompt: str, schema: dict[str, Any] | None = None) -> LessonRequest:
+    """A request to the teacher `t`; no two of different `sample` are the same call."""
+    return LessonRequest(
+        teacher="t", purpose="lessons", task="bench", mode="wrong", mode_description="", n=5, failures=(), seeds=(),
+        row=None, messages=(Message("user", prompt),), parameters={"model": "m"}, sample=sample, seed=sample,
+        schema=schema,
+    )  # fmt: skip

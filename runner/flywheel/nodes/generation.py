@@ -18,7 +18,7 @@ from flywheel.prompting import extract_answer, parse_rows
 from flywheel.records import Candidate, LessonRequest, Message, Reply, Row, Subject, row_id
 from flywheel.records.rows import target_text
 from flywheel.spec.models import DatasetTeacher, Generator, LitellmTeacher, StudentTeacher
-from flywheel.spec.outline import judged_columns
+from flywheel.spec.outline import judged_columns, with_fallbacks
 from flywheel.teachers import is_final
 from flywheel.teachers.faults import OUT_OF_REACH
 from flywheel.text import one_line, plural
@@ -73,6 +73,7 @@ class Generation:
         self.replies: list[Reply] = []
         self.asked: list[Ask] = []
         self.notes: dict[str, Any] = {}
+        self._failures: dict[str, list[tuple[str, Row]]] = {}
 
     @cached_property
     def seeds(self) -> list[Row]:
@@ -104,18 +105,18 @@ class Generation:
 
     def items(self, mode: str) -> list[Item]:
         """What `from` names, in a seeded order that all rounds and iterations share."""
-        found = {"errors": self._failed, "seeds": self._seeds, "data": self._data, "lessons": self._lessons}
+        found = {"errors": self.failed_items, "seeds": self.seed_items, "data": self._data, "lessons": self._lessons}
         items = found[self.generator.source](mode)
         random.Random(seed_from(self.ctx.spec.seed, "items", self.generator.name, mode)).shuffle(items)
         return items
 
-    def _failed(self, mode: str) -> list[Item]:
+    def failed_items(self, mode: str) -> list[Item]:
         return [
             Item(failure_id, self.inputs(shown["row"]), shown["gold"], (failure_id,))
             for failure_id, shown in self.failures(mode)
         ]
 
-    def _seeds(self, mode: str) -> list[Item]:
+    def seed_items(self, mode: str = "") -> list[Item]:
         del mode
         return [Item(row_id(row), self.inputs(row), target_text(row[self.target])) for row in self.seeds]
 
@@ -128,7 +129,7 @@ class Generation:
         ]
 
     def _lessons(self, mode: str) -> list[Item]:
-        return self._seeds(mode) + [
+        return self.seed_items() + [
             Item(lesson["lesson_id"], lesson["row"], lesson["target"], depth=lesson["depth"])
             for lesson in self.earlier_lessons
         ]
@@ -146,6 +147,11 @@ class Generation:
 
     def failures(self, mode: str) -> list[tuple[str, Row]]:
         """(failure id, {row, gold, answer, reason}) of a mode, in order of id."""
+        if mode not in self._failures:
+            self._failures[mode] = self._read_failures(mode)
+        return self._failures[mode]
+
+    def _read_failures(self, mode: str) -> list[tuple[str, Row]]:
         rows = self.ctx.query(
             """SELECT f.failure_id, a."row", a.gold, a.answer,
                    (SELECT string_agg(v.verifier || ': ' || v.reason, '; ' ORDER BY v.verifier) FROM verdicts v
@@ -193,8 +199,15 @@ class Generation:
 
     def first_sample(self, teacher: str, mode: str) -> int:
         """How many calls this teacher has had for this mode: sample numbers go on, so that nothing repeats."""
-        rows = self.ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [self.earlier_nodes])
-        return sum((row["summary"].get("asked") or {}).get(f"{teacher}/{mode}", 0) for row in rows)
+        return self._asked_before[f"{teacher}/{mode}"]
+
+    @cached_property
+    def _asked_before(self) -> Counter[str]:
+        """`teacher/mode` → calls of earlier rounds and iterations."""
+        found: Counter[str] = Counter()
+        for row in self.ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [self.earlier_nodes]):
+            found.update(row["summary"].get("asked") or {})
+        return found
 
     # -- requests
 
@@ -336,10 +349,7 @@ class Generation:
         return replies
 
     def _stand_ins(self, teacher: str) -> list[str]:
-        found = [teacher]
-        for name in found:  # grows as it goes
-            found += [other for other in self.ctx.spec.teachers[name].fallback if other not in found]
-        return found[1:]
+        return with_fallbacks(self.ctx.spec, [teacher])[1:]
 
     # -- what replies hold
 

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from flywheel.hashing import canonical
 from flywheel.nodes.generation import Ask, Generation, Item, Piece
 from flywheel.nodes.queue import human
 from flywheel.prompting import extract_answer
@@ -38,20 +37,12 @@ def targeted(g: Generation, wanted: Wanted) -> list[Piece]:
 
 def _row_asks(g: Generation, teacher: str, mode: str, number: int) -> list[Ask]:
     """Failed rows first, then seeds, over and over with fresh sample numbers."""
-    pool = [
-        Item(failure_id, g.inputs(shown["row"]), shown["gold"], (failure_id,)) for failure_id, shown in g.failures(mode)
-    ]
-    pool += [Item(row_id(row), g.inputs(row), _known(g, row)) for row in g.seeds]
+    pool = g.failed_items(mode) + g.seed_items()
     first = g.first_sample(teacher, mode)
     prompt = None if g.is_student(teacher) else g.generator.prompt
     if not pool:
         return []
     return [g.answer_ask(teacher, mode, i, pool[i % len(pool)], prompt) for i in range(first, first + number)]
-
-
-def _known(g: Generation, row: Row) -> str:
-    value = row[g.target]
-    return value if isinstance(value, str) else canonical(value)
 
 
 def _pieces(g: Generation, asks: Sequence[Ask], replies: Sequence[Reply]) -> list[Piece]:
