@@ -83,7 +83,7 @@ def test_a_limit_of_dollars_needs_the_price_of_judges_and_of_teachers_that_answe
     domain: Domain, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     # litellm knows no such model; finding that out takes its import, which is slow.
-    monkeypatch.setattr("flywheel.teachers.money.price_of", lambda teacher: None)
+    monkeypatch.setattr("flywheel.teachers.prices.price_of", lambda teacher: None)
 
     def answers(spec: dict[str, Any]) -> None:
         spec["teachers"]["critic"] = PAID

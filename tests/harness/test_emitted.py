@@ -19,18 +19,11 @@ from flywheel.harness import EvaluationJob, Item, Measured, SuiteJob, evaluate
 from flywheel.harness.emitted import Judging, command, emit
 from flywheel.harness.scoring import item_score
 from flywheel.records import Subject
-from flywheel.spec.models import (
-    ExactVerifier,
-    JudgeVerifier,
-    LabelVerifier,
-    PythonVerifier,
-    RegexVerifier,
-    Task,
-    Verifier,
-)
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import ExactVerifier, JudgeVerifier, LabelVerifier, PythonVerifier, RegexVerifier, Verifier
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.verifiers import Checker, outcome_of
 
 SUITE = SuiteJob("holdout", "task")
 SETTINGS = {"device": "cpu", "dtype": "float32", "batch_size": 4, "chat_template": None, "system": None, "seed": 1}
@@ -220,7 +213,7 @@ def test_the_stock_command_gives_exactly_our_number(
 
 def ours(items: Sequence[Measured], by: Judging, root: Path) -> float:
     subjects = [Subject(m.item_id, "task", m.row, m.answers[0].text, m.gold) for m in items]
-    with Judge(by.verifiers, root) as judge:
+    with Checker(by.verifiers, root) as judge:
         scores = [item_score([outcome_of(found)]) for found in judge.judge(subjects, {"task": by.task})]
     known = [score for score in scores if score is not None]
     return sum(known) / len(known)

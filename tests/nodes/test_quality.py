@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flywheel.nodes.curation import _flaw
-from flywheel.nodes.lessons import Lesson
+from flywheel.nodes.lessons.curation import _flaw
+from flywheel.nodes.lessons.lesson import Lesson
 
 
 def lesson(question: str, target: str) -> Lesson:

@@ -17,11 +17,11 @@ import pytest
 from flywheel.hashing import fingerprint
 from flywheel.records.decision import Precondition, RuleResult
 from flywheel.report import (
-    Facts,
     GeneratorFact,
     JudgeFact,
     ModeFact,
     Report,
+    ReportFacts,
     SuiteFact,
     TaskFact,
     TeacherFact,
@@ -546,7 +546,7 @@ def query_of(db: duckdb.DuckDBPyConnection) -> Callable[[str, Sequence[Any]], li
     return query
 
 
-FACTS = Facts(
+FACTS = ReportFacts(
     name="shop-sql",
     description="Questions about a small shop, answered in SQL.",
     seed=7,
@@ -612,7 +612,7 @@ def query(db: duckdb.DuckDBPyConnection) -> Query:
 
 
 @pytest.fixture(scope="session")
-def facts() -> Facts:
+def facts() -> ReportFacts:
     return FACTS
 
 

@@ -357,7 +357,7 @@ JUDGE = "{kind: judge, teacher: chatty, rubric: prompts/answer.md}"
             "generate[1].data: data is read only with from: data. Add from: data, or remove it.",
         ),
         (
-            [("[terse, chatty]", "[terse], strategy: self_play")],
+            [("[terse, chatty]", "[terse], strategy: self_play"), (SECOND, "")],
             'generate[0].teachers[0]: self_play is for the student; the teacher "terse" is another. '
             "Name a teacher of kind: student.",
         ),

@@ -14,9 +14,11 @@ from stub_server import Hit, StubServer, completion, hang, status
 
 from flywheel.errors import BudgetStop, SpecInvalid
 from flywheel.records import Message
-from flywheel.spec.models import DatasetTeacher, LitellmTeacher, Loop
+from flywheel.spec.models import Loop
+from flywheel.spec.teachers import DatasetTeacher, LitellmTeacher
 from flywheel.teachers import Desk, DeskStopped, Spent, check_prices, read_journal
-from flywheel.teachers.money import Price, declared_price, input_bound, price_of
+from flywheel.teachers.money import Price, declared_price, input_bound
+from flywheel.teachers.prices import price_of
 
 #: Dollars a token, so that a call's bound is (prompt bytes + 64 x 2) + 2 x 100.
 BOUND = len("prompt 000") + 128 + 200

@@ -13,7 +13,7 @@ from flywheel.engine.templates import copy_template
 from flywheel.records import Subject
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.loader import Loaded
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.verifiers import Checker, outcome_of
 
 ANSWERS = 7_473
 
@@ -29,7 +29,7 @@ def domain(tmp_path_factory: pytest.TempPathFactory, data_file: Callable[[str], 
 
 
 def judged(domain: Loaded, subjects: Iterable[Subject]) -> list[str]:
-    with Judge(domain.spec.verifiers, domain.root, workers=1) as judge:
+    with Checker(domain.spec.verifiers, domain.root, workers=1) as judge:
         return [outcome_of(verdicts) for verdicts in judge.judge(subjects, domain.spec.tasks)]
 
 

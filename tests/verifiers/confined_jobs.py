@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flywheel.spec.models import Verifier
-from flywheel.verifiers.judge import open_checks
+from flywheel.spec.verifiers import Verifier
+from flywheel.verifiers.checker import open_checks
 
 
 def make_intruder(setup: tuple[dict[str, Verifier], Path, bool, bool]) -> Callable[[tuple[str, str]], str]:

@@ -17,9 +17,9 @@ from coding import ADD, TASKS, check_of, code_subject, descendants, is_alive
 
 from flywheel.records import Subject
 from flywheel.sandbox import Limits, Session, SessionEnded
-from flywheel.spec.models import CodeVerifier
-from flywheel.verifiers import Judge, code
-from flywheel.verifiers.code import MAX_OUTPUT, MAX_REASON, REASONS, output_of
+from flywheel.spec.verifiers import CodeVerifier
+from flywheel.verifiers import Checker, code
+from flywheel.verifiers.code import MAX_REASON, REASONS
 from flywheel.verifiers.finding import Finding
 
 LOOP = "def check(candidate):\n    for a, b in [(1, 2), (5, 5), (-1, 1)]:\n        assert candidate(a, b) == a + b\n"
@@ -206,26 +206,10 @@ def test_no_mutants_wanted_none_made() -> None:
     assert check_of(mutants=0)(code_subject(ADD, "assert add(0, 0) == 0", trusted=False)) == Finding("pass")
 
 
-# --- what a teacher is told ---
-
-
-def test_a_teacher_sees_every_failing_call_with_what_it_should_give() -> None:
-    spec = CodeVerifier(kind="code")
-    tests = [{"args": [1, 2], "expected": 3}, {"args": [0, 0], "expected": 0}, {"args": [4, 1], "expected": 5}]
-    told = output_of({"tests": tests}, "def add(a, b):\n    return a - b", spec)
-    assert told.splitlines() == [
-        "wrong value: add(1, 2) gave -1 instead of 3",
-        "wrong value: add(4, 1) gave 3 instead of 5",
-    ]
-    assert output_of({"tests": tests}, ADD, spec) == ""
-    assert output_of({"tests": tests}, "Sorry", spec) == "no function: the answer defines none"
-
-
-def test_reasons_and_output_are_cut() -> None:
+def test_reasons_are_cut() -> None:
     tests = [{"args": ["x" * 1_000, str(i)], "expected": "y" * 1_000} for i in range(50)]
     subject = code_subject("def add(a, b):\n    raise ValueError(a * 100)", tests, trusted=False)
     assert len(check_of()(subject).reason) <= MAX_REASON
-    assert len(output_of({"tests": tests}, subject.answer, CodeVerifier(kind="code"))) <= MAX_OUTPUT
 
 
 def test_a_number_too_long_to_write_is_shown_all_the_same() -> None:
@@ -298,7 +282,7 @@ def test_a_judge_runs_code_in_its_children_and_leaves_none_behind(tmp_path: Path
     subjects = [
         Subject(f"s{i}", "t", {"tests": FORMS["json"]}, ADD if i % 2 else ADD.replace("+", "*")) for i in range(20)
     ]
-    with Judge({"code": CodeVerifier(kind="code")}, tmp_path) as judge:
+    with Checker({"code": CodeVerifier(kind="code")}, tmp_path) as judge:
         verdicts = [said[0] for said in judge.judge(subjects, TASKS)]
         started = descendants() - before
     assert [v.outcome for v in verdicts] == ["fail", "pass"] * 10
@@ -315,8 +299,8 @@ def _all_end(pids: set[int]) -> bool:
 
 _JUDGING = """
 from coding import *
-from flywheel.verifiers import Judge
-judge = Judge({"code": CodeVerifier(kind="code")}, Path())
+from flywheel.verifiers import Checker
+judge = Checker({"code": CodeVerifier(kind="code")}, Path())
 subjects = [Subject("s", "t", {"tests": "assert add(1, 2) == 3"}, ADD)]
 print([said[0].outcome for said in judge.judge(subjects, TASKS)] == ["pass"] and descendants(), flush=True)
 input()

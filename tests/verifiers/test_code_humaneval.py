@@ -21,8 +21,8 @@ import pytest
 from coding import TASKS
 
 from flywheel.records import Subject, Verdict
-from flywheel.spec.models import CodeVerifier
-from flywheel.verifiers import Judge
+from flywheel.spec.verifiers import CodeVerifier
+from flywheel.verifiers import Checker
 from flywheel.verifiers.mutants import mutants
 from flywheel.verifiers.programs import assemble
 
@@ -49,7 +49,7 @@ def judged(problems: list[dict[str, Any]]) -> Judged:
 
     def judge_all(answer_to: Callable[[dict[str, Any]], str]) -> list[Verdict]:
         subjects = [Subject(row["task_id"], "t", row, answer_to(row)) for row in problems]
-        with Judge({"code": spec}, REPOSITORY) as judge:
+        with Checker({"code": spec}, REPOSITORY) as judge:
             return [said[0] for said in judge.judge(subjects, TASKS)]
 
     return judge_all

@@ -10,7 +10,7 @@ from confined_jobs import ATTEMPTS
 from shop import subject, tasks
 
 from flywheel.executor import Pool
-from flywheel.spec.models import (
+from flywheel.spec.verifiers import (
     ExactVerifier,
     JsonSchemaVerifier,
     LabelVerifier,
@@ -20,8 +20,8 @@ from flywheel.spec.models import (
     SqlVerifier,
     Verifier,
 )
-from flywheel.verifiers import Judge
-from flywheel.verifiers.judge import MEMORY_BYTES
+from flywheel.verifiers import Checker
+from flywheel.verifiers.checker import MEMORY_BYTES
 
 VERIFIERS: dict[str, Verifier] = {
     "sql": SqlVerifier(kind="sql", check="same_rows", setup="shop.sql"),
@@ -50,7 +50,7 @@ def pool(root: Path) -> Iterator[Pool]:
 
 @pytest.fixture(scope="module")
 def tier(root: Path) -> str:
-    with Judge(VERIFIERS, root, workers=1) as judge:
+    with Checker(VERIFIERS, root, workers=1) as judge:
         list(judge.judge([subject("1", "1")], tasks(t=["exact"])))
         return judge.tiers["checks"]
 
@@ -79,7 +79,7 @@ def test_the_same_attempts_succeed_where_nobody_is_confined(root: Path, tmp_path
 
 
 def test_all_our_kinds_work_confined(root: Path) -> None:
-    with Judge(VERIFIERS, root, workers=1) as judge:
+    with Checker(VERIFIERS, root, workers=1) as judge:
         [found] = judge.judge([subject("1", "1")], tasks(t=["math", "json", "label", "regex", "exact"]))
         assert [verdict.outcome for verdict in found] == ["pass"] * 5
         [found] = judge.judge([subject("\\sqrt{8}", "2\\sqrt{2}")], tasks(t=["math"]))
@@ -94,7 +94,7 @@ def test_the_projects_own_code_is_not_confined(root: Path, tmp_path: Path) -> No
         "mine": PythonVerifier(kind="python", function="writes.py:check"),
         "regex": VERIFIERS["regex"],
     }
-    with Judge(verifiers, root) as judge:
+    with Checker(verifiers, root) as judge:
         [found] = judge.judge([subject(str(tmp_path / "made"))], tasks(t=["mine", "regex"]))
     assert [verdict.outcome for verdict in found] == ["pass", "pass"]
     assert (tmp_path / "made").exists()

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from shop import subject
 
-from flywheel.spec.models import JsonSchemaVerifier
+from flywheel.spec.verifiers import JsonSchemaVerifier
 from flywheel.verifiers.documents import open_json_schema
 from flywheel.verifiers.finding import Check, Finding, VerifierInvalid
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import SqlVerifier
+from flywheel.spec.verifiers import SqlVerifier
 from flywheel.verifiers.finding import Check, Finding
 from flywheel.verifiers.fixture import Fixture
 from flywheel.verifiers.sql import expected_rows, open_sql

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import MathVerifier
+from flywheel.spec.verifiers import MathVerifier
 from flywheel.verifiers.finding import Check, Finding
 from flywheel.verifiers.maths import final_answer, open_math
 

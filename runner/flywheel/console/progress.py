@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from flywheel.plan.verbs import VERBS
 from flywheel.text import duration, one_line, plural
 
 Event = dict[str, Any]
@@ -170,7 +171,7 @@ class PlainLines:
 
     def _idle(self, event: Event) -> bool:
         """A refill round with nothing to refill is not news."""
-        return event["counts"]["rows_in"] == 0 and self.view.nodes[event["node"]].kind in ("generate", "verify")
+        return event["counts"]["rows_in"] == 0 and VERBS[self.view.nodes[event["node"]].kind].is_refilled
 
 
 @contextmanager
@@ -229,17 +230,13 @@ def picture(view: RunView) -> Any:
 
 
 def _quiet(node: NodeView) -> bool:
-    return (
-        node.state == "done"
-        and node.kind in ("generate", "verify")
-        and node.words.startswith(("0 cand", "0 pass, 0 f"))
-    )
+    return node.state == "done" and VERBS[node.kind].is_refilled and node.words.startswith(("0 cand", "0 pass, 0 f"))
 
 
 def _closing(nodes: dict[str, NodeView]) -> str:
     from rich.markup import escape
 
-    words = [node.words for node in nodes.values() if node.kind in ("evaluate", "gate")]
+    words = [node.words for node in nodes.values() if VERBS[node.kind].tells_outcome]
     return escape(" · ".join(one_line(word, 110) for word in words if word)) or "[dim]reused[/]"
 
 

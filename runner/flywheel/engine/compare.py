@@ -16,13 +16,14 @@ from typing import Any
 
 from flywheel.engine.apply import EXIT_DONE, EXIT_NOTHING_PROMOTED, apply
 from flywheel.engine.events import Listener
-from flywheel.engine.history import Lookup, open_lookup
+from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Project
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
-from flywheel.nodes.pairing import paired
+from flywheel.nodes.measuring.pairing import paired
 from flywheel.plan import Plan
 from flywheel.records.decision import PairedItem
+from flywheel.records.nodes import Query, finished
 from flywheel.store import Store
 
 Row = dict[str, Any]
@@ -90,10 +91,10 @@ def compare_untargeted(
 # --- the project's own loop -------------------------------------------------------------------------------------------
 
 
-def _finished(project: Project, query: Lookup, iterations: int | None) -> int:
+def _finished(project: Project, query: Query, iterations: int | None) -> int:
     """How many iterations to compare: as many as are evaluated, or `iterations`, which then must be."""
     plan = make_plan(project, iterations, query)
-    done = {node.iteration for node in plan.nodes if node.kind == "evaluate" and node.status == "reused"}
+    done = {node.iteration for node in plan.of("evaluate") if node.status == "reused"}
     last = next((n for n in range(plan.iterations, 0, -1) if set(range(1, n + 1)) <= done), 0)
     if last == 0 or (iterations is not None and last < iterations):
         raise UsageError(
@@ -103,7 +104,7 @@ def _finished(project: Project, query: Lookup, iterations: int | None) -> int:
     return last
 
 
-def _side(project: Project, query: Lookup, iterations: int) -> Side:
+def _side(project: Project, query: Query, iterations: int) -> Side:
     chain = make_plan(project, iterations, query).chain()
     for n in range(iterations, 0, -1):
         if rows := _scores(query, chain[n]["evaluate"], "candidate"):
@@ -113,18 +114,21 @@ def _side(project: Project, query: Lookup, iterations: int) -> Side:
     scores: dict[str, dict[str, Row]] = {}
     for row in rows:
         scores.setdefault(row["suite"], {})[row["item_id"]] = row
-    kinds = {kind: [node for n in chain for node in chain[n].get(kind, ())] for kind in ("budget", "curate")}
     return Side(
         iteration=n,
         model_id=rows[0]["model_id"] if rows else "",
-        bought=_bought(query, kinds["budget"]),
-        trained=_trained(query, kinds["curate"]),
+        bought=_bought(query, _all(chain, "budget")),
+        trained=_trained(query, _all(chain, "curate")),
         scores=scores,
         environment=_environment(query, chain[n or 1]["evaluate"]),
     )
 
 
-def _scores(query: Lookup, nodes: Sequence[str], arm: str) -> list[Row]:
+def _all(chain: Mapping[int, Mapping[str, Sequence[str]]], verb: str) -> list[str]:
+    return [node for nodes in chain.values() for node in nodes.get(verb, ())]
+
+
+def _scores(query: Query, nodes: Sequence[str], arm: str) -> list[Row]:
     return query(
         """SELECT suite, item_id, model_id, score, mode, "cluster" FROM scores
            WHERE list_contains(?, node) AND arm = ? ORDER BY suite, item_id""",
@@ -132,7 +136,7 @@ def _scores(query: Lookup, nodes: Sequence[str], arm: str) -> list[Row]:
     )
 
 
-def _bought(query: Lookup, nodes: Sequence[str]) -> dict[str, int]:
+def _bought(query: Query, nodes: Sequence[str]) -> dict[str, int]:
     rows = query(
         "SELECT mode, sum(lessons) AS lessons FROM budgets WHERE list_contains(?, node) GROUP BY mode ORDER BY mode",
         [list(nodes)],
@@ -140,14 +144,13 @@ def _bought(query: Lookup, nodes: Sequence[str]) -> dict[str, int]:
     return {row["mode"]: int(row["lessons"]) for row in rows}
 
 
-def _trained(query: Lookup, nodes: Sequence[str]) -> int:
+def _trained(query: Query, nodes: Sequence[str]) -> int:
     rows = query("SELECT count(*) AS n FROM dataset WHERE list_contains(?, node) AND origin = 'new'", [list(nodes)])
     return int(rows[0]["n"])
 
 
-def _environment(query: Lookup, nodes: Sequence[str]) -> str:
-    rows = query("SELECT summary FROM nodes WHERE list_contains(?, node) AND status = 'done'", [list(nodes)])
-    return str(rows[-1]["summary"]["environment"])
+def _environment(query: Query, nodes: Sequence[str]) -> str:
+    return str(finished(query, nodes)[-1].summary["environment"])
 
 
 # --- the untargeted loop ----------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
-from flywheel.spec.loader import Loaded, load, missing_env
-from flywheel.spec.models import JudgeVerifier, Spec
+from flywheel.spec.loader import LoadedSpec, load, missing_env
+from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_by
 from flywheel.student import StudentFiles, locate
 
 if TYPE_CHECKING:
-    from flywheel.plan import Facts, Plan
+    from flywheel.plan import Plan, ProjectFacts
 
 #: Packages whose version can change a result.
 MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
@@ -29,10 +29,10 @@ MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb
 class Project:
     """A valid spec, its folder, and hashes of all that it names."""
 
-    loaded: Loaded
+    loaded: LoadedSpec
     file: Path
     untargeted: bool = False
-    """See `Facts.untargeted`."""
+    """See `ProjectFacts.untargeted`."""
 
     @property
     def spec(self) -> Spec:
@@ -78,19 +78,19 @@ class Project:
     def rows(self) -> dict[str, int]:
         """Rows of each file about which teachers may be asked beside lessons: probes, suites, calibrations."""
         spec = self.spec
-        judges = [verifier for verifier in spec.verifiers.values() if isinstance(verifier, JudgeVerifier)]
+        judges = [verifier for verifier in spec.verifiers.values() if verifier.asks is not None]
         if not judges and not any(suite.teachers for suite in spec.evals.values()):
             return {}
         of_tasks = [*(task.probes for task in spec.tasks.values()), *(suite.data for suite in spec.evals.values())]
-        files = {*of_tasks, *(judge.calibration for judge in judges)} - {None}
+        files = {*of_tasks, *(judge.cases_of_people for judge in judges)} - {None}
         return {file: len(read_rows(self.root / file)) for file in files if file is not None}
 
-    def facts(self) -> Facts:
-        from flywheel.plan import Facts
+    def facts(self) -> ProjectFacts:
+        from flywheel.plan import ProjectFacts
         from flywheel.verifiers import parts
 
         student = self.spec.student
-        return Facts(
+        return ProjectFacts(
             files={name: hash_file(self.root / name) for _, name in spec_files(self.spec)},
             student={
                 "base": self.student.base,
@@ -131,17 +131,15 @@ def open_project(file: Path) -> Project:
     return project
 
 
-#: Kinds of nodes that judge answers, or ask teachers.
-_JUDGING = {"probe", "generate", "verify", "evaluate", "ablate"}
-
-
 def refuse_unready(project: Project, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
     Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars
     stands beside a price that is not known.
     """
-    if not any(node.kind in _JUDGING for node in plan.pending):
+    from flywheel.plan import VERBS
+
+    if not any(VERBS[node.kind].needs_judges for node in plan.pending):
         return
     from flywheel.sandbox import Sandbox
     from flywheel.teachers import check_prices
@@ -149,11 +147,11 @@ def refuse_unready(project: Project, plan: Plan) -> None:
     spec = project.spec
     if faults := check_prices(spec.teachers, spec.loop):
         raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
-    if any(spec.verifiers[name].kind == "code" for task in spec.tasks.values() for name in task.verify):
+    if any(spec.verifiers[name].runs_programs for task in spec.tasks.values() for name in task.verify):
         Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
 
 
-def predicate_faults(loaded: Loaded) -> list[Fault]:
+def predicate_faults(loaded: LoadedSpec) -> list[Fault]:
     """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
     spec = loaded.spec
     if not any(mode.when for mode in spec.taxonomy):

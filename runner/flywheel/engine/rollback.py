@@ -10,9 +10,10 @@ from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Project
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
-from flywheel.nodes.deployment import check_history, history_row, move_pointer, verify_home
-from flywheel.nodes.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
+from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
+from flywheel.nodes.trust.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.prompting import render
+from flywheel.records.nodes import record_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.models import Spec
 from flywheel.store import Store
@@ -81,7 +82,7 @@ def _measured_before(query: Query, project: Project, lineage: Lineage) -> list[t
     Only where they can be asked again just so: suites of this spec that are asked as they were, greedy, without shots.
     """
     spec = project.spec
-    inputs = query("SELECT inputs FROM nodes WHERE node = ? AND status = 'done'", [lineage.evaluate])[-1]["inputs"]
+    inputs = record_of(query, lineage.evaluate).inputs
     found: list[tuple[str, str]] = []
     for name, suite in sorted(spec.evals.items(), key=lambda pair: (pair[1].role != "guard", pair[0])):
         if (

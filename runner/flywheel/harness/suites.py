@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.errors import NodeFailed
-from flywheel.hashing import fingerprint, seed_from, short
+from flywheel.hashing import seed_from
 from flywheel.records import Row
-from flywheel.student.loading import Arm, Loaded, load
+from flywheel.student.loading import Arm, Loaded
 from flywheel.student.work import Asking
 
 Progress = Callable[[dict[str, Any]], None]
@@ -97,23 +97,6 @@ class Evaluated:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate(job: EvaluationJob, progress: Progress) -> Evaluated:
-    """Runs in the model worker. Raises NodeFailed where lm-eval cannot run a suite."""
-    offline_unless_asked()
-    quiet()
-    from flywheel.harness.model import answering_model
-    from flywheel.harness.named import run_named
-
-    loaded = load(job.arm)
-    lm = answering_model(loaded, job.asking, progress)
-    results = _run_own(lm, loaded, job)
-    for suite in job.suites:
-        if suite.lm_eval is not None:
-            results[suite.name] = run_named(lm, suite, job)
-            progress({"suite": suite.name, "done": len(results[suite.name])})
-    return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, _settings(loaded, lm, job))
-
-
 def offline_unless_asked() -> None:
     """lm-eval and datasets look at these when imported. A hub is reached only where the user says so."""
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
@@ -167,7 +150,7 @@ def named_faults(suites: Sequence[str]) -> Iterator[None]:
 # --- our own tasks ----------------------------------------------------------------------------------------------------
 
 
-def _run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
+def run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
     """By lm-eval's `evaluate`: what `simple_evaluate` adds (half a second of environment report) is in our store."""
     from lm_eval.evaluator import evaluate as run
     from lm_eval.tasks import TaskManager
@@ -225,17 +208,3 @@ def _measured(lm: Any, suite: SuiteJob, asked: Sequence[str]) -> list[Measured]:
             )
         )  # fmt: skip
     return found
-
-
-def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
-    template = loaded.tokenizer.chat_template
-    return {
-        "device": loaded.device,
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "batch_size": job.asking.batch_size,
-        "max_new_tokens": job.asking.max_new_tokens,
-        "context": lm.max_length,
-        "chat_template": short(fingerprint(template)) if template else None,
-        "system": job.asking.system if template else None,
-        "seed": job.seed,
-    }

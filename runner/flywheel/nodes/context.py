@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
+from flywheel.records.nodes import NodeRecord, Query, finished
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
@@ -18,9 +19,7 @@ from flywheel.student import StudentFiles, model_id
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
 from flywheel.text import plural
-from flywheel.verifiers import needs_reference, outcome_of
-
-Query = Callable[..., list[dict[str, Any]]]
+from flywheel.verifiers import outcome_of
 
 
 class Compute(Protocol):
@@ -29,7 +28,7 @@ class Compute(Protocol):
     def __call__(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any: ...
 
 
-class Judging(Protocol):
+class JudgeAnswers(Protocol):
     """Runs every verifier of each subject's task (`tasks`: other than the spec's); with `cascade` none after one that
     failed."""
 
@@ -45,7 +44,7 @@ class AskTeachers(Protocol):
 
 
 @dataclass(frozen=True)
-class Result:
+class NodeResult:
     """What a node wrote: rows by table, the conservation law's counts, and a few words or figures."""
 
     counts: Counts = field(default_factory=Counts)
@@ -88,7 +87,7 @@ class Context:
     run_id: str
     query: Query
     compute: Compute
-    judge: Judging
+    judge: JudgeAnswers
     ask: AskTeachers
     teacher_parameters: Mapping[str, Mapping[str, Any]]
     render: Callable[[str, Mapping[str, Any]], str]
@@ -121,6 +120,10 @@ class Context:
     def earlier(self, kind: str) -> list[str]:
         """Nodes of a kind in all earlier iterations, oldest first."""
         return [f for n in range(1, self.node.iteration) for f in self.fingerprints(kind, iteration=n)]
+
+    def finished(self, nodes: Collection[str]) -> list[NodeRecord]:
+        """The records of these nodes, of those that are done."""
+        return finished(self.query, nodes)
 
     # -- rows of tasks
 
@@ -205,7 +208,7 @@ class Context:
         )
 
     def _verifier_to_blame(self, subject: Subject, verdict: Verdict) -> bool:
-        return subject.trusted or not needs_reference(self.spec.verifiers[verdict.verifier])
+        return subject.trusted or not self.spec.verifiers[verdict.verifier].needs_reference
 
 
 def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ _SELECTION = "'(selection)'"
 
 def asked(nodes: Nodes) -> str:
     """What each round of each generator asked for, and how many calls failed of which fault."""
-    return f"""SELECT split_part(name, '.', 3) AS generator, name,
+    return f"""SELECT subject AS generator, name,
   coalesce(list_sum(map_values(CAST(json_extract(summary, '/wanted') AS MAP(VARCHAR, BIGINT)))), 0) AS wanted,
   CAST(json_extract(summary, '/calls') AS BIGINT) AS calls,
   CAST(json_extract(summary, '/calls_cached') AS BIGINT) AS cached,
@@ -221,7 +221,7 @@ def calls(nodes: Nodes, by: str) -> str:
     """
     others = of(nodes, "probe", "verify", "curate", "evaluate", "ablate")
     return f"""WITH asking AS (
-  SELECT node, split_part(name, '.', 3) AS generator,
+  SELECT node, subject AS generator,
     unnest(CAST(json_extract(summary, '/keys') AS VARCHAR[])) AS key
   FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'),
 mine AS (

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts, JudgeFact
+from flywheel.report.facts import JudgeFact, ReportFacts
 from flywheel.report.model import (
     Ablated,
     Ablations,
@@ -37,7 +37,7 @@ WRONG_CASES = 12
 # --- verifiers ----------------------------------------------------------------------------------------------
 
 
-def audit(query: Query, facts: Facts) -> Audit:
+def audit(query: Query, facts: ReportFacts) -> Audit:
     """The newest audit of each task's verifiers in the versions that judge now, and the judges' calibrations."""
     versions = {
         (task.name, name): version
@@ -103,7 +103,7 @@ def _wrong_case(row: Row, case: dict[str, Any]) -> WrongCase:
     )
 
 
-def _judges(query: Query, facts: Facts) -> tuple[tuple[Judged, ...], str]:
+def _judges(query: Query, facts: ReportFacts) -> tuple[tuple[Judged, ...], str]:
     versions = {name: version for task in facts.tasks for name, version in task.verify}
     sql = queries.calibrations((judge.name, versions.get(judge.name, "")) for judge in facts.judges)
     rows = keyed(query(sql, ()), "verifier")
@@ -164,7 +164,7 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
     )
 
 
-def approvals(query: Query, nodes: queries.Nodes, facts: Facts, promoted: bool) -> Approvals:
+def approvals(query: Query, nodes: queries.Nodes, facts: ReportFacts, promoted: bool) -> Approvals:
     sql = queries.approvals(nodes)
     rows = (
         Approval(

@@ -3,10 +3,11 @@
 None of it stops an exploit of the kernel, which is shared; docs/sandbox.md says what each tier stops.
 """
 
-from flywheel.sandbox.box import Sandbox, Session
+from flywheel.sandbox.box import Session
 from flywheel.sandbox.containment import confine
 from flywheel.sandbox.outcome import Capability, Limits, Ran, SandboxUnavailable, SessionEnded, Tier
 from flywheel.sandbox.probe import capability
+from flywheel.sandbox.sandbox import Sandbox
 
 __all__ = [
     "Capability",

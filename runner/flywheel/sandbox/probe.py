@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flywheel.sandbox.box import Box
 from flywheel.sandbox.outcome import TIERS, Capability, Limits, SandboxUnavailable, Tier
 
 ESCAPED, CONTAINED = b"escaped", b"contained"
@@ -43,10 +44,8 @@ def capability() -> Capability:
 
 def refusal(tier: Tier) -> str:
     """Why the tier does not work here; empty where every attack fails in it."""
-    from flywheel.sandbox.box import Sandbox
-
     try:
-        with _canary() as names, Sandbox(tier=tier, workers=1) as sandbox:
+        with _canary() as names, Box(tier, workers=1) as sandbox:
             for escape, attack in _ATTACKS.items():
                 ran = sandbox.run(_TRIED.format(attack=attack.format(**names)), limits=_LIMITS)
                 if ran.stdout.strip() != CONTAINED:

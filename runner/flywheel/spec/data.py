@@ -12,8 +12,9 @@ from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
-from flywheel.spec.models import DatasetTeacher, LabelVerifier, Task, Verifier
-from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, judged_columns
+from flywheel.spec.models import Task
+from flywheel.spec.outline import Outline, judged_columns
+from flywheel.spec.verifiers import Verifier
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
-    faults += _labels(document, outline, good)
     faults += _cases(document, outline, good, prompts, columns)
     return faults
 
@@ -71,7 +71,7 @@ def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_
     faults: list[Fault] = []
     task_prompts: list[Path_] = [("tasks", name, "prompt") for name in outline.tasks]
     rubrics: list[Path_] = [("verifiers", name, "rubric") for name in outline.verifiers]
-    generators: list[Path_] = [("generate", i, key) for i in outline.generate for key in PROMPT_KEYS]
+    generators: list[Path_] = [("generate", i, key) for i, g in outline.generate.items() for key in g.prompts]
     for place in [*task_prompts, *generators, *rubrics]:
         if place in good:
             try:
@@ -212,7 +212,7 @@ def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
         if of is not None and generator.data is not None:
             # The target may be missing: some strategies vote for it, or write the question to an answer.
             named = outline.task_of(generator.task) or ""
-            columns = () if generator.strategy == "back_translate" else _input_columns(named, of, prompts)
+            columns = () if generator.writes_the_question else _input_columns(named, of, prompts)
             yield Use(("generate", index, "data"), "lesson", named, None, columns, (), {})
     for name, suite in outline.evals.items():
         of = outline.tasks.get(suite.task or "")
@@ -221,15 +221,15 @@ def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
             own: dict[Path_, str] = {("evals", name, "slices", i): c for i, c in enumerate(suite.slices)}
             yield Use(("evals", name, "data"), "holdout", suite.task, of.target, columns, _judged(outline, of), own)
     for name, teacher in outline.teachers.items():
-        if isinstance(teacher, DatasetTeacher):
-            yield _teacher_use(outline, name, teacher, prompts)
+        if teacher.recorded:
+            yield _teacher_use(outline, name, teacher.matched_column, prompts)
 
 
-def _teacher_use(outline: Outline, name: str, teacher: DatasetTeacher, prompts: dict[Path_, Prompt]) -> Use:
+def _teacher_use(outline: Outline, name: str, matched: str | None, prompts: dict[Path_, Prompt]) -> Use:
     """A teacher's rows need what the task needs, where all its generators are of one task."""
-    own: dict[Path_, str] = {} if teacher.match is None else {("teachers", name, "match"): teacher.match}
+    own: dict[Path_, str] = {} if matched is None else {("teachers", name, "match"): matched}
     place: Path_ = ("teachers", name, "path")
-    used = {outline.task_of(g.task) for g in outline.generate.values() if name in g.teachers}
+    used = {outline.task_of(g.task) for g in outline.generate.values() if name in g.weights}
     only = used.pop() if len(used) == 1 else None
     task = outline.tasks.get(only or "")
     if only is None or task is None:
@@ -302,20 +302,6 @@ def _cut(place: Path_, faults: Iterator[Fault]) -> list[Fault]:
     return shown_faults
 
 
-def _labels(document: Document, outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
-    for name in outline.verifiers:
-        place: Path_ = ("verifiers", name, "labels")
-        if place not in good:
-            continue
-        try:
-            text = _read_text(good[place])
-        except SpecInvalid as invalid:
-            yield from (replace(fault, path=place) for fault in invalid.faults)
-            continue
-        if not text.strip():
-            yield document.fault(place, f"{shown(good[place])} is empty: no labels.", "Write one a line.")
-
-
 # --- cases that people judged -------------------------------------------------------------------------------
 
 
@@ -380,7 +366,7 @@ def _case_columns(
     own = {"answer", label}
     needed = [column for column in _input_columns(name, task, prompts) if column in columns.get(name, ())]
     needed += judged_columns([verifier])
-    if compares(verifier) and not isinstance(verifier, LabelVerifier):
+    if verifier.needs_reference and not verifier.sees_form:
         needed.append(gold_column(task.target, label))
     return [column for column in needed if column not in own]
 

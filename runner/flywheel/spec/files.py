@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from flywheel import project_code
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records.rows import shown
 from flywheel.spec.document import Document
-from flywheel.spec.models import JsonSchemaVerifier, Spec
-from flywheel.spec.outline import Outline, files_of, functions_of, outline_of
+from flywheel.spec.models import Spec
+from flywheel.spec.outline import Outline, files_of, functions_of, kinds_of, outline_of
 from flywheel.text import did_you_mean, one_line
 
 BUILTIN = "builtin:tiny"
@@ -26,7 +27,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 def spec_files(spec: Spec) -> list[tuple[Path_, str]]:
     """Every file that the spec names: (place in the spec, path relative to the project), in the spec's order.
 
-    Of `file.py:function` the file. `student.base` is not among them: a folder or a hub id (`local_base`).
+    Of `file.py:function` the file. `student.base` is not among them: it may be a hub id.
     """
     return files_of(outline_of(spec))
 
@@ -41,13 +42,6 @@ def confined(root: Path, name: str) -> Path:
     return (root / name).resolve()
 
 
-def local_base(root: Path, base: str) -> Path | None:
-    """The folder of the student's base model, or None where `base` is built in or a Hugging Face id."""
-    if base == BUILTIN or not (base.startswith(("./", "/", "~", "..")) or (root / base).is_dir()):
-        return None
-    return confined(root, base)
-
-
 def file_faults(document: Document, root: Path, outline: Outline) -> tuple[list[Fault], dict[Path_, Path]]:
     """Faults of the paths in the spec, and the good ones: place → path that can be read."""
     faults: list[Fault] = []
@@ -60,7 +54,7 @@ def file_faults(document: Document, root: Path, outline: Outline) -> tuple[list[
     faults += _base_faults(document, root, outline)
     faults += _deploy_faults(document, root, outline)
     faults += [f for place, function in functions_of(outline) for f in _function(document, good, place, function)]
-    faults += _schema_files(outline, good)
+    faults += _of_kinds(document, outline, good)
     return faults, good
 
 
@@ -154,7 +148,7 @@ def _deploy_faults(document: Document, root: Path, outline: Outline) -> Iterator
 
 def _function(document: Document, good: dict[Path_, Path], place: Path_, function: str) -> Iterator[Fault]:
     """The function must be defined in its file; the file is parsed, not run."""
-    file, _, name = function.rpartition(":")
+    file, name = project_code.split(function)
     if not file or not _IDENTIFIER.fullmatch(name):
         message = f'"{one_line(function, 80)}" names no function.'
         yield document.fault(place, message, "Write file.py:function.")
@@ -184,16 +178,10 @@ def _top_level_names(tree: ast.Module) -> set[str]:
     return names
 
 
-def _schema_files(outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
-    """A JSON Schema must be JSON; whether it is a schema is for the verifier to say."""
-    for name, verifier in outline.verifiers.items():
-        place: Path_ = ("verifiers", name, "schema")
-        if not isinstance(verifier, JsonSchemaVerifier) or place not in good:
-            continue
-        file = shown(good[place])
-        try:
-            json.loads(good[place].read_bytes())
-        except json.JSONDecodeError as error:
-            yield Fault(f"not JSON: {error.msg}.", place, file=file, line=error.lineno, column=error.colno)
-        except (ValueError, RecursionError) as error:
-            yield Fault(f"not JSON that can be read: {one_line(str(error))}.", place, file=file)
+def _of_kinds(document: Document, outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
+    """What the kinds find wrong in their own files."""
+    for place, kind in kinds_of(outline):
+        readable = {key: good[*place, key] for key in kind.files if (*place, key) in good}
+        for key, fault in kind.file_faults(readable):
+            at = (*place, key)
+            yield replace(fault, path=at) if fault.file else document.fault(at, fault.message, fault.hint)

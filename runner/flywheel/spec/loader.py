@@ -19,14 +19,15 @@ from flywheel.spec import secrets
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
-from flywheel.spec.models import LitellmTeacher, Spec
+from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
+from flywheel.spec.teachers import LitellmTeacher, variable_keys
 from flywheel.spec.wording import schema_faults
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSpec:
     """A valid spec with its file."""
 
     spec: Spec
@@ -49,7 +50,7 @@ class Loaded:
         return self.document.fault(path, message, hint)
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path) -> LoadedSpec:
     """The spec at `path`, with every file that it names checked.
 
     Raises `SpecInvalid` with all faults at once; where the text is not YAML, with those of the YAML alone.
@@ -57,13 +58,13 @@ def load(path: Path) -> Loaded:
     document = read_document(path)
     root = path.absolute().parent
     try:
-        spec = Spec.model_validate(document.tree, by_alias=True, by_name=False)
+        spec = Spec.model_validate(document.tree, by_alias=True, by_name=False, context={"root": root})
         faults: list[Fault] = []
         outline = outline_of(spec)
     except ValidationError as error:
         spec = None
         faults = schema_faults(document, error)
-        outline = outline_of_tree(document.tree, [fault.path for fault in faults])
+        outline = outline_of_tree(document.tree, [fault.path for fault in faults], root)
     faults += _version_faults(document)
     faults += _environment_faults(document)
     faults += _not_derived(reference_faults(document, outline), faults)
@@ -73,7 +74,7 @@ def load(path: Path) -> Loaded:
     errors = [fault for fault in faults if not fault.warning]
     if spec is None or errors:
         raise SpecInvalid(_in_order(document, errors))
-    return Loaded(spec, root, document, tuple(_in_order(document, faults)))
+    return LoadedSpec(spec, root, document, tuple(_in_order(document, faults)))
 
 
 def _not_derived(found: list[Fault], of_schema: list[Fault]) -> list[Fault]:
@@ -95,28 +96,26 @@ def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
     return sorted(dict.fromkeys(faults), key=lambda f: (f.file != of_yaml, f.file, f.line, f.column))
 
 
-def missing_env(loaded: Loaded, environ: Mapping[str, str] | None = None) -> list[Fault]:
+def missing_env(loaded: LoadedSpec, environ: Mapping[str, str] | None = None) -> list[Fault]:
     """A fault for each unset variable that a teacher in use refers to, judges and those that stand in included: ask
     before money is spent."""
     known = os.environ if environ is None else environ
     used = set(asked_teachers(loaded.spec))
     faults = []
     for name, teacher in loaded.spec.teachers.items():
-        if name in used and isinstance(teacher, LitellmTeacher):
-            for key in _WITH_REFERENCES:
+        if name in used:
+            for key in teacher.variables:
                 missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
                 faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
     return faults
 
 
-def _missing(loaded: Loaded, path: Path_, variable: str) -> Fault:
+def _missing(loaded: LoadedSpec, path: Path_, variable: str) -> Fault:
     fault = secrets.missing_variable(variable)
     return loaded.fault(path, fault.message, fault.hint)
 
 
 # --- ${env:NAME} --------------------------------------------------------------------------------------------
-
-_WITH_REFERENCES = ("api_key", "api_base")
 
 
 def _environment_faults(document: Document) -> list[Fault]:
@@ -141,6 +140,6 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
-    elif key not in _WITH_REFERENCES and secrets.names(text):
-        places = " and ".join(_WITH_REFERENCES)
+    elif secrets.names(text) and key not in variable_keys(document.tree["teachers"][path[1]] if key else None):
+        places = " and ".join(LitellmTeacher.variables)
         yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")

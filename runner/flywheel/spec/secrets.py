@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flywheel.errors import Fault, SpecInvalid
+from flywheel.errors import Fault
 
 REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 ANY_REFERENCE = re.compile(r"\$\{?\s*env\b|\$\{")
@@ -54,17 +53,6 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
         text = text.replace(secret, "*" * len(secret))
     text = _KEY.sub(lambda m: "*" * len(m[0]), text)
     return _KEY_LINE.sub(lambda m: m[1] + "*" * len(m[2]), text)
-
-
-def resolve_env(value: str, environ: Mapping[str, str] | None = None) -> str:
-    """`value` with each `${env:NAME}` replaced by the variable; for the moment of use, never for storing.
-
-    Raises `SpecInvalid` naming every variable that is not set or empty.
-    """
-    known = os.environ if environ is None else environ
-    if missing := [name for name in names(value) if not known.get(name)]:
-        raise SpecInvalid([missing_variable(name) for name in missing])
-    return REFERENCE.sub(lambda match: known[match[1]], value)
 
 
 def missing_variable(name: str) -> Fault:

@@ -8,7 +8,6 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,27 +16,9 @@ from typing import Any
 import duckdb
 
 from flywheel.errors import StoreError, StoreLocked
-from flywheel.records import Counts, Reply
+from flywheel.records import Reply
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 from flywheel.store.rows import decoded, insert_rows
-
-
-@dataclass(frozen=True)
-class StoredNode:
-    """A node that is done (or failed): what it read and what it says."""
-
-    node: str
-    name: str
-    kind: str
-    iteration: int
-    status: str
-    inputs: dict[str, Any]
-    counts: Counts
-    summary: dict[str, Any]
-    error: str
-    seconds: float
-    started_at: datetime
-    run_id: str
 
 
 class Store:
@@ -80,11 +61,6 @@ class Store:
         """Rows of a query as dicts, JSON columns decoded."""
         with self._mutex:
             return rows_of(self._connection, sql, parameters)
-
-    def nodes(self) -> dict[str, StoredNode]:
-        """Every finished node, by fingerprint; of several records of one node the last counts."""
-        rows = self.query("SELECT * FROM nodes ORDER BY started_at")
-        return {row["node"]: _stored_node(row) for row in rows}
 
     # -- writing
 
@@ -175,7 +151,7 @@ class Store:
 
     def _migrate(self) -> None:
         self._connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, migrated_at TIMESTAMPTZ)")
-        done = {row["name"] for row in self.query("SELECT name FROM migrations")}
+        done = _migrated(self._connection)
         known = [name for name, _ in MIGRATIONS]
         if newer := sorted(done - set(known)):
             raise StoreError(
@@ -226,13 +202,15 @@ def rows_of(
 
 @contextmanager
 def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for reading only, without access to other files. Raises StoreLocked, StoreError."""
+    """A connection for reading only, without access to other files. A store of an earlier version is brought up to
+    date first. Raises StoreLocked, StoreError."""
     if not path.exists():
         raise StoreError(f"{path}: no store yet. Run `flywheel apply` first.")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        raise _open_error(path, error) from error
+    connection = _open(path, read_only=True)
+    if not {name for name, _ in MIGRATIONS} <= _migrated(connection):
+        connection.close()
+        Store(path).close()
+        connection = _open(path, read_only=True)
     try:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -241,9 +219,13 @@ def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _migrated(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return {row["name"] for row in rows_of(connection, "SELECT name FROM migrations")}
+
+
+def _open(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(str(path))
+        return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
         raise _open_error(path, error) from error
 
@@ -293,23 +275,6 @@ def _take_lock(path: Path) -> Any:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
-
-
-def _stored_node(row: Mapping[str, Any]) -> StoredNode:
-    return StoredNode(
-        node=row["node"],
-        name=row["name"],
-        kind=row["kind"],
-        iteration=row["iteration"],
-        status=row["status"],
-        inputs=row["inputs"] or {},
-        counts=Counts(row["rows_in"], row["kept"], row["rejected"], row["failed"]),
-        summary=row["summary"] or {},
-        error=row["error"] or "",
-        seconds=row["seconds"],
-        started_at=row["started_at"],
-        run_id=row["run_id"],
-    )
 
 
 def _call_row(run_id: str, request: Mapping[str, Any], reply: Reply) -> dict[str, Any]:

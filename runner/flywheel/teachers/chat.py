@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.records import FaultClass, LessonRequest
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.faults import TeacherFault, fault_of_status
 from flywheel.teachers.structured import Form, response_format
 
@@ -106,7 +106,7 @@ def _error_in_body(error: Any) -> TeacherFault:
     return fault_of_status(code if type(code) is int and 400 <= code < 600 else 500, json.dumps(error))
 
 
-def _finish_fault(reason: Any, message: Mapping[str, Any], text: str) -> tuple[str, str] | None:
+def _finish_fault(reason: Any, message: Mapping[str, Any], text: str) -> tuple[FaultClass, str] | None:
     if reason == "length":
         return "truncated", f"the answer met max_tokens: {text}"
     if reason == "content_filter":

@@ -19,13 +19,15 @@ from typing import Any
 
 from flywheel.errors import BudgetStop, FlywheelError, SpecInvalid, UsageError
 from flywheel.records import LessonRequest, Reply
-from flywheel.spec.models import LitellmTeacher, Loop, Teacher
+from flywheel.spec.models import Loop
+from flywheel.spec.teachers import Teacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
 from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
 from flywheel.teachers.lines import Line, Opener, open_line
-from flywheel.teachers.money import NOTHING, Ledger, Spent, check_prices
+from flywheel.teachers.money import NOTHING, Ledger, Spent
 from flywheel.teachers.pace import Place
+from flywheel.teachers.prices import check_prices
 from flywheel.teachers.secrets import Lookup, Redactor, secret_values
 from flywheel.teachers.structured import misfit, repair
 from flywheel.teachers.student import Generate
@@ -76,10 +78,10 @@ class Desk:
             raise SpecInvalid(faults)
         self._known = known
         self._on_event = on_event
-        keys = (t.api_key for t in teachers.values() if isinstance(t, LitellmTeacher))
+        keys = (getattr(teacher, key) for teacher in teachers.values() for key in teacher.variables)
         self._redact = Redactor(secret_values(keys, lookup))
-        opener = Opener(root, lookup, generate, seed)
-        self._lines = {name: open_line(name, spec, opener, limits) for name, spec in teachers.items()}
+        opener = Opener(root, lookup, generate, seed, limits)
+        self._lines = {name: open_line(name, spec, opener) for name, spec in teachers.items()}
         self._answers, left = _left_behind(journal)
         self._ledger = Ledger(teachers, limits, _sum(spent_before or {}, left))
         self._journal = Journal(journal)
@@ -104,7 +106,7 @@ class Desk:
         lines = [self._line(name) for name in {request.teacher for request in requests}]
         # In blocks: the first calls are on their way while the keys of the rest are computed. A student's batches
         # must not depend on such timing.
-        remote = all(isinstance(line.spec, LitellmTeacher) for line in lines)
+        remote = all(line.spec.remote for line in lines)
         size = BLOCK if remote else max(1, len(requests))
         blocks = [self._submit(requests[i : i + size]) for i in range(0, len(requests), size)]
         wait(blocks)
@@ -218,7 +220,7 @@ class Desk:
     async def _result(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
         try:
             result = await self._attempts(line, flight)
-            if isinstance(line.spec, LitellmTeacher) and flight.needs_repair(result):
+            if line.spec.remote and flight.needs_repair(result):
                 self._go_on(line, flight)
                 result = await self._attempts(line, flight)
             return result
@@ -230,7 +232,7 @@ class Desk:
             raise
 
     async def _attempts(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
-        retries = line.spec.max_retries if isinstance(line.spec, LitellmTeacher) else 0
+        retries = line.spec.max_retries if line.spec.remote else 0
         failed = 0
         while True:
             result = await self._attempt(line, flight)
@@ -303,7 +305,7 @@ class Desk:
 
     def _note_cost(self, line: Line, flight: _Flight, cost: Spent) -> None:
         """What the flight will have cost should the process end now."""
-        if isinstance(line.spec, LitellmTeacher):
+        if line.spec.remote:
             request = flight.request
             brief = {
                 "key": flight.key,

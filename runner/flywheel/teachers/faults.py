@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 
-from flywheel.records import Reply
+from flywheel.records import FaultClass, Reply
 
 RETRIED = frozenset({"rate_limit", "timeout", "server", "connection", "malformed"})
 STOPPING = frozenset({"auth", "quota", "not_found", "wrong_model"})
@@ -51,7 +51,7 @@ class TeacherFault(Exception):
 
     def __init__(
         self,
-        fault: str,
+        fault: FaultClass,
         detail: str = "",
         retry_after: float | None = None,
         text: str = "",
@@ -77,7 +77,7 @@ def fault_of_status(status: int, body: str, retry_after: float | None = None) ->
     return TeacherFault(_class_of(status, body), detail, retry_after, overloaded=status in (429, 503, 529), paid=False)
 
 
-def _class_of(status: int, body: str) -> str:
+def _class_of(status: int, body: str) -> FaultClass:
     if status in (402, 429) and (status == 402 or _QUOTA.search(body)):
         return "quota"
     if status == 429:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import Any
 
-from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.records import FaultClass, LessonRequest
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, payload, read_completion, retry_after, too_long
 from flywheel.teachers.faults import MAYBE_PAID, TeacherFault, fault_of_status
 from flywheel.teachers.money import Price
@@ -84,7 +84,7 @@ def _fault(error: Exception, litellm: Any) -> TeacherFault:
         if isinstance(cause, TeacherFault):
             return cause
     text = f"{type(error).__name__}: {error} {getattr(error, 'body', None) or ''}".strip()
-    named: tuple[tuple[Any, str], ...] = (
+    named: tuple[tuple[Any, FaultClass], ...] = (
         (litellm.Timeout, "timeout"),
         (litellm.ContextWindowExceededError, "context_length"),
         (litellm.ContentPolicyViolationError, "content_filter"),

@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flywheel.errors import BudgetStop, Fault
+from flywheel.errors import BudgetStop
 from flywheel.records import Message, Row
-from flywheel.spec.models import LitellmTeacher, Loop, Teacher, TeacherLimits
+from flywheel.spec.models import Loop
+from flywheel.spec.teachers import Teacher
 
 _MILLION = 1_000_000
 _TEMPLATE_TOKENS = 64
@@ -70,42 +71,15 @@ def schema_bound(schema: Row | None) -> int:
     return 0 if schema is None else len(json.dumps(schema)) + _TEMPLATE_TOKENS
 
 
-def declared_price(teacher: LitellmTeacher) -> Price | None:
-    """The spec's price; one side alone means that the other is free."""
-    given = (teacher.usd_per_million_input, teacher.usd_per_million_output)
-    return None if given == (None, None) else Price(given[0] or 0.0, given[1] or 0.0)
-
-
-def price_of(teacher: LitellmTeacher) -> Price | None:
-    """The spec's price, else litellm's, else None. Imports litellm where the spec gives none."""
-    declared = declared_price(teacher)
-    if declared is not None:
-        return declared
-    from flywheel.teachers.litellm import known_price
-
-    return known_price(teacher.model)
-
-
-def check_prices(teachers: Mapping[str, Teacher], loop: Loop) -> list[Fault]:
-    """A fault for each teacher with a dollar limit and no known price: such a limit would not hold."""
-    return [
-        Fault(
-            f'the price of "{teacher.model}" is not known, so the limit of dollars would not hold.',
-            path=("teachers", name),
-            hint="Give usd_per_million_input and usd_per_million_output (0 for a server of your own), "
-            "or remove max_usd.",
-        )
-        for name, teacher in teachers.items()
-        if isinstance(teacher, LitellmTeacher)
-        and (teacher.max_usd is not None or loop.max_usd is not None)
-        and price_of(teacher) is None
-    ]
+def declared_price(teacher: Teacher) -> Price | None:
+    """The spec's price."""
+    return None if teacher.price is None else Price(*teacher.price)
 
 
 class Ledger:
     """Spent and reserved, by teacher and over all. Lives on the desk's event loop; not for other threads."""
 
-    def __init__(self, teachers: Mapping[str, TeacherLimits], loop: Loop, spent_before: Mapping[str, Spent]) -> None:
+    def __init__(self, teachers: Mapping[str, Teacher], loop: Loop, spent_before: Mapping[str, Spent]) -> None:
         self._caps = {name: tuple(_teacher_caps(name, teacher)) for name, teacher in teachers.items()}
         self._run_caps = tuple(_run_caps(loop))
         self.spent = {name: spent_before.get(name, NOTHING) for name in teachers}
@@ -147,11 +121,11 @@ class Ledger:
         return None
 
 
-def _teacher_caps(name: str, teacher: TeacherLimits) -> Iterator[Cap]:
+def _teacher_caps(name: str, teacher: Teacher) -> Iterator[Cap]:
     if teacher.max_calls is not None:
         yield Cap(f"teachers.{name}.max_calls", "calls", teacher.max_calls)
-    if isinstance(teacher, LitellmTeacher) and teacher.max_usd is not None:
-        yield Cap(f"teachers.{name}.max_usd", "usd", teacher.max_usd)
+    if teacher.usd_limit is not None:
+        yield Cap(f"teachers.{name}.max_usd", "usd", teacher.usd_limit)
 
 
 def _run_caps(loop: Loop) -> Iterator[Cap]:

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, check_model, payload, read_completion, retry_after
 from flywheel.teachers.faults import TeacherFault, fault_of_status
 from flywheel.teachers.structured import Ladder

@@ -8,7 +8,7 @@ from typing import Protocol
 from flywheel.errors import FlywheelError
 from flywheel.hashing import seed_from
 from flywheel.records import Generation, LessonRequest
-from flywheel.spec.models import StudentTeacher
+from flywheel.spec.teachers import StudentTeacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import TeacherFault
 

@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 
 from flywheel.errors import dotted
 from flywheel.records import Subject
-from flywheel.spec.models import JsonSchemaVerifier
+from flywheel.spec.verifiers import JsonSchemaVerifier
 from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, unknown
 
 _Place = tuple[str | int, ...]
 
 
-def open_json_schema(spec: JsonSchemaVerifier, root: Path) -> Check:
+def open_json_schema(spec: JsonSchemaVerifier, root: Path, unsafe: bool = False) -> Check:
     validator = _validator(root / spec.schema_file, spec.schema_file)
 
     def check(subject: Subject) -> Finding:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Subject
+from flywheel.text import one_line
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,18 @@ Check = Callable[[Subject], Finding]
 
 class VerifierInvalid(FlywheelError):
     """A verifier cannot be built: a file that it names is missing or wrong."""
+
+
+def said_by(returned: Any) -> Finding:
+    """What a check in the project's own code returned: True or False, or with a reason (bool, str)."""
+    match returned:
+        case Finding():
+            return returned
+        case bool():
+            return Finding("pass" if returned else "fail")
+        case (bool() as passed, str() as reason):
+            return Finding("pass" if passed else "fail", reason)
+    return unknown(f"returned {one_line(repr(returned), 60)}; return True, False or (bool, reason)")
 
 
 def fail(reason: str) -> Finding:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flywheel.records import Subject
-from flywheel.spec.models import SqlVerifier
+from flywheel.spec.verifiers import SqlVerifier
 from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, unknown
 from flywheel.verifiers.fixture import Fixture, Instance, QueryRefused, QueryUndecided, RowsRefused, kept_fixture
@@ -35,7 +35,7 @@ class _Expected(NamedTuple):
     ordered: bool
 
 
-def open_sql(spec: SqlVerifier, root: Path) -> Check:
+def open_sql(spec: SqlVerifier, root: Path, unsafe: bool = False) -> Check:
     fixture = _fixture(spec, root)
     check = _parses(fixture) if spec.check == "parses" else _same_rows(fixture, spec.max_rows)
 

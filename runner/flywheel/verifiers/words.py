@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 from flywheel.records import Subject
-from flywheel.spec.models import ExactVerifier, LabelVerifier, RegexVerifier
+from flywheel.spec.verifiers import ExactVerifier, LabelVerifier, RegexVerifier
 from flywheel.text import did_you_mean, one_line
-from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail
+from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, unknown
 
 
-def open_exact(spec: ExactVerifier, root: Path) -> Check:
+def open_exact(spec: ExactVerifier, root: Path, unsafe: bool = False) -> Check:
     def form(text: str) -> str:
         spaced = " ".join(text.split()) if spec.ignore_space else text
         return spaced.casefold() if spec.ignore_case else spaced
@@ -24,7 +24,7 @@ def open_exact(spec: ExactVerifier, root: Path) -> Check:
     return check
 
 
-def open_regex(spec: RegexVerifier, root: Path) -> Check:
+def open_regex(spec: RegexVerifier, root: Path, unsafe: bool = False) -> Check:
     try:
         pattern = re.compile(spec.pattern)
     except re.error as error:
@@ -38,23 +38,18 @@ def open_regex(spec: RegexVerifier, root: Path) -> Check:
     return check
 
 
-def open_label(spec: LabelVerifier, root: Path) -> Check:
-    labels = frozenset(labels_of(spec, root))
+def open_label(spec: LabelVerifier, root: Path, unsafe: bool = False) -> Check:
+    labels = frozenset(spec.labels_in(root))
 
     def check(subject: Subject) -> Finding:
         label = subject.answer.strip()
         if label not in labels:
             hint = did_you_mean(label, labels)
             return fail(f'unknown label: "{one_line(label, 60)}"' + (f". {hint}" if hint else ""))
-        if subject.reference is not None and label != subject.reference.strip():
+        if subject.reference is None:
+            return unknown("no reference to compare with")
+        if label != subject.reference.strip():
             return fail(f'other label: "{label}" instead of "{subject.reference.strip()}"')
         return PASS
 
     return check
-
-
-def labels_of(spec: LabelVerifier, root: Path) -> list[str]:
-    if isinstance(spec.labels, list):
-        return spec.labels
-    lines = (root / spec.labels).read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip()]

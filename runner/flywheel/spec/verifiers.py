@@ -1,0 +1,450 @@
+"""Verifiers: each kind's keys and facts. What runs them is in `flywheel.verifiers`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from flywheel.errors import Fault, Path_
+from flywheel.records.rows import shown
+from flywheel.spec.base import Name, Positive, Seconds
+from flywheel.spec.kinds import Family, Kind
+from flywheel.text import one_line
+
+Language = Literal["text", "sql", "python", "json", "label"]
+"""What an answer is written in: where it stands in a longer text, and how `audit` corrupts it."""
+
+
+class Verifier(Kind):
+    """Who says whether an answer is right. A kind of your own is a subclass with a method `open`."""
+
+    kind: str
+    timeout_seconds: Seconds = 5.0
+    """After this the verdict is unknown, never wrong (of untrusted code that runs too long: wrong)."""
+    golden: str | None = None
+    """Cases for `flywheel audit` (JSONL, CSV or Parquet): the task's columns, `answer`, and `expect`: pass or fail."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages whose version can change a verdict."""
+    confined: ClassVar[bool] = True
+    """Its check needs nothing but `files`, to be built and to judge: its process gives up everything else. False for a
+    check that runs other people's code, or has a sandbox of its own."""
+
+    sees_form: ClassVar[bool] = False
+    """It compares with a known answer and fails an answer of the wrong form without one, too."""
+
+    def open(self, root: Path) -> Callable[[Any], Any]:
+        """The check of a stranger's kind: from `records.Subject` to True or False, with a reason as (bool, str), or a
+        `verifiers.finding.Finding`. Called in the process that judges; what it raises is "unknown"."""
+        raise NotImplementedError(f"{type(self).__name__} has no method open")
+
+    @property
+    def needs_reference(self) -> bool:
+        """It compares with a known right answer; without one its verdict is unknown."""
+        return False
+
+    @property
+    def tells_right_from_wrong(self) -> bool:
+        """It claims to: not one that only looks at the form, such as a query that parses."""
+        return self.needs_reference
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of a row that it reads, whether or not the student sees them."""
+        return ()
+
+    @property
+    def asks(self) -> str | None:
+        """The teacher that it asks; no process that may be killed then runs it."""
+        return None
+
+    @property
+    def calls_each(self) -> int:
+        """Calls to that teacher for one answer."""
+        return 0
+
+    @property
+    def cases_of_people(self) -> str | None:
+        """A file of cases that people judged, with which it is calibrated."""
+        return None
+
+    @property
+    def agreement_needed(self) -> float:
+        """Cohen's kappa with those people, from which on its verdicts count."""
+        return 0.0
+
+    @property
+    def may_gate(self) -> bool:
+        """A gate may follow it: not one that nobody compared with people."""
+        return True
+
+    @property
+    def runs_programs(self) -> bool:
+        """It runs what models wrote, which needs a sandbox."""
+        return False
+
+    @property
+    def language(self) -> Language:
+        return "text"
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which its process is killed and the verdict unknown."""
+        return self.timeout_seconds
+
+    def labels_in(self, root: Path) -> Sequence[str]:
+        """The answers that there are, where they are a fixed set."""
+        return ()
+
+    def programs_in(self, root: Path) -> Mapping[str, str]:
+        """Like `files`, where only the project's folder tells whether they are files."""
+        return {}
+
+    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
+        """Patterns to ignore with which lm-eval's `exact_match` says the same of every answer; None where none do."""
+        return None
+
+
+class SqlVerifier(Verifier):
+    """SQL in a locked-down, throw-away DuckDB."""
+
+    kind: Literal["sql"]
+    """SQL in DuckDB."""
+    check: Literal["parses", "same_rows"]
+    """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
+    when the gold orders)."""
+    setup: str
+    """SQL script that makes the database."""
+    max_rows: Positive = 10_000
+    """A result with more rows is wrong."""
+    instances: Annotated[int, Field(ge=0, le=20)] = 3
+    """`same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs; other
+    values), on which the rows must agree too, so that no lucky match passes."""
+
+    implementation: ClassVar[int] = 2  # generated databases
+    packages: ClassVar[tuple[str, ...]] = ("duckdb",)
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.check == "same_rows"
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return {"setup": self.setup}
+
+    @property
+    def language(self) -> Language:
+        return "sql"
+
+
+class MathVerifier(Verifier):
+    """Numeric or symbolic equality of the final answer."""
+
+    kind: Literal["math"]
+    """The final answer of a calculation."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """Relative tolerance for numbers; 0 compares exactly."""
+
+    packages: ClassVar[tuple[str, ...]] = ("math-verify", "sympy")
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+
+class JsonSchemaVerifier(Verifier):
+    """The answer is JSON that fits a schema and, where fields are named, agrees with the gold in them."""
+
+    kind: Literal["json_schema"]
+    """JSON that fits a schema."""
+    schema_file: Annotated[str, Field(alias="schema")]
+    """JSON Schema file."""
+    compare: Literal["none", "fields"] = "none"
+    """`fields`: every field of the gold must be equal in the answer."""
+
+    packages: ClassVar[tuple[str, ...]] = ("jsonschema-rs",)
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.compare == "fields"
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return {"schema": self.schema_file}
+
+    @property
+    def language(self) -> Language:
+        return "json"
+
+    def file_faults(self, files: Mapping[str, Path]) -> Iterator[tuple[str, Fault]]:
+        """A JSON Schema must be JSON; whether it is a schema is for the check to say."""
+        for key, path in files.items():
+            if key != "schema":
+                continue
+            try:
+                json.loads(path.read_bytes())
+            except json.JSONDecodeError as error:
+                yield key, Fault(f"not JSON: {error.msg}.", file=shown(path), line=error.lineno, column=error.colno)
+            except (ValueError, RecursionError) as error:
+                yield key, Fault(f"not JSON that can be read: {one_line(str(error))}.", file=shown(path))
+
+
+class ExactVerifier(Verifier):
+    """The answer equals the gold."""
+
+    kind: Literal["exact"]
+    """The gold, letter by letter."""
+    ignore_case: bool = False
+    """Upper and lower case are one."""
+    ignore_space: bool = True
+    """Spaces at the ends and runs of spaces do not count."""
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
+        """Runs of white space inside are one space to us, which exact_match cannot say, and its lower() is not our
+        casefold()."""
+        if self.ignore_case:
+            return None
+        if not self.ignore_space:
+            return []
+        return _ENDS if all(len(gold.split()) == 1 for gold in golds) else None
+
+
+class RegexVerifier(Verifier):
+    """The whole answer matches a pattern."""
+
+    kind: Literal["regex"]
+    """A regular expression."""
+    pattern: str
+    """Python's `re`; the whole answer must match."""
+
+    def key_faults(self) -> Iterator[tuple[Path_, str, str]]:
+        return pattern_faults(("pattern",), self.pattern)
+
+
+class LabelVerifier(Verifier):
+    """The answer is one of the declared labels and, where there is a gold, the right one."""
+
+    kind: Literal["label"]
+    """One of a fixed set of labels."""
+    labels: list[str] | str
+    """The labels, or a text file with one a line."""
+
+    implementation: ClassVar[int] = 2  # a declared label without a gold is unknown, not right
+    distinct: ClassVar[Mapping[str, str]] = {"labels": "the label"}
+    sees_form: ClassVar[bool] = True
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return {"labels": self.labels} if isinstance(self.labels, str) else {}
+
+    @property
+    def language(self) -> Language:
+        return "label"
+
+    def labels_in(self, root: Path) -> list[str]:
+        if isinstance(self.labels, list):
+            return self.labels
+        lines = (root / self.labels).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+    def key_faults(self) -> Iterator[tuple[Path_, str, str]]:
+        if self.labels == []:
+            yield ("labels",), "needs at least one entry, has none.", ""
+
+    def file_faults(self, files: Mapping[str, Path]) -> Iterator[tuple[str, Fault]]:
+        for key, path in files.items():
+            try:
+                if key == "labels" and not path.read_bytes().decode("utf-8-sig").strip():
+                    yield key, Fault(f"{shown(path)} is empty: no labels.", hint="Write one a line.")
+            except UnicodeDecodeError:
+                yield key, Fault("not UTF-8 text.", file=shown(path), hint="Save it as UTF-8.")
+
+    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
+        """A wrong gold, which no answer matches, is wrong to lm-eval too only if no label equals it."""
+        known = isinstance(self.labels, list) and {gold.strip() for gold in golds} <= set(self.labels)
+        return _ENDS if known else None
+
+
+class PythonVerifier(Verifier):
+    """A function in the project: `def check(subject: dict) -> bool | tuple[bool, str]`."""
+
+    kind: Literal["python"]
+    """A function in the project."""
+    function: str
+    """`file.py:function`. `subject` has `row`, `answer`, `reference` (None where there is no gold)."""
+    compares: Annotated[bool, Field(alias="needs_reference")] = False
+    """The function compares with a known answer; without one the verdict is unknown."""
+
+    confined: ClassVar[bool] = False
+
+    @property
+    def functions(self) -> Mapping[str, str]:
+        return {"function": self.function}
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.compares
+
+
+class CodeVerifier(Verifier):
+    """Python run against tests in a sandbox. It gets inputs and returns values; expected values never enter it."""
+
+    kind: Literal["code"]
+    """Python in a sandbox."""
+    tests: Name = "tests"
+    """Column with the tests: JSON cases `[{"args": […], "expected": …}]`, or Python: `assert`s, or
+    `def check(candidate)`. The student does not see it."""
+    entry_point: Name | None = None
+    """Column with the name of the function that is tested (default: the answer's last function)."""
+    prefix: Name | None = None
+    """Column whose text stands before the answer, such as a signature that the answer continues."""
+    numbers: Literal["exact", "close"] = "exact"
+    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal."""
+    tolerance: Annotated[float, Field(ge=0)] = 1e-6
+    """Relative and absolute, for `numbers: close`."""
+    mutants: Annotated[int, Field(ge=0, le=50)] = 5
+    """Tests that a teacher wrote count only if one of so many mutants of the passing answer fails them."""
+    memory_mb: Annotated[int, Field(ge=64)] = 512
+    """Memory of the program."""
+
+    confined: ClassVar[bool] = False  # its programs run in sandboxes of its own
+
+    @property
+    def tells_right_from_wrong(self) -> bool:
+        return True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The tests come first."""
+        return tuple(column for column in (self.tests, self.entry_point, self.prefix) if column is not None)
+
+    @property
+    def runs_programs(self) -> bool:
+        return True
+
+    @property
+    def language(self) -> Language:
+        return "python"
+
+    @property
+    def patience(self) -> float:
+        """It keeps its own time (a program that is too slow is wrong): by then the check itself hangs."""
+        return 20.0 + 2 * (2 + self.mutants) * self.timeout_seconds
+
+
+class JudgeVerifier(Verifier):
+    """An LLM with a rubric. Until its agreement with people is measured it can rank lessons, not pass or fail them."""
+
+    kind: Literal["judge"]
+    """An LLM with a rubric."""
+    teacher: Name
+    """Who judges; never a lesson of its own."""
+    rubric: str
+    """Jinja file with what makes an answer good; it sees `task` (name, description), `row`, `answer`, `reference`."""
+    compare: Literal["alone", "pair"] = "alone"
+    """`alone`: is the answer good? `pair`: is it at least as good as the reference? Asked in both orders."""
+    votes: Annotated[int, Field(ge=1, le=25)] = 1
+    """Votes, each an own call; the majority counts, a tie is unknown."""
+    calibration: str | None = None
+    """Rows that people judged (JSONL, CSV or Parquet): the task's columns, `answer`, and `label`: pass or fail."""
+    min_kappa: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """Cohen's kappa with those labels, from which on the judge's verdicts count."""
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.compare == "pair"
+
+    @property
+    def tells_right_from_wrong(self) -> bool:
+        return True
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return {"rubric": self.rubric, **({"calibration": self.calibration} if self.calibration else {})}
+
+    @property
+    def asks(self) -> str:
+        return self.teacher
+
+    @property
+    def cases_of_people(self) -> str | None:
+        return self.calibration
+
+    @property
+    def agreement_needed(self) -> float:
+        return self.min_kappa
+
+    @property
+    def may_gate(self) -> bool:
+        return self.calibration is not None
+
+    @property
+    def calls_each(self) -> int:
+        """A pair is shown in both orders."""
+        return self.votes * (2 if self.compare == "pair" else 1)
+
+
+class CommandVerifier(Verifier):
+    """A program of yours. It reads one JSON object on stdin (`row`, `answer`, `reference`), and its exit status says:
+    0 pass, 1 fail, anything else unknown; what it prints is the reason."""
+
+    kind: Literal["command"]
+    """A program of yours."""
+    command: Annotated[list[str], Field(min_length=1)]
+    """Program and arguments, run in the project's folder without a shell."""
+    compares: Annotated[bool, Field(alias="needs_reference")] = False
+    """It compares with a known answer; without one the verdict is unknown."""
+
+    confined: ClassVar[bool] = False
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.compares
+
+    def programs_in(self, root: Path) -> Mapping[str, str]:
+        """Those of the program and its arguments that are files in the project."""
+        base = root.resolve()
+        words = (word for word in self.command if (root / word).resolve().is_relative_to(base))
+        return {f"command {word}": word for word in words if (root / word).is_file()}
+
+
+#: Blanks at the ends, as lm-eval's `regexes_to_ignore`.
+_ENDS = [r"\A\s+", r"\s+\Z"]
+
+
+def pattern_faults(place: Path_, pattern: str) -> Iterator[tuple[Path_, str, str]]:
+    """The fault of a text that is no regular expression."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        yield place, f"not a regular expression: {error}.", ""
+
+
+VERIFIERS = Family(
+    noun="verifier",
+    key="kind",
+    group="flywheel.verifiers",
+    base=Verifier,
+    own=(
+        SqlVerifier, MathVerifier, JsonSchemaVerifier, ExactVerifier, RegexVerifier, LabelVerifier, PythonVerifier,
+        CodeVerifier, JudgeVerifier, CommandVerifier,
+    ),
+    facts=(
+        "needs_reference", "tells_right_from_wrong", "columns", "asks", "calls_each", "cases_of_people", "may_gate",
+        "runs_programs", "language", "patience", "files",
+    ),
+)  # fmt: skip
+AnyVerifier = Annotated[Verifier, VERIFIERS]
