@@ -130,7 +130,7 @@ def test_lessons_are_evolved_further_until_max_depth(domain: Domain) -> None:
 
 
 def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) -> None:
-    using(domain, {"faithful": True}, strategy="paraphrase", second_opinion=["other"], per_call=1)
+    using(domain, {"faithful": True}, strategy="paraphrase", second_opinion=["other"])
     domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
     found = applied(domain)
     assert {c["target"] for c in found} == {"blue"}
@@ -139,7 +139,7 @@ def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) 
 
 @pytest.mark.parametrize("strategy", ["paraphrase", "back_translate"])
 def test_an_unfaithful_question_is_thrown_away(domain: Domain, strategy: str) -> None:
-    using(domain, {"faithful": False}, strategy=strategy, second_opinion=["other"], per_call=1)
+    using(domain, {"faithful": False}, strategy=strategy, second_opinion=["other"])
     domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
     assert {c["outcome"] for c in applied(domain)} == {"fail"}
 
