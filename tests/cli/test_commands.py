@@ -8,26 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.cli import main
 from mini_domain import Domain
-
-
-@pytest.fixture
-def flywheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """`flywheel …` in a domain's folder, in this process: (exit code, stdout, stderr)."""
-
-    def run(domain: Domain, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(domain.root)
-        monkeypatch.setattr(sys, "argv", ["flywheel", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
 
