@@ -79,6 +79,7 @@ def chat_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Domain:
     """A small complete project whose model is played by `StandInWorker`: an apply costs about a second."""
     monkeypatch.setattr("flywheel.engine.resources.Worker", StandInWorker)
+    monkeypatch.setattr("flywheel.engine.asking.Worker", StandInWorker)
     return Domain.written(tmp_path / "project")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from flywheel.engine.history import Lookup
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
 from flywheel.report import queries
 from flywheel.report.scoring import change
@@ -42,7 +42,7 @@ class Diff:
     """iteration, usd, tokens, calls, seconds."""
 
 
-def diff(project: Project, query: Lookup, a: int, b: int) -> Diff:
+def diff(project: Workspace, query: Lookup, a: int, b: int) -> Diff:
     """Compare two iterations of the plan. Raises UsageError where one is not evaluated yet."""
     chain = make_plan(project, max(a, b), query).chain()
     one, two = _finished(query, chain, a), _finished(query, chain, b)

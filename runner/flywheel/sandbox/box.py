@@ -19,7 +19,7 @@ from flywheel.sandbox.forkserver import ForkServer, Refused, sealed
 from flywheel.sandbox.inside import HEADER, MEMORY_EXIT
 from flywheel.sandbox.outcome import Limits, Ran, SandboxUnavailable, SessionEnded, SessionStatus, Status, Tier
 from flywheel.sandbox.probe import capability
-from flywheel.sandbox.zygote import ENDED, ENDED_STATUS, REFUSED, STARTED
+from flywheel.sandbox.wire import ENDED, ENDED_STATUS, REFUSED, STARTED
 
 _START_SECONDS = 20.0
 """Until a program starts; waiting for its turn on a busy machine is not its fault."""
