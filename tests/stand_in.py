@@ -113,8 +113,10 @@ WORK: dict[str, Callable[[Any, Progress], Any]] = {
 }
 
 if __name__ == "__main__":
+    import flywheel.engine.asking
     import flywheel.engine.resources
     from flywheel.cli import main
 
+    flywheel.engine.asking.Worker = StandInWorker  # type: ignore[assignment,misc]
     flywheel.engine.resources.Worker = StandInWorker  # type: ignore[assignment,misc]
     main()

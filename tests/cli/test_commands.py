@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from flywheel.cli import main
 from mini_domain import Domain
-
-
-@pytest.fixture
-def flywheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """`flywheel …` in a domain's folder, in this process: (exit code, stdout, stderr)."""
-
-    def run(domain: Domain, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(domain.root)
-        monkeypatch.setattr(sys, "argv", ["flywheel", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
 
@@ -285,3 +269,32 @@ def test_the_doctor_exits_with_1_where_something_is_broken(
 
     assert code == 1
     assert {"name": "disk", "outcome": "broken", "text": "0.0 GiB free", "mend": "Free some."} in json.loads(out)
+
+
+def test_version_is_printed(tmp_path: Path, flywheel) -> None:
+    assert flywheel(Domain(tmp_path), "--version") == (0, f"flywheel {version('flywheel-loop')}\n", "")
+
+
+def test_flywheel_alone_shows_the_help(tmp_path: Path, flywheel) -> None:
+    code, _, error = flywheel(Domain(tmp_path))
+
+    assert code == 64
+    assert error.startswith("Usage: flywheel")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_is_given_its_completion(tmp_path: Path, flywheel, shell: str) -> None:
+    code, out, _ = flywheel(Domain(tmp_path), "--show-completion", shell)
+
+    assert code == 0
+    assert "_FLYWHEEL_COMPLETE" in out
+
+
+def test_a_shell_that_asks_is_told_how_a_command_goes_on(tmp_path: Path) -> None:
+    asked = {"_FLYWHEEL_COMPLETE": "complete_bash", "COMP_WORDS": "flywheel va", "COMP_CWORD": "1"}
+
+    ended = subprocess.run(
+        Domain.command(stand_in=False), cwd=tmp_path, env={**os.environ, **asked}, capture_output=True, text=True
+    )
+
+    assert ended.stdout.split() == ["validate"]

@@ -13,7 +13,7 @@ from typing import Any
 from flywheel.engine.events import EventLog, Listener
 from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import check_saved, make_plan
-from flywheel.engine.project import Project, refuse_unready
+from flywheel.engine.project import Workspace, refuse_unready
 from flywheel.engine.resources import Resources
 from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
@@ -40,8 +40,13 @@ class ApplyOutcome:
     error: str = ""
 
 
+def command_of(iterations: int | None) -> str:
+    """What a person types to do the same, for the report."""
+    return "flywheel apply" + (f" --iterations {iterations}" if iterations else "")
+
+
 def apply(
-    project: Project,
+    project: Workspace,
     *,
     iterations: int | None = None,
     saved_plan: Mapping[str, Any] | None = None,
@@ -74,7 +79,7 @@ def apply(
 class _Run:
     def __init__(
         self,
-        project: Project,
+        project: Workspace,
         store: Store,
         resources: Resources,
         plan: Plan,

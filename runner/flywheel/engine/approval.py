@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
 from flywheel.nodes.trust.approvals import Word, approval_row, approvals, seen_now
 from flywheel.nodes.trust.evidence import (
@@ -21,7 +21,7 @@ from flywheel.records.nodes import finished
 from flywheel.store import Store
 
 
-def speak(project: Project, iteration: int, word: Word, person: str, note: str = "") -> dict[str, Any]:
+def speak(project: Workspace, iteration: int, word: Word, person: str, note: str = "") -> dict[str, Any]:
     """Approve or reject what the gate promoted in `iteration`; the last word before deployment counts.
 
     Gives what was spoken of: `decision`, `scores` by suite, `report` (path) and the `approval` row. Raises UsageError

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import UsageError
 from flywheel.hashing import seed_from
@@ -59,7 +59,7 @@ class AuditRun:
 
 
 def audit(
-    project: Project,
+    project: Workspace,
     verifier: str | None = None,
     limit: int | None = None,
     confirm: Callable[[int], bool] = lambda calls: True,
@@ -118,7 +118,7 @@ def _calls(spec: Spec, tasks: Mapping[str, Task], probes: Sequence[Probe]) -> in
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _probes(project: Project, name: str, task: Task, limit: int | None) -> list[Probe]:
+def _probes(project: Workspace, name: str, task: Task, limit: int | None) -> list[Probe]:
     spec, found = project.spec, []
     for verifier in task.verify:
         if golden := spec.verifiers[verifier].golden:
@@ -154,7 +154,7 @@ def _some(items: Sequence[T], limit: int | None, seed: int) -> Sequence[T]:
     return random.Random(seed_from(seed, "audit")).sample(list(items), limit)
 
 
-def surroundings(project: Project, task: str, answers: tuple[str, ...]) -> Surroundings:
+def surroundings(project: Workspace, task: str, answers: tuple[str, ...]) -> Surroundings:
     """What corruptions of the task's answers may draw from, as its verifiers tell."""
     verifiers = [project.spec.verifiers[name] for name in project.spec.tasks[task].verify]
     labels = [label for verifier in verifiers for label in verifier.labels_in(project.root)]
@@ -176,7 +176,7 @@ def _judged(
 
 
 def _rows(
-    project: Project,
+    project: Workspace,
     tasks: Mapping[str, Task],
     probes: Sequence[Probe],
     verdicts: Sequence[Sequence[Verdict]],

@@ -18,7 +18,7 @@ from flywheel.engine.apply import EXIT_DONE, EXIT_NOTHING_PROMOTED, apply
 from flywheel.engine.events import Listener
 from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
 from flywheel.nodes.measuring.pairing import paired
 from flywheel.plan import Plan
@@ -61,7 +61,7 @@ class Compared:
 
 
 def compare_untargeted(
-    project: Project,
+    project: Workspace,
     iterations: int | None = None,
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
@@ -91,7 +91,7 @@ def compare_untargeted(
 # --- the project's own loop -------------------------------------------------------------------------------------------
 
 
-def _finished(project: Project, query: Query, iterations: int | None) -> int:
+def _finished(project: Workspace, query: Query, iterations: int | None) -> int:
     """How many iterations to compare: as many as are evaluated, or `iterations`, which then must be."""
     plan = make_plan(project, iterations, query)
     done = {node.iteration for node in plan.of("evaluate") if node.status == "reused"}
@@ -104,7 +104,7 @@ def _finished(project: Project, query: Query, iterations: int | None) -> int:
     return last
 
 
-def _side(project: Project, query: Query, iterations: int) -> Side:
+def _side(project: Workspace, query: Query, iterations: int) -> Side:
     chain = make_plan(project, iterations, query).chain()
     for n in range(iterations, 0, -1):
         if rows := _scores(query, chain[n]["evaluate"], "candidate"):
@@ -156,7 +156,7 @@ def _environment(query: Query, nodes: Sequence[str]) -> str:
 # --- the untargeted loop ----------------------------------------------------------------------------------------------
 
 
-def _scratch(project: Project) -> Project:
+def _scratch(project: Workspace) -> Workspace:
     """The same project in a folder of its own, for a loop that neither ablates, nor deploys, nor asks anybody."""
     root = project.state / "compare" / "untargeted"
     _mirror(project, root)
@@ -168,10 +168,10 @@ def _scratch(project: Project) -> Project:
             "evals": {name: suite.model_copy(update={"teachers": []}) for name, suite in spec.evals.items()},
         }
     )
-    return Project(replace(project.loaded, spec=spec, root=root), root / project.file.name, untargeted=True)
+    return Workspace(replace(project.loaded, spec=spec, root=root), root / project.file.name, untargeted=True)
 
 
-def _mirror(project: Project, root: Path) -> None:
+def _mirror(project: Workspace, root: Path) -> None:
     """Put the project's files, as they are now, into `root`; what an earlier comparison did there stays."""
     outputs = {"reports", Path(project.spec.deploy.path).parts[0]}
     root.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def _give_answers(other: Project, paid: Sequence[Row]) -> None:
+def _give_answers(other: Workspace, paid: Sequence[Row]) -> None:
     """What the project has paid for is known here, and has cost nothing here."""
     free = {"usd": 0.0, "attempts": 0, "input_tokens": 0, "output_tokens": 0}
     with Store(other.store_path) as store:
@@ -208,7 +208,7 @@ def _give_answers(other: Project, paid: Sequence[Row]) -> None:
         store.write("calls", [{**row, **free} for row in paid if row["key"] not in known])
 
 
-def _turned(other: Project, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:
+def _turned(other: Workspace, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:
     """Whether the untargeted loop is done; False where nobody wanted to pay for it."""
     agreed = True
 
@@ -234,11 +234,11 @@ def _error(exit_code: int, error: str) -> BaseException:
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 
-def _targets(project: Project) -> list[str]:
+def _targets(project: Workspace) -> list[str]:
     return [name for name, suite in project.spec.evals.items() if suite.role == "target"]
 
 
-def _rows(project: Project, suite: str, targeted: Side, untargeted: Side) -> list[Row]:
+def _rows(project: Workspace, suite: str, targeted: Side, untargeted: Side) -> list[Row]:
     """The suite's score, and for each mode that either model still shows the share of items free of it."""
     ours, theirs = targeted.scores.get(suite, {}), untargeted.scores.get(suite, {})
     items = [
@@ -270,7 +270,7 @@ def _warnings(targeted: Side, untargeted: Side) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _keep(project: Project, found: Compared) -> None:
+def _keep(project: Workspace, found: Compared) -> None:
     detail = {
         "iterations": found.iterations,
         "models": [found.targeted.model_id, found.untargeted.model_id],

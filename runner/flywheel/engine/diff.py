@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
 from flywheel.records.nodes import Query, finished
 from flywheel.report import queries
@@ -42,7 +42,7 @@ class Diff:
     """iteration, usd, tokens, calls, seconds."""
 
 
-def diff(project: Project, query: Query, a: int, b: int) -> Diff:
+def diff(project: Workspace, query: Query, a: int, b: int) -> Diff:
     """Compare two iterations of the plan. Raises UsageError where one is not evaluated yet."""
     chain = make_plan(project, max(a, b), query).chain()
     one, two = _finished(query, chain, a), _finished(query, chain, b)

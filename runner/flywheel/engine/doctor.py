@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flywheel.sandbox import Capability, capability
+from flywheel.version import DISTRIBUTION
 
 Outcome = Literal["ok", "warning", "broken"]
 
@@ -55,7 +56,7 @@ def examine(root: Path | None, deep: bool = False) -> list[Diagnosis]:
 
 def python_version() -> Diagnosis:
     found = sys.version.split()[0]
-    wanted = metadata.metadata("flywheel")["Requires-Python"]
+    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"]
     if _within(found, wanted):
         return Diagnosis("python", "ok", found)
     return Diagnosis("python", "broken", f"{found}; flywheel needs {wanted}", "Install flywheel under such a Python.")
@@ -65,7 +66,7 @@ def packages() -> list[Diagnosis]:
     """One line for all that fit; one for each that is missing, does not fit, or is known to be malicious."""
     from packaging.requirements import Requirement
 
-    needed = [Requirement(text) for text in metadata.requires("flywheel") or []]
+    needed = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     wrong = [finding for each in needed if (finding := package(each.name, str(each.specifier))) is not None]
     return wrong or [Diagnosis("packages", "ok", f"all {len(needed)} fit")]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import StoreLocked
+from flywheel.errors import StoreLocked, UsageError
 from flywheel.plan.compiler import Done
 from flywheel.plan.estimates import History, TeacherHistory
 from flywheel.records.nodes import NodeRecord, Query, finished
@@ -38,6 +38,16 @@ def open_lookup(state: Path) -> Iterator[Query]:
         yield query
     finally:
         opened.__exit__(None, None, None)
+
+
+def asked(query: Query, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+    """Rows of a person's query. Raises UsageError where it cannot run."""
+    import duckdb
+
+    try:
+        return query(sql, parameters)
+    except duckdb.Error as error:
+        raise UsageError(f'{error}\nThe tables: flywheel query "SHOW TABLES"') from error
 
 
 def done_nodes(query: Query, root: Path) -> dict[str, Done]:

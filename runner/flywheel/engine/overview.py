@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.files import write_text
 from flywheel.plan import Plan
 from flywheel.records.nodes import Query, finished
@@ -13,7 +13,7 @@ from flywheel.records.nodes import Query, finished
 _WRITING = threading.Lock()
 
 
-def write_overview(project: Project, plan: Plan, query: Query) -> None:
+def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
     """Rewrite the overview from the report artifacts of the plan's finished report nodes."""
     # Not before there is something to write: an apply with nothing to do starts in half the time.
     from flywheel.report import Report, index_entry, render_index

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flywheel.engine.history import done_nodes, measured, open_lookup
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import PlanMoved
 from flywheel.plan import Plan, PlanNode, compile_plan
 from flywheel.plan.estimates import History
 from flywheel.records.nodes import Query, finished
 
 
-def make_plan(project: Project, iterations: int | None = None, query: Query | None = None) -> Plan:
+def make_plan(project: Workspace, iterations: int | None = None, query: Query | None = None) -> Plan:
     """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read."""
     wanted = iterations or project.spec.loop.iterations
     if query is not None:
@@ -23,7 +23,7 @@ def make_plan(project: Project, iterations: int | None = None, query: Query | No
         return _compile(project, wanted, found)
 
 
-def _compile(project: Project, iterations: int, query: Query) -> Plan:
+def _compile(project: Workspace, iterations: int, query: Query) -> Plan:
     history = replace(measured(query), rows=project.rows)
     plan = compile_plan(
         project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
@@ -51,7 +51,7 @@ def _with_wait(node: PlanNode) -> PlanNode:
     return replace(node, why=(why, *node.why))
 
 
-def known_budgets(project: Project, plan: Plan) -> dict[int, dict[str, int]]:
+def known_budgets(project: Workspace, plan: Plan) -> dict[int, dict[str, int]]:
     """Lessons by iteration and mode, for the plan's budget nodes that are done."""
     if not project.store_path.exists():
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,16 +17,17 @@ from flywheel.spec.loader import LoadedSpec, load, missing_env
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_by
 from flywheel.student import StudentFiles, locate
+from flywheel.version import installed_version
 
 if TYPE_CHECKING:
     from flywheel.plan import Plan, ProjectFacts
 
 #: Packages whose version can change a result.
-MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
+MEASURED_WITH = ("torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
 
 
 @dataclass(frozen=True)
-class Project:
+class Workspace:
     """A valid spec, its folder, and hashes of all that it names."""
 
     loaded: LoadedSpec
@@ -50,6 +51,12 @@ class Project:
     def store_path(self) -> Path:
         return self.state / "flywheel.duckdb"
 
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is valid and worth a word; secrets that are not set among it."""
+        unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
+        return (*self.loaded.warnings, *unset)
+
     @cached_property
     def spec_hash(self) -> str:
         return fingerprint(self.spec.model_dump(mode="json"))
@@ -66,7 +73,11 @@ class Project:
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+        found = {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "flywheel": installed_version(),
+        }
         for package in MEASURED_WITH:
             try:
                 found[package] = version(package)
@@ -123,15 +134,15 @@ class Project:
         }
 
 
-def open_project(file: Path) -> Project:
+def open_project(file: Path) -> Workspace:
     """Load and check a spec with its predicates. Raises SpecInvalid with every fault found."""
-    project = Project(load(file), file)
+    project = Workspace(load(file), file)
     if faults := predicate_faults(project.loaded):
         raise SpecInvalid(faults)
     return project
 
 
-def refuse_unready(project: Project, plan: Plan) -> None:
+def refuse_unready(project: Workspace, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
     Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars

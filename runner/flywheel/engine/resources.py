@@ -8,7 +8,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.executor import Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
 from flywheel.spec.models import Task
@@ -26,7 +26,7 @@ JUDGED_TOGETHER = 512
 
 
 class Resources:
-    def __init__(self, project: Project, store: Store, run_id: str) -> None:
+    def __init__(self, project: Workspace, store: Store, run_id: str) -> None:
         self._project, self._store, self._run_id = project, store, run_id
         log = project.state / "runs" / run_id / "worker.log"
         self._worker = Worker(log)

@@ -58,6 +58,15 @@ def read_row_file(path: Path) -> RowFile:
     return RowFile(shown(path), tuple(rows), tuple(lines))
 
 
+def rows_of_text(text: str, name: str) -> list[Row]:
+    """The rows of JSON lines that are no file; `name` stands for one where a line is bad. Raises `SpecInvalid`."""
+    faults: list[Fault] = []
+    rows = [row for _, row in _lines(text, name, faults)]
+    if faults:
+        raise SpecInvalid(_cut(faults))
+    return rows
+
+
 def target_text(value: Any) -> str:
     """The right answer as the text a student must write: text unchanged, anything else as canonical JSON."""
     return value if isinstance(value, str) else canonical(value)
@@ -87,13 +96,16 @@ def _guarded(reader: _Reader, path: Path, faults: list[Fault]) -> _Numbered:
 
 
 def _jsonl(path: Path, faults: list[Fault]) -> _Numbered:
-    text = path.read_bytes().decode("utf-8-sig")
+    yield from _lines(path.read_bytes().decode("utf-8-sig"), shown(path), faults)
+
+
+def _lines(text: str, name: str, faults: list[Fault]) -> _Numbered:
     for line, source in enumerate(text.split("\n"), start=1):
         if source.strip():
             try:
                 yield line, _row(source)
             except _BadRow as bad:
-                faults.append(Fault(str(bad), file=shown(path), line=line, hint=bad.hint, source=one_line(source)))
+                faults.append(Fault(str(bad), file=name, line=line, hint=bad.hint, source=one_line(source)))
 
 
 def _csv(path: Path, faults: list[Fault]) -> _Numbered:

@@ -18,7 +18,7 @@ from typing import NoReturn, Self
 from flywheel.sandbox.forkserver import ForkServer, Refused, sealed
 from flywheel.sandbox.inside import HEADER, MEMORY_EXIT
 from flywheel.sandbox.outcome import MEND, Limits, Ran, SandboxUnavailable, SessionEnded, SessionStatus, Status, Tier
-from flywheel.sandbox.zygote import ENDED, ENDED_STATUS, REFUSED, STARTED
+from flywheel.sandbox.wire import ENDED, ENDED_STATUS, REFUSED, STARTED
 
 _START_SECONDS = 20.0
 """Until a program starts; waiting for its turn on a busy machine is not its fault."""

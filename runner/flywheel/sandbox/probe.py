@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ _LIMITS = Limits(seconds=5.0)
 @functools.cache
 def capability() -> Capability:
     """The best tier that works, tried once per process."""
+    if sys.platform != "linux":
+        return Capability("none", tuple((tier, f"it needs Linux, and this is {sys.platform}") for tier in TIERS[:-1]))
     refused: list[tuple[Tier, str]] = []
     for tier in TIERS[:-1]:
         why = refusal(tier)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import threading
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
+from filelock import FileLock, Timeout
 
 from flywheel.errors import StoreError, StoreLocked
 from flywheel.records import Reply
@@ -39,7 +39,7 @@ class Store:
             self._connection = self._opened()
             self._migrate()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     def __enter__(self) -> Store:
@@ -53,7 +53,7 @@ class Store:
     def close(self) -> None:
         with self._mutex:
             self._connection.close()
-            self._lock.close()
+            self._lock.release()
 
     # -- reading
 
@@ -254,23 +254,29 @@ def _disk_error(path: Path, error: duckdb.Error) -> Exception:
     return error
 
 
-def _take_lock(path: Path) -> Any:
-    """An flock that dies with its process, so a stale one needs no clearing."""
-    handle = path.open("a+")
+def _take_lock(path: Path) -> FileLock:
+    """A lock of the operating system, which ends with its process: a stale one needs no clearing.
+
+    Who holds it stands beside it: some systems let nobody read a file that is locked.
+    """
+    lock = FileLock(path, blocking=False, thread_local=False)  # the store may be closed by another thread
+    beside = path.with_suffix(".pid")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        owner = handle.read().strip() or "unknown"
-        handle.close()
+        lock.acquire()
+    except Timeout:
         raise StoreLocked(
-            f"the store is held by process {owner} (another `flywheel apply`?). Wait for it, or look at "
+            f"the store is held by process {_owner(beside)} (another `flywheel apply`?). Wait for it, or look at "
             "`flywheel status`."
         ) from None
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
-    return handle
+    beside.write_text(str(os.getpid()))
+    return lock
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text().strip() or "unknown"
+    except OSError:  # it holds the lock since a moment, and has not said yet
+        return "unknown"
 
 
 def _quoted(path: Path) -> str:

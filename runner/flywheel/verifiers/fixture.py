@@ -3,7 +3,7 @@
 DuckDB's settings keep queries from files, the network and Python's variables, and stop most that run too
 long. They do not stop resource bombs (`lpad` of gigabytes ignores the memory limit and interrupts): those are
 for the address-space limit of the process and for the pool, which kills it. None of this is a boundary
-against a flaw in DuckDB itself: that is what the process is confined for (`verifiers.judge`).
+against a flaw in DuckDB itself: that is what the process is confined for (`verifiers.checker`).
 """
 
 from __future__ import annotations
