@@ -61,7 +61,7 @@ KINDS: Mapping[str, Kind] = {
         files=lambda spec: {"schema": spec.schema_file},
         packages=("jsonschema-rs",),
     ),
-    "math": Kind(open_math, lambda spec: True, packages=("math-verify", "sympy")),
+    "math": Kind(open_math, lambda spec: True, packages=("mpmath",), implementation=2),
     "sql": Kind(
         open_sql,
         lambda spec: spec.check == "same_rows",
