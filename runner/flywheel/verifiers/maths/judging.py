@@ -15,7 +15,8 @@ from flywheel.verifiers.maths.comparing import Comparison, Policy, Undecided
 from flywheel.verifiers.maths.nodes import Items, Phrase, Reading
 from flywheel.verifiers.maths.script import folded
 
-_ANSWER_LIMIT = 4_500
+#: Of a longer answer the end is read; a final answer may be this long.
+_TAIL, _ANSWER_LIMIT = 20_000, 4_500
 _LONE_COMMA = re.compile(r"\d,\d")
 _SETTING = re.compile(r"\\(?:text|mathrm|mbox|textbf|textnormal)\b|\\[()\[\]]|[${}]")
 _LAST_LINE = re.compile(
@@ -45,7 +46,7 @@ class Judgement:
         given = None if right is None else _quick(answer) or _last_line(answer)
         if right is not None and given is not None:
             return PASS if self._equal(right, given) else _other(answer.rpartition("####")[2].strip(), gold)
-        return PASS if gold.strip() == answer.strip() else self._read(self.gold(gold), folded(answer))
+        return PASS if gold.strip() == answer.strip() else self._read(self.gold(gold), folded(answer[-_TAIL:]))
 
     def _equal(self, right: tuple[numerals.Exact, bool], given: tuple[numerals.Exact, bool]) -> bool:
         (gold, gold_percent), (value, percent) = right, given

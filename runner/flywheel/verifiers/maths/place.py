@@ -58,7 +58,8 @@ _CLOSING = re.compile(
     re.I | re.S,
 )
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
-_TAIL = 4_000
+#: Of long prose the end is read, and of what it calls the answer the last few.
+_TAIL, _MARKERS = 4_000, 6
 
 
 def marked(text: str) -> tuple[str, bool] | None:
@@ -235,7 +236,7 @@ def said_in_words(text: str, gold: Phrase, decimal_comma: bool = False) -> Readi
 def after_marker(text: str, decimal_comma: bool) -> Items | None:
     """What a worked solution says after "the final answer is", or in its last sentence after "the answer is"."""
     last = [match.end() for match in _SENTENCE.finditer(text[-_TAIL:].rstrip())]
-    for marker in reversed(list(_MARKER.finditer(text[-_TAIL:]))):
+    for marker in reversed(list(_MARKER.finditer(text[-_TAIL:]))[-_MARKERS:]):
         if "final" not in marker[0].casefold() and not (last and marker.start() >= last[-1]):
             continue
         found, _ = _clause(text[-_TAIL:][marker.end() :], 1, decimal_comma)
@@ -255,7 +256,7 @@ def said(text: str, count: int, decimal_comma: bool = False) -> Items | None:
     """The final answer of prose; `count`: how many things are asked for. None where it says none, or denies it."""
     tail = text[-_TAIL:]
     markers = list(_MARKER.finditer(tail))
-    for marker in reversed(markers):
+    for marker in reversed(markers[-_MARKERS:]):
         found, denied = _clause(tail[marker.end() :], count, decimal_comma)
         if found or denied:
             return found

@@ -43,7 +43,9 @@ _TYPESETTING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )  # fmt: skip
 
-_BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*|__(?=\S)(.+?)(?<=\S)__|</?(?:b|strong|i|em|u|mark|code)>", re.S)
+_BOLD = re.compile(
+    r"\*\*(?=\S)(.{1,300}?)(?<=\S)\*\*|__(?=\S)(.{1,300}?)(?<=\S)__|</?(?:b|strong|i|em|u|mark|code)>", re.S
+)
 _ITALIC = re.compile(r"(?<![\w*)\]}])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*(\[{])|`+")
 
 
