@@ -81,8 +81,9 @@ def measured(judge: Judge, golds: list[str]) -> tuple[Counter[str], Counter[str]
     for gold in golds:
         own[judge(gold, gold)] += 1
         for answer in corrupted(gold, chance) or ():
-            wrong[judge(gold, answer)] += 1
-            if judge(gold, answer) == "pass":
+            outcome = judge(gold, answer)
+            wrong[outcome] += 1
+            if outcome == "pass":
                 accepted.append(f"{answer[-70:]!r} for {gold[-70:]!r}")
     return own, wrong, (sum(own.values()) + sum(wrong.values())) / (time.perf_counter() - start), accepted
 

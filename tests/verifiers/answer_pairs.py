@@ -405,6 +405,14 @@ NUMBERS_OF_ANY_SIZE: Pairs = [
 ]
 
 PERCENTAGES_AND_LISTS: Pairs = [
+    ("5000000", "5 million", PASS),
+    ("1200000", "It is 1.2 million dollars.", PASS),
+    ("5", "5 million", FAIL),
+    ("24", "2 dozen", PASS),
+    ("2.5", "2 and a half", PASS),
+    ("2", "2 and a half", FAIL),
+    ("5", "So there are 5 or 6 dogs.", FAIL),
+    ("$5", "It costs 5 euros.", FAIL),
     ("50%", "50", PASS),
     ("50%", "0.5", PASS),
     ("50%", "1/2", PASS),

@@ -124,6 +124,7 @@ _ABOUT = frozenset(
 
 
 _PERCENT = frozenset(["%", "percent", "pct", "percentage"])
+_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _VERBS = frozenset(
     [
         "is",
@@ -189,6 +190,9 @@ class Parser:
         self._about()
         node = self.relation()
         unit = self.unit()
+        scale, _, rest = unit.partition(" ")
+        if scale.lower() in _SCALES:
+            node, unit = Call("*", (node, Number(Fraction(_SCALES[scale.lower()])))), rest
         node, unit = _own_unit(node, unit or self.currency)
         return Item(node, "%" if unit.partition(" ")[0].lower() in _PERCENT else unit)
 

@@ -20,7 +20,8 @@ _TAIL, _ANSWER_LIMIT = 20_000, 4_500
 _LONE_COMMA = re.compile(r"\d,\d")
 _SETTING = re.compile(r"\\(?:text|mathrm|mbox|textbf|textnormal)\b|\\[()\[\]]|[${}]")
 _LAST_LINE = re.compile(
-    rf"(?:[^\d$\\\n*/^=+<>()\[\]{{}}|~%#_`-]*\s)?(?P<number>-?[$]?(?:{numerals.PLAIN})(?:/\d{{1,400}})?%?)[.!]?\s*"
+    rf"(?:[^\d$\\\n*/^=+<>()\[\]{{}}|~%#_`-]*\s)?(?P<number>-?[$]?(?:{numerals.PLAIN})(?:/\d{{1,400}})?%?)"
+    r"(?P<noun>(?:\s+[A-Za-z]+){0,6})[.!]?\s*"
 )
 
 
@@ -43,7 +44,7 @@ class Judgement:
         if not answer.strip():
             return fail("no answer")
         right = _quick(gold)
-        given = None if right is None else _quick(answer) or _last_line(answer)
+        given = None if right is None else _quick(answer) or _last_line(answer, gold)
         if right is not None and given is not None:
             return PASS if self._equal(right, given) else _other(answer.rpartition("####")[2].strip(), gold)
         return PASS if gold.strip() == answer.strip() else self._read(self.gold(gold), folded(answer[-_TAIL:]))
@@ -130,17 +131,24 @@ def _quick(text: str) -> tuple[numerals.Exact, bool] | None:
     return numerals.simple((text.rpartition("####")[2] if "####" in text else text).strip())
 
 
-_TURNS = re.compile(r"\b(?:but|than|instead|except)\b", re.I)
+#: Words by which a line says more than its number.
+_TURNS = re.compile(
+    r"\b(?:but|than|instead|except|and|or|to|a?\s*half|percent|percentage|pct|hundred|thousand|million|billion|trillion"
+    r"|dozens?|squared|cubed|[ap]m|if|because|since)\b",
+    re.I,
+)
 
 
-def _last_line(text: str) -> tuple[numerals.Exact, bool] | None:
+def _last_line(text: str, gold: str) -> tuple[numerals.Exact, bool] | None:
     """The one number of the last line of prose without formulas."""
     if "\\" in text or "####" in text:
         return None
     head, _, line = text.rstrip().rpartition("\n")
-    found = _LAST_LINE.fullmatch(line)
-    if found is None or "nswer" in head or not line.isascii() or place.denies(line) or _TURNS.search(line):
+    found = _LAST_LINE.fullmatch(line) if line.isascii() and "nswer" not in head else None
+    if found is None or place.denies(line) or _TURNS.search(line):
         return None
+    if found["noun"] and "$" in gold.rpartition("####")[2]:
+        return None  # dollars, and what noun?
     return numerals.simple(found["number"])
 
 

@@ -151,11 +151,14 @@ def unquoted(text: str) -> str:
     stripped = text.strip().strip('"“”').strip()
     while stripped and unicodedata.category(stripped[-1]) == "So" and stripped[-1] not in "℃℉":
         stripped = stripped[:-1].rstrip()  # ✓
-    while stripped and (stripped[-1] in ".。,;:?" or (stripped[-1] == "!" and stripped[-2:-1].isalpha())):
+    while stripped and (stripped[-1] in ".。,;:?" or (stripped[-1] == "!" and _EXCLAIMED.search(stripped))):
         if stripped.endswith(("...", "\\.")) or (stripped[-1] == "." and stripped.endswith("\\right.")):
             break
         stripped = stripped[:-1].rstrip()
     return stripped
+
+
+_EXCLAIMED = re.compile(r"[^\W\d_]!$|[A-Za-z]{2}.*\s[A-Za-z]{2,}\s")  # 5! is 120; "The answer is 5!" is 5
 
 
 def _plain(text: str) -> str:

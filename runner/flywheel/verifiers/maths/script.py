@@ -49,6 +49,7 @@ _BOLD = re.compile(
 _ITALIC = re.compile(r"(?<![\w*)\]}])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*(\[{])|`+")
 
 
+_AND_A_HALF = re.compile(r"(\d)\s+and\s+(?:a|one)[\s-]half\b", re.I)
 _HALF_DAY = re.compile(r"\b([ap])\.\s?m\b\.?", re.I)
 
 
@@ -58,6 +59,8 @@ def folded(text: str) -> str:
         text = _of_any_script(text)
     if "*" in text or "`" in text or "_" in text or "<" in text:
         text = _ITALIC.sub(r"\1", _BOLD.sub(r"\1\2", text))
+    if " half" in text:
+        text = _AND_A_HALF.sub(r"\1 1/2", text)
     if ".m" in text or ". m" in text or ".M" in text:
         text = _HALF_DAY.sub(r"\1m", text)
     if "\\" in text or "{" in text or "~" in text or "$" in text:
