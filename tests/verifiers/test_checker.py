@@ -166,7 +166,7 @@ def test_outcome_of(outcomes: list[Outcome], expected: Outcome) -> None:
 def test_importing_the_room_imports_nothing_heavy() -> None:
     code = (
         "import sys, flywheel.verifiers;"
-        "print(sorted({'duckdb', 'math_verify', 'sympy', 'jsonschema_rs', 'torch'} & set(sys.modules)))"
+        "print(sorted({'duckdb', 'mpmath', 'sympy', 'jsonschema_rs', 'torch'} & set(sys.modules)))"
     )
     path = os.pathsep.join(sys.path)
     out = subprocess.run(

@@ -148,9 +148,18 @@ class MathVerifier(Verifier):
     kind: Literal["math"]
     """The final answer of a calculation."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """Relative tolerance for numbers; 0 compares exactly."""
+    """Relative tolerance for numbers; 0 compares exactly, at any size."""
+    percent: Literal["lenient", "strict"] = "lenient"
+    """`lenient`: 50% is 0.5, and the sign may be left out (50). `strict`: 50% is 0.5 and nothing else."""
+    units: Literal["lenient", "required", "ignored"] = "lenient"
+    """Two units of measure must agree (10 cm is 0.1 m and not 10 m), but for `ignored`. `lenient`: a unit may be left
+    out; `required`: not where the gold has one."""
+    decimal_comma: bool | None = None
+    """Whether 1,5 is one number. Without a value it is where the other side is one number, else it is a list.
+    1.234,5 is read without this key."""
 
-    packages: ClassVar[tuple[str, ...]] = ("math-verify", "sympy")
+    implementation: ClassVar[int] = 2  # the whole gold, exactly
+    packages: ClassVar[tuple[str, ...]] = ("mpmath",)
 
     @property
     def needs_reference(self) -> bool:
