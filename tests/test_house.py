@@ -33,7 +33,10 @@ def asks_for_a_kind(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id="isinstance"), args=[_, classes]):
             return bool({name.id for name in ast.walk(classes) if isinstance(name, ast.Name)} & CLASSES)
         case ast.Compare(left=left, comparators=right):
-            return any(isinstance(side, ast.Attribute) and side.attr in ("kind", "strategy") for side in [left, *right])
+            sides = [left, *right]
+            words = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
+            asked = any(isinstance(side, ast.Attribute) and side.attr in ("kind", "strategy") for side in sides)
+            return asked and (not words or bool(words & NAMES))  # a token of a formula has a kind, too
         case ast.Match(subject=ast.Attribute(attr="kind" | "strategy")):
             return True
         case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items) | ast.Dict(keys=items):

@@ -16,9 +16,9 @@ from typing import Literal, TypeVar
 
 from flywheel.verifiers.maths import units
 from flywheel.verifiers.maths.nodes import (
-    Call,
-    Item,
+    FunctionCall,
     Items,
+    ListItem,
     Node,
     Number,
     Reading,
@@ -36,7 +36,7 @@ _TINY = Fraction(1, 10**130)
 _FAINT = 1e-60
 _MOST_ITEMS = 200
 _POINTS = 5
-_INFINITE = (Symbol("∞"), Call("neg", (Symbol("∞"),)))
+_INFINITE = (Symbol("∞"), FunctionCall("neg", (Symbol("∞"),)))
 
 
 class Undecided(Exception):
@@ -52,7 +52,7 @@ class MathPolicy:
     units: Literal["lenient", "required", "ignored"] = "lenient"
 
 
-class Comparison:
+class AnswerComparison:
     def __init__(self, policy: MathPolicy) -> None:
         self.policy = policy
 
@@ -71,7 +71,7 @@ class Comparison:
 
     # --- lists ---------------------------------------------------------------------------------------------------
 
-    def lists(self, gold: Sequence[Item], answer: Sequence[Item], whole: bool = True) -> bool:
+    def lists(self, gold: Sequence[ListItem], answer: Sequence[ListItem], whole: bool = True) -> bool:
         """Lists without brackets have no order, unless what tells their items apart is said on one side only."""
         gold, answer = _spread(gold), _spread(answer)
         if len(gold) > _MOST_ITEMS:
@@ -88,38 +88,38 @@ class Comparison:
             return True
         return self._bracketed(gold, answer) or self._as_tuples(gold, answer) or self._same_ranges(gold, answer)
 
-    def _in_some_order(self, gold: Sequence[Item], answer: Sequence[Item]) -> bool:
+    def _in_some_order(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         if len(gold) == len(answer) and all(self.items(g, a, alone=False) for g, a in zip(gold, answer, strict=True)):
             return True
         if bool(_nouns(gold)) != bool(_nouns(answer)):
             return False
         return len(gold) == len(answer) and _matched(gold, answer, lambda g, a: self.items(g, a, alone=False))
 
-    def _totals(self, gold: Sequence[Item], answer: Sequence[Item]) -> bool:
+    def _totals(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         """3 hours and 20 minutes, 200 minutes"""
         one, other = _total(gold), _total(answer)
         if not (one and other) or len(gold) == len(answer):
             return False
         return one[1] == other[1] and one[0] == other[0]
 
-    def _once(self, items: Sequence[Item]) -> list[Item]:
+    def _once(self, items: Sequence[ListItem]) -> list[ListItem]:
         """2, 2, 3 as 2, 3: the same set of solutions."""
-        kept: list[Item] = []
+        kept: list[ListItem] = []
         for item in items:
             if not any(self.items(other, item, alone=False) for other in kept):
                 kept.append(item)
         return kept
 
-    def _bracketed(self, gold: Sequence[Item], answer: Sequence[Item]) -> bool:
+    def _bracketed(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         """1, 2 and (1, 2): the same in this order; {1, 2}: in any."""
         for one, other in ((gold, answer), (answer, gold)):
-            if len(one) == 1 and isinstance(one[0].node, Call) and one[0].node.head in ("()", "[]", "range"):
+            if len(one) == 1 and isinstance(one[0].node, FunctionCall) and one[0].node.head in ("()", "[]", "range"):
                 inside = one[0].node.args
                 if len(inside) == len(other) > 1:
-                    return all(self.items(Item(i), o) for i, o in zip(inside, other, strict=True))
+                    return all(self.items(ListItem(i), o) for i, o in zip(inside, other, strict=True))
         return False
 
-    def _as_tuples(self, gold: Sequence[Item], answer: Sequence[Item]) -> bool:
+    def _as_tuples(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         """p=5, q=2; p=7, q=2 and (5, 2), (7, 2)"""
         for one, other in ((gold, answer), (answer, gold)):
             tuples = _tuples(one)
@@ -127,43 +127,43 @@ class Comparison:
                 return _matched(tuples, other, self.items)
         return False
 
-    def _same_ranges(self, gold: Sequence[Item], answer: Sequence[Item]) -> bool:
+    def _same_ranges(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         one, other = (_ranges_of_all(items) for items in (gold, answer))
         return one is not None and other is not None and self._ranges(one, other)
 
     # --- items ---------------------------------------------------------------------------------------------------
 
-    def items(self, gold: Item, answer: Item, alone: bool = True) -> bool:
+    def items(self, gold: ListItem, answer: ListItem, alone: bool = True) -> bool:
         """`alone`: the only thing that is asked for, so that its noun may be in other words."""
         if gold.unit == answer.unit:
             return self.nodes(gold.node, answer.node) or self._but_for_a_letter(gold, answer)
         if "%" in (gold.unit, answer.unit):
             return self._percentages(gold, answer)
         if gold.unit in units.SINGLE and not answer.unit and Symbol(gold.unit) in _leaves(answer.node):
-            return self.nodes(Call("*", (gold.node, Symbol(gold.unit))), answer.node)
+            return self.nodes(FunctionCall("*", (gold.node, Symbol(gold.unit))), answer.node)
         if answer.unit in units.SINGLE and not gold.unit and Symbol(answer.unit) in _leaves(gold.node):
-            return self.nodes(gold.node, Call("*", (answer.node, Symbol(answer.unit))))
+            return self.nodes(gold.node, FunctionCall("*", (answer.node, Symbol(answer.unit))))
         return self._measured(gold, answer, alone)
 
-    def _but_for_a_letter(self, gold: Item, answer: Item) -> bool:
+    def _but_for_a_letter(self, gold: ListItem, answer: ListItem) -> bool:
         """5m as 5 metres, where a number is asked for."""
         other = _with_letter_as_unit(answer)
         if other is answer or self.policy.units == "required" or symbols(gold.node):
             return False
         return self.nodes(gold.node, other.node)
 
-    def _percentages(self, gold: Item, answer: Item) -> bool:
+    def _percentages(self, gold: ListItem, answer: ListItem) -> bool:
         """50% is 0.5; where that is let pass, also 50."""
         if any(units.measure(item.unit) and item.unit != "%" for item in (gold, answer)):
             return False
-        worked_out = [Call("pct", (item.node,)) if item.unit == "%" else item.node for item in (gold, answer)]
+        worked_out = [FunctionCall("pct", (item.node,)) if item.unit == "%" else item.node for item in (gold, answer)]
         if relation(gold.node) or relation(answer.node):
             return self.nodes(gold.node, answer.node)
         if self.nodes(worked_out[0], worked_out[1]):
             return True
         return self.policy.percent == "lenient" and self.nodes(gold.node, answer.node)
 
-    def _measured(self, gold: Item, answer: Item, alone: bool) -> bool:
+    def _measured(self, gold: ListItem, answer: ListItem, alone: bool) -> bool:
         right, given = units.measure(gold.unit), units.measure(answer.unit)
         if self.policy.units == "ignored":
             return self.nodes(gold.node, answer.node)
@@ -177,21 +177,21 @@ class Comparison:
             return False
         return self.nodes(gold.node, answer.node)
 
-    def _times_of_day(self, gold: Item, answer: Item) -> bool:
+    def _times_of_day(self, gold: ListItem, answer: ListItem) -> bool:
         """am or pm may be left out, and 15:30 is 3:30 pm."""
-        if not isinstance(gold.node, Call) or not isinstance(answer.node, Call):
+        if not isinstance(gold.node, FunctionCall) or not isinstance(answer.node, FunctionCall):
             return _of_day(gold) == _of_day(answer) or gold.node == answer.node
         (half, time), (other_half, other) = _of_day(gold), _of_day(answer)
         return time == other or (not (half and other_half) and gold.node == answer.node)
 
-    def _converted(self, gold: Item, answer: Item, right: units.Measure, given: units.Measure) -> bool:
+    def _converted(self, gold: ListItem, answer: ListItem, right: units.Measure, given: units.Measure) -> bool:
         if right[1] != given[1]:
             return False
         if right[0] == given[0]:
             return self.nodes(gold.node, answer.node)
         if relation(gold.node) or relation(answer.node):
             return False
-        scaled = [Call("*", (Number(m[0]), item.node)) for m, item in ((right, gold), (given, answer))]
+        scaled = [FunctionCall("*", (Number(m[0]), item.node)) for m, item in ((right, gold), (given, answer))]
         return self.nodes(scaled[0], scaled[1])
 
     # --- nodes ---------------------------------------------------------------------------------------------------
@@ -208,10 +208,10 @@ class Comparison:
         return self._formulas(gold, answer)
 
     def _in_brackets(self, gold: Node, answer: Node) -> bool:
-        if not (isinstance(gold, Call) and isinstance(answer, Call)):
+        if not (isinstance(gold, FunctionCall) and isinstance(answer, FunctionCall)):
             return False
         if gold.head == answer.head == "{}":
-            one, other = _spread([Item(a) for a in gold.args]), _spread([Item(a) for a in answer.args])
+            one, other = _spread([ListItem(a) for a in gold.args]), _spread([ListItem(a) for a in answer.args])
             return len(one) == len(other) <= _MOST_ITEMS and _matched(one, other, self.items)
         if {gold.head, answer.head} == {"{}", "()"} and len(gold.args) == len(answer.args):
             return all(map(self.nodes, gold.args, answer.args))
@@ -227,7 +227,7 @@ class Comparison:
 
     def _in_form(self, gold: Node, answer: Node) -> bool:
         """Without values: the same operator on the same parts."""
-        if not (isinstance(gold, Call) and isinstance(answer, Call)) or gold.head != answer.head:
+        if not (isinstance(gold, FunctionCall) and isinstance(answer, FunctionCall)) or gold.head != answer.head:
             return False
         return len(gold.args) == len(answer.args) and all(map(self.nodes, gold.args, answer.args))
 
@@ -283,8 +283,8 @@ class Comparison:
     # --- relations -----------------------------------------------------------------------------------------------
 
     def _relations(self, gold: Node, answer: Node) -> bool:
-        assert isinstance(gold, Call)
-        assert isinstance(answer, Call)
+        assert isinstance(gold, FunctionCall)
+        assert isinstance(answer, FunctionCall)
         if not _approximate(gold):
             gold, answer = _without_working(gold), _without_working(_exact(answer))
         answer = _with_the_name_of(gold, answer)
@@ -296,15 +296,15 @@ class Comparison:
                 return True
         return _approximate(gold) and self._approximately(gold, answer)
 
-    def _approximately(self, gold: Call, answer: Call) -> bool:
+    def _approximately(self, gold: FunctionCall, answer: FunctionCall) -> bool:
         """r = 5/(2π)^(1/3) ≈ 2.7: the exact value, or the rounded one, under the same name."""
         if not (named(gold.args[0]) and self.nodes(gold.args[0], answer.args[0])) or len(answer.args) != 2:
             return False
         return any(self.nodes(member, answer.args[1]) for member in gold.args[1:])
 
-    def _multiples(self, gold: Call, answer: Call) -> bool:
+    def _multiples(self, gold: FunctionCall, answer: FunctionCall) -> bool:
         """x - y = 1 and 2x - 2y = 2; for < the factor is positive."""
-        ours, theirs = (Call("+", (r.args[0], Call("neg", (r.args[1],)))) for r in (gold, answer))
+        ours, theirs = (FunctionCall("+", (r.args[0], FunctionCall("neg", (r.args[1],)))) for r in (gold, answer))
         variables = sorted((symbols(ours) & symbols(theirs)) - CONSTANTS)
         if not variables or (symbols(ours) ^ symbols(theirs)) - CONSTANTS:
             return False
@@ -320,7 +320,7 @@ class Comparison:
         for n in range(_POINTS):
             point = _point(variables, n)
             try:
-                ratio = value(Call("/", (ours, theirs)), point, base)
+                ratio = value(FunctionCall("/", (ours, theirs)), point, base)
             except NoValue:
                 continue
             if isinstance(ratio, tuple) or not _FAINT < abs(ratio) < 1 / _FAINT:
@@ -412,33 +412,37 @@ def _bases(gold: Node, answer: Node) -> tuple[int | None, ...]:
 
 
 def _heads(node: Node) -> set[str]:
-    return {node.head}.union(*map(_heads, node.args)) if isinstance(node, Call) else set()
+    return {node.head}.union(*map(_heads, node.args)) if isinstance(node, FunctionCall) else set()
 
 
 def _leaves(node: Node) -> set[Node]:
-    return set().union(*map(_leaves, node.args)) if isinstance(node, Call) else {node}
+    return set().union(*map(_leaves, node.args)) if isinstance(node, FunctionCall) else {node}
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _spread(items: Sequence[Item]) -> list[Item]:
+def _spread(items: Sequence[ListItem]) -> list[ListItem]:
     """Groups of one list, and ± as two items; a set that is all there is as its elements."""
-    flat: list[Item] = []
+    flat: list[ListItem] = []
     for item in items:
-        if isinstance(item.node, Call) and (item.node.head == "list" or (item.node.head == "{}" and len(items) == 1)):
-            flat += [Item(part, item.unit) for part in item.node.args]
+        if isinstance(item.node, FunctionCall) and (
+            item.node.head == "list" or (item.node.head == "{}" and len(items) == 1)
+        ):
+            flat += [ListItem(part, item.unit) for part in item.node.args]
         else:
             flat.append(item)
-    return [Item(node, item.unit) for item in flat for node in _both_signs(item.node)]
+    return [ListItem(node, item.unit) for item in flat for node in _both_signs(item.node)]
 
 
-def _with_letter_as_unit(item: Item) -> Item:
+def _with_letter_as_unit(item: ListItem) -> ListItem:
     match item.node:
-        case Call("*", (Number() as number, Symbol(name))) if name in units.SINGLE and not item.unit:
-            return Item(number, name)
-        case Call("*", (Number() as number, Call("^", (Symbol(name), Number(power))))) if name in units.SINGLE:
-            return Item(number, f"{name}^{power}")
+        case FunctionCall("*", (Number() as number, Symbol(name))) if name in units.SINGLE and not item.unit:
+            return ListItem(number, name)
+        case FunctionCall("*", (Number() as number, FunctionCall("^", (Symbol(name), Number(power))))) if (
+            name in units.SINGLE
+        ):
+            return ListItem(number, f"{name}^{power}")
     return item
 
 
@@ -449,13 +453,13 @@ def _both_signs(node: Node) -> list[Node]:
 
 
 def _signed(node: Node, plus: bool) -> Node:
-    if not isinstance(node, Call):
+    if not isinstance(node, FunctionCall):
         return node
     arguments = tuple(_signed(argument, plus) for argument in node.args)
     if node.head not in ("pm", "mp"):
-        return Call(node.head, arguments)
-    last = arguments[-1] if plus == (node.head == "pm") else Call("neg", (arguments[-1],))
-    return Call("+", (arguments[0], last)) if len(arguments) == 2 else last
+        return FunctionCall(node.head, arguments)
+    last = arguments[-1] if plus == (node.head == "pm") else FunctionCall("neg", (arguments[-1],))
+    return FunctionCall("+", (arguments[0], last)) if len(arguments) == 2 else last
 
 
 def _matched(gold: Sequence[T], answer: Sequence[T], same: Callable[[T, T], bool]) -> bool:
@@ -469,7 +473,7 @@ def _matched(gold: Sequence[T], answer: Sequence[T], same: Callable[[T, T], bool
     return not left
 
 
-def _total(items: Sequence[Item]) -> units.Measure | None:
+def _total(items: Sequence[ListItem]) -> units.Measure | None:
     """Of numbers in units of one kind, each smaller than the one before."""
     measures = [units.measure(item.unit) for item in items]
     first = measures[0] if measures else None
@@ -482,13 +486,13 @@ def _total(items: Sequence[Item]) -> units.Measure | None:
     return Fraction(sum(n * f for n, f in zip(numbers, factors, strict=True))), first[1]
 
 
-def _nouns(items: Sequence[Item]) -> list[str]:
+def _nouns(items: Sequence[ListItem]) -> list[str]:
     return [item.unit for item in items if item.unit and units.measure(item.unit) is None]
 
 
-def _tuples(items: Sequence[Item]) -> list[Item] | None:
+def _tuples(items: Sequence[ListItem]) -> list[ListItem] | None:
     """p=5, q=2, p=7, q=2 as (5, 2), (7, 2)."""
-    relations = [item.node for item in items if isinstance(item.node, Call) and item.node.head == "rel:="]
+    relations = [item.node for item in items if isinstance(item.node, FunctionCall) and item.node.head == "rel:="]
     names = [r.args[0] for r in relations]
     if len(relations) != len(items) or len(items) < 2:
         return None
@@ -496,20 +500,20 @@ def _tuples(items: Sequence[Item]) -> list[Item] | None:
     if period < 2 or len(names) % period or names != names[:period] * (len(names) // period):
         return None
     rows = [relations[n : n + period] for n in range(0, len(relations), period)]
-    return [Item(Call("()", tuple(r.args[1] for r in row))) for row in rows]
+    return [ListItem(FunctionCall("()", tuple(r.args[1] for r in row))) for row in rows]
 
 
-def _of_day(item: Item) -> tuple[str, tuple[Node, ...]]:
+def _of_day(item: ListItem) -> tuple[str, tuple[Node, ...]]:
     """(am, pm or "", hours and minutes): 3:30 pm is 15:30."""
     half = (units.measure(item.unit) or (0, [("", 0)]))[1][0][0]
-    hour, *rest = item.node.args if isinstance(item.node, Call) else (item.node,)
+    hour, *rest = item.node.args if isinstance(item.node, FunctionCall) else (item.node,)
     if half in ("am", "pm") and isinstance(hour, Number):
         hour = Number(hour.value % 12 + (12 if half == "pm" else 0))
     return half, (hour, *rest)
 
 
 def _brackets(node: Node) -> bool:
-    return isinstance(node, Call) and node.head in (
+    return isinstance(node, FunctionCall) and node.head in (
         "()", "[]", "[)", "(]", "{}", "list", "range", ":", "such", "cup", "cap", "setminus",
     )  # fmt: skip
 
@@ -519,32 +523,32 @@ def _brackets(node: Node) -> bool:
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~": "~"}
 
 
-def _turned(node: Call) -> Call:
+def _turned(node: FunctionCall) -> FunctionCall:
     """a < b as b > a."""
     if not all(operator in _TURNED for operator in operators(node)):
         return node
     turned = " ".join(_TURNED[operator] for operator in reversed(operators(node)))
-    return Call(f"rel:{turned}", tuple(reversed(node.args)))
+    return FunctionCall(f"rel:{turned}", tuple(reversed(node.args)))
 
 
-def _approximate(node: Call) -> bool:
+def _approximate(node: FunctionCall) -> bool:
     return "~" in operators(node)
 
 
-def _exact(node: Call) -> Call:
+def _exact(node: FunctionCall) -> FunctionCall:
     """x = 1/3 ≈ 0.33 without what is rounded."""
     said = operators(node)
     at = said.index("~") if "~" in said else len(said)
-    return Call("rel:" + " ".join(said[:at]), node.args[: at + 1]) if at else node
+    return FunctionCall("rel:" + " ".join(said[:at]), node.args[: at + 1]) if at else node
 
 
-def _with_the_name_of(gold: Call, answer: Call) -> Call:
+def _with_the_name_of(gold: FunctionCall, answer: FunctionCall) -> FunctionCall:
     """f(t) = 2t is f(x) = 2x."""
     names = [_variable(r.args[0]) for r in (gold, answer)]
     if None in names or names[0][0] != names[1][0] or Symbol(names[0][1]) in _leaves(answer):  # type: ignore[index]
         return answer
     renamed = _renamed(answer, names[1][1], names[0][1])  # type: ignore[index]
-    return renamed if isinstance(renamed, Call) else answer
+    return renamed if isinstance(renamed, FunctionCall) else answer
 
 
 _VARIABLES = frozenset("kmnrstuvxyz")
@@ -553,35 +557,35 @@ _VARIABLES = frozenset("kmnrstuvxyz")
 def _variable(node: Node) -> tuple[str, str] | None:
     """("f", "x") of f(x)"""
     match node:
-        case Call("app", (Symbol(name), Symbol(variable))) if variable in _VARIABLES:
+        case FunctionCall("app", (Symbol(name), Symbol(variable))) if variable in _VARIABLES:
             return name, variable
     return None
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:
-    if isinstance(node, Call):
-        return Call(node.head, tuple(_renamed(argument, old, new) for argument in node.args))
+    if isinstance(node, FunctionCall):
+        return FunctionCall(node.head, tuple(_renamed(argument, old, new) for argument in node.args))
     return Symbol(new) if node == Symbol(old) else node
 
 
-def _without_working(node: Call) -> Call:
+def _without_working(node: FunctionCall) -> FunctionCall:
     """z = 1 + 1 = 2: sums between a name and its value are working, not answer."""
     if len(node.args) < 3 or set(operators(node)) != {"="} or not named(node.args[0]) or symbols(node.args[-1]):
         return node
     if not all(_arithmetic(member) for member in node.args[1:]):
         return node
-    return Call("rel:=", (node.args[0], node.args[-1]))
+    return FunctionCall("rel:=", (node.args[0], node.args[-1]))
 
 
 def _arithmetic(node: Node) -> bool:
-    if isinstance(node, Call):
+    if isinstance(node, FunctionCall):
         return node.head in ("+", "*", "/", "neg") and all(map(_arithmetic, node.args))
     return isinstance(node, Number)
 
 
 def _said_values(node: Node) -> list[Node]:
     """What a relation says that something is: the last exact value, then the rounded ones. Nothing for an equation."""
-    assert isinstance(node, Call)
+    assert isinstance(node, FunctionCall)
     said = operators(node)
     first, last = node.args[0], node.args[-1]
     if said == ["in"]:
@@ -612,7 +616,7 @@ class _Ranges:
     parts: tuple[_Range, ...]
 
 
-def _ranges_of_all(items: Sequence[Item]) -> _Ranges | None:
+def _ranges_of_all(items: Sequence[ListItem]) -> _Ranges | None:
     """x < -1 or x > 1"""
     found = [_ranges(item.node) for item in items]
     if not all(found):
@@ -626,7 +630,7 @@ def _ranges_of_all(items: Sequence[Item]) -> _Ranges | None:
 
 def _ranges(node: Node) -> _Ranges | None:
     """The intervals that a relation, an interval or a union stands for."""
-    if not isinstance(node, Call):
+    if not isinstance(node, FunctionCall):
         return None
     if node.head in ("()", "[]", "(]", "[)") and len(node.args) == 2:
         low, high = node.args
@@ -634,13 +638,13 @@ def _ranges(node: Node) -> _Ranges | None:
     if node.head == "{}":
         return _Ranges(None, tuple(_Range(point, point, False, False) for point in node.args))
     if node.head == "cup":
-        return _ranges_of_all([Item(part) for part in node.args])
+        return _ranges_of_all([ListItem(part) for part in node.args])
     if node.head == "such" and len(node.args) == 2:
         return _ranges(node.args[1])
     return _of_relation(node) if relation(node) else None
 
 
-def _of_relation(node: Call) -> _Ranges | None:
+def _of_relation(node: FunctionCall) -> _Ranges | None:
     said = operators(node)
     if said == ["in"]:
         inner = _ranges(node.args[1])
@@ -664,7 +668,7 @@ def _of_relation(node: Call) -> _Ranges | None:
 
 def _around(middle: Node, part: _Range) -> _Ranges | None:
     """1 ≤ |z| ≤ 2 is on both sides of zero."""
-    if not (isinstance(middle, Call) and middle.head == "abs"):
+    if not (isinstance(middle, FunctionCall) and middle.head == "abs"):
         return _Ranges(middle, (part,))
     if part.low in _INFINITE:
         return _Ranges(middle.args[0], (_Range(_minus(part.high), part.high, part.right, part.right),))
@@ -673,7 +677,7 @@ def _around(middle: Node, part: _Range) -> _Ranges | None:
 
 
 def _minus(node: Node) -> Node:
-    return node.args[0] if isinstance(node, Call) and node.head == "neg" else Call("neg", (node,))
+    return node.args[0] if isinstance(node, FunctionCall) and node.head == "neg" else FunctionCall("neg", (node,))
 
 
-__all__ = ["Comparison", "MathPolicy", "Undecided"]
+__all__ = ["AnswerComparison", "MathPolicy", "Undecided"]

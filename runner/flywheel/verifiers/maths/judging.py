@@ -11,7 +11,7 @@ from functools import lru_cache
 from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Finding, fail, unknown
 from flywheel.verifiers.maths import numerals, place
-from flywheel.verifiers.maths.comparing import Comparison, MathPolicy, Undecided
+from flywheel.verifiers.maths.comparing import AnswerComparison, MathPolicy, Undecided
 from flywheel.verifiers.maths.nodes import Items, Phrase, Reading
 from flywheel.verifiers.maths.script import folded
 
@@ -36,7 +36,7 @@ class Judgement:
     """`finding` judges; what was read of a gold is kept for the next answer to it."""
 
     def __init__(self, policy: MathPolicy, decimal_comma: bool | None) -> None:
-        self.policy, self.comparison = policy, Comparison(policy)
+        self.policy, self.comparison = policy, AnswerComparison(policy)
         self.decimal_comma = decimal_comma
         self.gold = lru_cache(4096)(self._read_gold)
 

@@ -17,18 +17,18 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """`head` is an operator, a function, a kind of brackets, or a relation."""
 
     head: str
     args: tuple[Node, ...]
 
 
-Node = Number | Symbol | Call
+Node = Number | Symbol | FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ListItem:
     """One of the things an answer says: a value or a relation, in a unit, with what is said around it."""
 
     node: Node
@@ -40,7 +40,7 @@ class Item:
 class Items:
     """An answer that is one thing or a list of things."""
 
-    items: tuple[Item, ...]
+    items: tuple[ListItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ Reading = Items | Phrase
 
 
 def relation(node: Node) -> bool:
-    return isinstance(node, Call) and node.head.startswith("rel:")
+    return isinstance(node, FunctionCall) and node.head.startswith("rel:")
 
 
-def operators(node: Call) -> list[str]:
+def operators(node: FunctionCall) -> list[str]:
     """Of `rel:< <=`: `<` and `<=`."""
     return node.head[4:].split(" ")
 
@@ -66,11 +66,11 @@ def operators(node: Call) -> list[str]:
 def symbols(node: Node) -> set[str]:
     if isinstance(node, Symbol):
         return {node.name}
-    return set().union(*map(symbols, node.args)) if isinstance(node, Call) else set()
+    return set().union(*map(symbols, node.args)) if isinstance(node, FunctionCall) else set()
 
 
 def has_number(node: Node) -> bool:
-    return isinstance(node, Number) or (isinstance(node, Call) and any(map(has_number, node.args)))
+    return isinstance(node, Number) or (isinstance(node, FunctionCall) and any(map(has_number, node.args)))
 
 
 def named(node: Node) -> bool:
@@ -78,8 +78,8 @@ def named(node: Node) -> bool:
     match node:
         case Symbol():
             return True
-        case Call("app", (Symbol(), *arguments)):
+        case FunctionCall("app", (Symbol(), *arguments)):
             return all(isinstance(a, Number) or relation(a) or named(a) for a in arguments)
-        case Call("*" | "/" | "abs" | "()" | ":" | "norm" | "decorated" as head, args):
+        case FunctionCall("*" | "/" | "abs" | "()" | ":" | "norm" | "decorated" as head, args):
             return bool(args) and all(named(a) or (head == "()" and isinstance(a, Number)) for a in args)
     return False

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import mpmath
 
-from flywheel.verifiers.maths.nodes import Call, Node, Number, Symbol
+from flywheel.verifiers.maths.nodes import FunctionCall, Node, Number, Symbol
 
 DIGITS = 150
 _MOST_BITS = 40_000
@@ -69,8 +69,10 @@ class _Evaluation:
             raise NoValue(name)
         return constant
 
-    def _matrix(self, node: Call) -> Value:
-        rows = tuple(tuple(map(_scalar, map(self.value, row.args))) for row in node.args if isinstance(row, Call))
+    def _matrix(self, node: FunctionCall) -> Value:
+        rows = tuple(
+            tuple(map(_scalar, map(self.value, row.args))) for row in node.args if isinstance(row, FunctionCall)
+        )
         if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > 400:
             raise NoValue("a matrix with rows of different length")
         return rows
