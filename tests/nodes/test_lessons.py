@@ -144,9 +144,10 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
         domain,
         [
             {"text": "old sea 70001", "label": "blue"},
-            {"text": "OLD  sea 70001!", "label": "blue"},
+            {"text": "OLD  sea 70001.", "label": "blue"},
             {"text": "new sky 80002 " + "with a long tail " * 20, "label": "blue"},
             {"text": "plain jeans 90003 seen on the way from the harbour to the old market hall", "label": "blue"},
+            {"text": "plain jeans 90003 seen on a way from the harbour to the old market hall", "label": "blue"},
             {"text": "plain jeans 90004 seen on the way from the harbour to the old market hall", "label": "blue"},
             holdout,
             {"text": "grand sapphire 60004", "label": "blue"},
@@ -155,11 +156,12 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
     domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply()
 
     found = {text[:17]: stage for text, (stage, _) in fates(domain).items()}
-    assert Counter(found.values()) == {"": 3, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
+    stages = Counter(stage for stage, _ in fates(domain).values())
+    assert stages == {"": 4, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
     assert found["new sky 80002 wit"] == "length"
     assert found[holdout["text"][:17]] == "contaminated"
     assert "exact overlap with holdout item" in fates(domain)[holdout["text"]][1]
-    assert {found["old sea 70001"], found["OLD  sea 70001!"]} == {"", "duplicate"}
+    assert {found["old sea 70001"], found["OLD  sea 70001."]} == {"", "duplicate"}
 
 
 def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Domain) -> None:

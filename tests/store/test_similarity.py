@@ -12,7 +12,7 @@ from flywheel.store.similarity import contaminated, near_duplicates
 from flywheel.text import normalised
 
 WORDS = [
-    f"{a}{b}" for a in ("ka", "lo", "mi", "ru", "te", "vo", "shi", "bra") for b in ("n", "rt", "sk", "ll", "mp", "x")
+    f"{a}{b}" for a in ("ka", "lo", "mu", "ru", "ti", "vu", "shi", "bra") for b in ("n", "rt", "sk", "ll", "mp", "x")
 ]
 
 
