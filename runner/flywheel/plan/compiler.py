@@ -16,8 +16,8 @@ from flywheel.spec.outline import PROMPT_KEYS, with_fallbacks
 
 #: Raise a kind's number when its code changes what it would write for the same inputs.
 IMPLEMENTATION: dict[str, int] = {
-    "probe": 2, "diagnose": 1, "budget": 2, "generate": 2, "verify": 2, "curate": 2, "train": 1, "evaluate": 2,
-    "ablate": 1, "gate": 2, "report": 3, "deploy": 2,
+    "probe": 2, "diagnose": 1, "budget": 2, "generate": 3, "verify": 3, "curate": 3, "train": 1, "evaluate": 2,
+    "ablate": 2, "gate": 3, "report": 3, "deploy": 2,
 }  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class Facts:
     verifiers: Mapping[str, Mapping[str, str]]
     eval_tasks: str = ""
     """Over the lm-eval task files of the project's `evals/`."""
+    embedder: str = ""
+    """The hash of the model that `curate.dedup.semantic` uses."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
     """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""
@@ -225,6 +227,7 @@ class _Iteration:
 
     def verify(self, generator: Generator, number: int) -> _Draft:
         inputs = {**self.judging(self.spec.task_of(generator)), "loop.max_unknown": self.spec.loop.max_unknown}
+        inputs["curate.dedup.answers_per_question"] = self.spec.curate.dedup.answers_per_question
         parents = [self.name("generate", generator.name, number)]
         return self.draft("verify", parents, inputs, subject=generator.name, round=number)
 
@@ -233,6 +236,8 @@ class _Iteration:
         if self.n > 1:
             parents.append(f"i{self.n - 1}.curate")
         inputs = flatten("curate", self.spec.curate.model_dump(mode="json"))
+        if self.spec.curate.dedup.semantic is not None:
+            inputs["curate.dedup.embedder weights"] = self.facts.embedder
         for name, task in self.spec.tasks.items():
             inputs |= {**self.asking(name), **self.files(task.seeds)}
         inputs |= self.suites()

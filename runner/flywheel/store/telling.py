@@ -117,8 +117,9 @@ from von aus से from
 
 _LIGHT = """
 a an the this that these those of in on at to is are was were be so then and also just well now please
-kindly very really find compute calculate determine give tell show list provide answer question solve hi hello hey dear thanks me us can
-could would you exactly here there following given which what that's it its his her their our your
+kindly very really find compute calculate determine give tell show list provide answer
+question solve hi hello hey dear thanks me us can could would you
+exactly here there following given which what that's it its his her their our your
 der die das den dem des ein eine einen einem einer und bitte also dann nun doch mal auch ist sind war waren welche was
 le la les l' de du des d' et alors donc s'il vous plaît svp est sont quel quelle
 el los las y entonces pues por favor es son qué cuál del al
@@ -193,8 +194,8 @@ def worded_alike(one: Sequence[str], other: Sequence[str], telling: Telling) -> 
     """Whether words with equal `must_agree` differ in wording alone: no name, no unit, no negation, nothing swapped.
 
     `one`, `other`: the words of two texts in their own letter case (`flywheel.normal.words`). A word that stands for
-    another one says something where it may be a name (capitals, an identifier, every word of a script without case) or follows a
-    number.
+    another one says something where it may be a name (capitals, an identifier, every word of a script without case) or
+    follows a number.
     """
     from rapidfuzz.distance import Levenshtein
 
