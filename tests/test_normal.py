@@ -33,7 +33,7 @@ SAME = [
     ("Why, then?", "why then"), ("“Rome”", "'Rome'"), ("In Rome (Italy) now", "in rome italy now"), ("e-mail", "E mail"),
     ("don’t", "don't"), ("ﬁne", "fine"), ("ＡＢＣ１２３", "ABC123"), ("café", "cafe\u0301"), ("2+3", "2 + 3"), ("５＋３", "5+3"),
     ("什么是C#？", "什么是 C#"), ("有48个", "有 48 个"), ("日本語、です。", "日本語です"), ("क्या है?", "क्या  है ।"), ("ما هو؟", "ما هو"),
-    ("**5**", "5"), ("(B)", "B"), ("YES", "Yes"), ("- item one", "item one"), ("Can I see", "can I see"),
+    ("**5**", "5"), ("(B)", "B"), ("B", "b."), ("NO", "No."), ("YES", "Yes"), ("- item one", "item one"), ("Can I see", "can I see"),
     ("«Привет»", "привет"), ("В магазине", "в магазине"), ("❤️", "❤"), ("Stop now!!", "stop now"), ("soft\u00adhyphen", "softhyphen"),
 ]  # fmt: skip
 

@@ -157,6 +157,8 @@ _CASED = r"[^\W_\u0e00-\u109f\u1780-\u17ff\u2e80-\u9fff\U00020000-\U0003ffff]"
 _WORD = re.compile(rf"{_CASED}+(?:'{_CASED}+)*")
 _OPENING = frozenset(".!?:;\"'(…。।؟¿¡")
 _CLOSING = ".,;:?!\"'"
+#: Beside a single letter, what is one answer however it is written, where it is the whole text.
+_SHORT_ANSWERS = frozenset({"NO", "OK", "SI", "JA", "ДА"})
 _NEEDS_CARE = re.compile(r"[^a-z\s,;?]")
 
 
@@ -166,7 +168,8 @@ def normalised(text: str) -> str:
         return " ".join(text.replace(",", " ").replace(";", " ").replace("?", " ").split())
     plain = _set_plainly(_composed(text))
     shouted = _shouted(plain)
-    return _tokens([chunk for line in plain.split("\n") for chunk in _folded(line, shouted)])
+    found = _tokens([chunk for line in plain.split("\n") for chunk in _folded(line, shouted)])
+    return found.lower() if len(found) == 1 or found in _SHORT_ANSWERS else found
 
 
 def _shouted(text: str) -> bool:
