@@ -104,12 +104,19 @@ def evaluate(job: Any, progress: Progress) -> Any:
     return Evaluated(found, settings)
 
 
+def embed(job: Any, progress: Progress) -> Any:
+    from flywheel.student.embedding import embed as real
+
+    return real(job, progress)
+
+
 WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
     "flywheel.training:train": train,
     "flywheel.harness:evaluate": evaluate,
+    "flywheel.student.embedding:embed": embed,
 }
 
 if __name__ == "__main__":

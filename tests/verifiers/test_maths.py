@@ -14,7 +14,7 @@ from shop import subject
 from flywheel.spec.verifiers import MathVerifier
 from flywheel.verifiers.finding import Check, Finding
 from flywheel.verifiers.maths import open_math
-from flywheel.verifiers.maths.nodes import FunctionCall, Items, ListItem, Number, Symbol
+from flywheel.verifiers.maths.nodes import Items, ListItem, Number, Symbol, Term
 from flywheel.verifiers.maths.place import marked, whole
 from flywheel.verifiers.maths.values import NoValue, value
 
@@ -216,9 +216,9 @@ def test_hostile_answers_are_judged_within_bounds(check: Check, answer: str) -> 
 
 
 def test_a_formula_is_read_to_its_last_character() -> None:
-    double = FunctionCall("*", (Number(Fraction(2)), Symbol("x")))
-    third = FunctionCall("/", (Number(Fraction(1)), Number(Fraction(3))))
-    assert whole("2x + 1/3") == Items((ListItem(FunctionCall("+", (double, third))),))
+    double = Term("*", (Number(Fraction(2)), Symbol("x")))
+    third = Term("/", (Number(Fraction(1)), Number(Fraction(3))))
+    assert whole("2x + 1/3") == Items((ListItem(Term("+", (double, third))),))
     for part in ("2x + ", "2x + 1/", "(2x + 1", "2x + 1)", r"\frac{2x}", "2 3x"):
         assert not isinstance(whole(part), Items), part
 
@@ -228,7 +228,7 @@ def test_values_are_exact_while_they_are_rational() -> None:
     assert isinstance(reading, Items)
     assert value(reading.items[0].node, {}) == Fraction(1, 2**99)
     with pytest.raises(NoValue):
-        value(FunctionCall("/", (Number(Fraction(1)), Number(Fraction(0)))), {})
+        value(Term("/", (Number(Fraction(1)), Number(Fraction(0)))), {})
 
 
 def test_gsm8k_golds_pass_and_perturbed_ones_fail(check: Check, gsm8k: Path) -> None:

@@ -120,7 +120,7 @@ def in_words(kind: str, event: Event) -> str:
         case "curate":
             dropped = sum(summary["dropped"].values())
             rows = sum(summary["origins"].values())
-            return f"{summary['new']} new kept, {dropped} dropped; {plural(rows, 'training row')}"
+            return f"{summary['new']} new kept, {dropped} dropped; {plural(rows, 'training row')}" + _next(summary)
         case "train":
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
@@ -136,6 +136,16 @@ def in_words(kind: str, event: Event) -> str:
         case "deploy":
             return f"deployed {summary['model_id']}" if summary["deployed"] else f"kept: {summary['why']}"
     return ""
+
+
+def _next(summary: Mapping[str, Any]) -> str:
+    """Of the pairs next to the threshold of meaning the least alike, of those that agree in numbers and names."""
+    near = [pair for pair in summary.get("alike", ()) if pair["agree"]]
+    if not near:
+        return ""
+    pair = near[-1]
+    one, other = (one_line(pair[side], 60) for side in ("one", "other"))
+    return f"; least alike shown ({pair['similarity']:.3f}): “{one}” and “{other}”"
 
 
 def _scores(scores: dict[str, float]) -> str:

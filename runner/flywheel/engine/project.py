@@ -114,9 +114,17 @@ class Workspace:
                 name: parts(name, v, self.root, self.teacher_parameters) for name, v in self.spec.verifiers.items()
             },
             eval_tasks=self._eval_tasks(),
+            embedder=self._embedder(),
             blocked=self._blocked(),
             untargeted=self.untargeted,
         )
+
+    def _embedder(self) -> str:
+        """Of the model that compares questions by meaning, if the spec wants that. Raises FlywheelError without it."""
+        from flywheel.student.embedding import embedder_folder, embedder_hash
+
+        dedup = self.spec.curate.dedup
+        return "" if dedup.semantic is None else embedder_hash(embedder_folder(dedup.embedder, self.root))
 
     def _eval_tasks(self) -> str:
         files = sorted(

@@ -24,6 +24,8 @@ class ProjectFacts:
     verifiers: Mapping[str, Mapping[str, str]]
     eval_tasks: str = ""
     """Over the lm-eval task files of the project's `evals/`."""
+    embedder: str = ""
+    """The hash of the model that `curate.dedup.semantic` uses."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
     """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""

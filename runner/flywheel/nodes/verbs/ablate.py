@@ -112,7 +112,7 @@ def _accepted_without(ctx: Context, verifier: str) -> list[Lesson]:
         for number in range(1, generator.rounds + 1):
             places = [i for i, row in enumerate(rows) if (row["generator"], row["round"]) == (generator.name, number)]
             found = [judged[i] for i in places]
-            select(generator, [rows[i] for i in places], found)
+            select(generator, [rows[i] for i in places], found, ctx.spec.curate.dedup.answers_per_question)
     return [
         lesson_of({**row, "grade": said["score"]})
         for row, said in zip(rows, judged, strict=True)

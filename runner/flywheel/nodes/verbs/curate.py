@@ -38,5 +38,6 @@ def curate(ctx: Context) -> NodeResult:
             "dropped": dict(Counter(fate.stage for fate in fates.values())),
             "origins": dict(Counter(d["origin"] for d in dataset)),
             "dataset_hash": digest,
+            **({"alike": list(found.alike)} if found.alike else {}),
         },
     )  # fmt: skip

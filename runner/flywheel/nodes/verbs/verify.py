@@ -30,7 +30,7 @@ def verify(ctx: Context) -> NodeResult:
         for s, outcome, found in zip(subjects, outcomes, verdicts, strict=True)
     ]  # fmt: skip
     generator = next(g for g in ctx.spec.generate if g.name == ctx.node.subject)
-    spared = select(generator, rows, judged)
+    spared = select(generator, rows, judged, ctx.spec.curate.dedup.answers_per_question)
     passed, failed = outcomes.count("pass") - spared, outcomes.count("fail") + spared
     return NodeResult(
         Counts(len(rows), passed, failed, outcomes.count("unknown")),

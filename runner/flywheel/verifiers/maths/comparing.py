@@ -16,13 +16,13 @@ from typing import Literal, TypeVar
 
 from flywheel.verifiers.maths import units
 from flywheel.verifiers.maths.nodes import (
-    FunctionCall,
     Items,
     ListItem,
     Node,
     Number,
     Reading,
     Symbol,
+    Term,
     named,
     operators,
     relation,
@@ -36,7 +36,7 @@ _TINY = Fraction(1, 10**130)
 _FAINT = 1e-60
 _MOST_ITEMS = 200
 _POINTS = 5
-_INFINITE = (Symbol("∞"), FunctionCall("neg", (Symbol("∞"),)))
+_INFINITE = (Symbol("∞"), Term("neg", (Symbol("∞"),)))
 
 
 class Undecided(Exception):
@@ -113,7 +113,7 @@ class AnswerComparison:
     def _bracketed(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
         """1, 2 and (1, 2): the same in this order; {1, 2}: in any."""
         for one, other in ((gold, answer), (answer, gold)):
-            if len(one) == 1 and isinstance(one[0].node, FunctionCall) and one[0].node.head in ("()", "[]", "range"):
+            if len(one) == 1 and isinstance(one[0].node, Term) and one[0].node.head in ("()", "[]", "range"):
                 inside = one[0].node.args
                 if len(inside) == len(other) > 1:
                     return all(self.items(ListItem(i), o) for i, o in zip(inside, other, strict=True))
@@ -140,9 +140,9 @@ class AnswerComparison:
         if "%" in (gold.unit, answer.unit):
             return self._percentages(gold, answer)
         if gold.unit in units.SINGLE and not answer.unit and Symbol(gold.unit) in _leaves(answer.node):
-            return self.nodes(FunctionCall("*", (gold.node, Symbol(gold.unit))), answer.node)
+            return self.nodes(Term("*", (gold.node, Symbol(gold.unit))), answer.node)
         if answer.unit in units.SINGLE and not gold.unit and Symbol(answer.unit) in _leaves(gold.node):
-            return self.nodes(gold.node, FunctionCall("*", (answer.node, Symbol(answer.unit))))
+            return self.nodes(gold.node, Term("*", (answer.node, Symbol(answer.unit))))
         return self._measured(gold, answer, alone)
 
     def _but_for_a_letter(self, gold: ListItem, answer: ListItem) -> bool:
@@ -156,7 +156,7 @@ class AnswerComparison:
         """50% is 0.5; where that is let pass, also 50."""
         if any(units.measure(item.unit) and item.unit != "%" for item in (gold, answer)):
             return False
-        worked_out = [FunctionCall("pct", (item.node,)) if item.unit == "%" else item.node for item in (gold, answer)]
+        worked_out = [Term("pct", (item.node,)) if item.unit == "%" else item.node for item in (gold, answer)]
         if relation(gold.node) or relation(answer.node):
             return self.nodes(gold.node, answer.node)
         if self.nodes(worked_out[0], worked_out[1]):
@@ -179,7 +179,7 @@ class AnswerComparison:
 
     def _times_of_day(self, gold: ListItem, answer: ListItem) -> bool:
         """am or pm may be left out, and 15:30 is 3:30 pm."""
-        if not isinstance(gold.node, FunctionCall) or not isinstance(answer.node, FunctionCall):
+        if not isinstance(gold.node, Term) or not isinstance(answer.node, Term):
             return _of_day(gold) == _of_day(answer) or gold.node == answer.node
         (half, time), (other_half, other) = _of_day(gold), _of_day(answer)
         return time == other or (not (half and other_half) and gold.node == answer.node)
@@ -191,7 +191,7 @@ class AnswerComparison:
             return self.nodes(gold.node, answer.node)
         if relation(gold.node) or relation(answer.node):
             return False
-        scaled = [FunctionCall("*", (Number(m[0]), item.node)) for m, item in ((right, gold), (given, answer))]
+        scaled = [Term("*", (Number(m[0]), item.node)) for m, item in ((right, gold), (given, answer))]
         return self.nodes(scaled[0], scaled[1])
 
     # --- nodes ---------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class AnswerComparison:
         return self._formulas(gold, answer)
 
     def _in_brackets(self, gold: Node, answer: Node) -> bool:
-        if not (isinstance(gold, FunctionCall) and isinstance(answer, FunctionCall)):
+        if not (isinstance(gold, Term) and isinstance(answer, Term)):
             return False
         if gold.head == answer.head == "{}":
             one, other = _spread([ListItem(a) for a in gold.args]), _spread([ListItem(a) for a in answer.args])
@@ -227,7 +227,7 @@ class AnswerComparison:
 
     def _in_form(self, gold: Node, answer: Node) -> bool:
         """Without values: the same operator on the same parts."""
-        if not (isinstance(gold, FunctionCall) and isinstance(answer, FunctionCall)) or gold.head != answer.head:
+        if not (isinstance(gold, Term) and isinstance(answer, Term)) or gold.head != answer.head:
             return False
         return len(gold.args) == len(answer.args) and all(map(self.nodes, gold.args, answer.args))
 
@@ -283,8 +283,8 @@ class AnswerComparison:
     # --- relations -----------------------------------------------------------------------------------------------
 
     def _relations(self, gold: Node, answer: Node) -> bool:
-        assert isinstance(gold, FunctionCall)
-        assert isinstance(answer, FunctionCall)
+        assert isinstance(gold, Term)
+        assert isinstance(answer, Term)
         if not _approximate(gold):
             gold, answer = _without_working(gold), _without_working(_exact(answer))
         answer = _with_the_name_of(gold, answer)
@@ -296,15 +296,15 @@ class AnswerComparison:
                 return True
         return _approximate(gold) and self._approximately(gold, answer)
 
-    def _approximately(self, gold: FunctionCall, answer: FunctionCall) -> bool:
+    def _approximately(self, gold: Term, answer: Term) -> bool:
         """r = 5/(2π)^(1/3) ≈ 2.7: the exact value, or the rounded one, under the same name."""
         if not (named(gold.args[0]) and self.nodes(gold.args[0], answer.args[0])) or len(answer.args) != 2:
             return False
         return any(self.nodes(member, answer.args[1]) for member in gold.args[1:])
 
-    def _multiples(self, gold: FunctionCall, answer: FunctionCall) -> bool:
+    def _multiples(self, gold: Term, answer: Term) -> bool:
         """x - y = 1 and 2x - 2y = 2; for < the factor is positive."""
-        ours, theirs = (FunctionCall("+", (r.args[0], FunctionCall("neg", (r.args[1],)))) for r in (gold, answer))
+        ours, theirs = (Term("+", (r.args[0], Term("neg", (r.args[1],)))) for r in (gold, answer))
         variables = sorted((symbols(ours) & symbols(theirs)) - CONSTANTS)
         if not variables or (symbols(ours) ^ symbols(theirs)) - CONSTANTS:
             return False
@@ -320,7 +320,7 @@ class AnswerComparison:
         for n in range(_POINTS):
             point = _point(variables, n)
             try:
-                ratio = value(FunctionCall("/", (ours, theirs)), point, base)
+                ratio = value(Term("/", (ours, theirs)), point, base)
             except NoValue:
                 continue
             if isinstance(ratio, tuple) or not _FAINT < abs(ratio) < 1 / _FAINT:
@@ -412,11 +412,11 @@ def _bases(gold: Node, answer: Node) -> tuple[int | None, ...]:
 
 
 def _heads(node: Node) -> set[str]:
-    return {node.head}.union(*map(_heads, node.args)) if isinstance(node, FunctionCall) else set()
+    return {node.head}.union(*map(_heads, node.args)) if isinstance(node, Term) else set()
 
 
 def _leaves(node: Node) -> set[Node]:
-    return set().union(*map(_leaves, node.args)) if isinstance(node, FunctionCall) else {node}
+    return set().union(*map(_leaves, node.args)) if isinstance(node, Term) else {node}
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
@@ -426,9 +426,7 @@ def _spread(items: Sequence[ListItem]) -> list[ListItem]:
     """Groups of one list, and ± as two items; a set that is all there is as its elements."""
     flat: list[ListItem] = []
     for item in items:
-        if isinstance(item.node, FunctionCall) and (
-            item.node.head == "list" or (item.node.head == "{}" and len(items) == 1)
-        ):
+        if isinstance(item.node, Term) and (item.node.head == "list" or (item.node.head == "{}" and len(items) == 1)):
             flat += [ListItem(part, item.unit) for part in item.node.args]
         else:
             flat.append(item)
@@ -437,11 +435,9 @@ def _spread(items: Sequence[ListItem]) -> list[ListItem]:
 
 def _with_letter_as_unit(item: ListItem) -> ListItem:
     match item.node:
-        case FunctionCall("*", (Number() as number, Symbol(name))) if name in units.SINGLE and not item.unit:
+        case Term("*", (Number() as number, Symbol(name))) if name in units.SINGLE and not item.unit:
             return ListItem(number, name)
-        case FunctionCall("*", (Number() as number, FunctionCall("^", (Symbol(name), Number(power))))) if (
-            name in units.SINGLE
-        ):
+        case Term("*", (Number() as number, Term("^", (Symbol(name), Number(power))))) if name in units.SINGLE:
             return ListItem(number, f"{name}^{power}")
     return item
 
@@ -453,13 +449,13 @@ def _both_signs(node: Node) -> list[Node]:
 
 
 def _signed(node: Node, plus: bool) -> Node:
-    if not isinstance(node, FunctionCall):
+    if not isinstance(node, Term):
         return node
     arguments = tuple(_signed(argument, plus) for argument in node.args)
     if node.head not in ("pm", "mp"):
-        return FunctionCall(node.head, arguments)
-    last = arguments[-1] if plus == (node.head == "pm") else FunctionCall("neg", (arguments[-1],))
-    return FunctionCall("+", (arguments[0], last)) if len(arguments) == 2 else last
+        return Term(node.head, arguments)
+    last = arguments[-1] if plus == (node.head == "pm") else Term("neg", (arguments[-1],))
+    return Term("+", (arguments[0], last)) if len(arguments) == 2 else last
 
 
 def _matched(gold: Sequence[T], answer: Sequence[T], same: Callable[[T, T], bool]) -> bool:
@@ -492,7 +488,7 @@ def _nouns(items: Sequence[ListItem]) -> list[str]:
 
 def _tuples(items: Sequence[ListItem]) -> list[ListItem] | None:
     """p=5, q=2, p=7, q=2 as (5, 2), (7, 2)."""
-    relations = [item.node for item in items if isinstance(item.node, FunctionCall) and item.node.head == "rel:="]
+    relations = [item.node for item in items if isinstance(item.node, Term) and item.node.head == "rel:="]
     names = [r.args[0] for r in relations]
     if len(relations) != len(items) or len(items) < 2:
         return None
@@ -500,20 +496,20 @@ def _tuples(items: Sequence[ListItem]) -> list[ListItem] | None:
     if period < 2 or len(names) % period or names != names[:period] * (len(names) // period):
         return None
     rows = [relations[n : n + period] for n in range(0, len(relations), period)]
-    return [ListItem(FunctionCall("()", tuple(r.args[1] for r in row))) for row in rows]
+    return [ListItem(Term("()", tuple(r.args[1] for r in row))) for row in rows]
 
 
 def _of_day(item: ListItem) -> tuple[str, tuple[Node, ...]]:
     """(am, pm or "", hours and minutes): 3:30 pm is 15:30."""
     half = (units.measure(item.unit) or (0, [("", 0)]))[1][0][0]
-    hour, *rest = item.node.args if isinstance(item.node, FunctionCall) else (item.node,)
+    hour, *rest = item.node.args if isinstance(item.node, Term) else (item.node,)
     if half in ("am", "pm") and isinstance(hour, Number):
         hour = Number(hour.value % 12 + (12 if half == "pm" else 0))
     return half, (hour, *rest)
 
 
 def _brackets(node: Node) -> bool:
-    return isinstance(node, FunctionCall) and node.head in (
+    return isinstance(node, Term) and node.head in (
         "()", "[]", "[)", "(]", "{}", "list", "range", ":", "such", "cup", "cap", "setminus",
     )  # fmt: skip
 
@@ -523,32 +519,32 @@ def _brackets(node: Node) -> bool:
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "~": "~"}
 
 
-def _turned(node: FunctionCall) -> FunctionCall:
+def _turned(node: Term) -> Term:
     """a < b as b > a."""
     if not all(operator in _TURNED for operator in operators(node)):
         return node
     turned = " ".join(_TURNED[operator] for operator in reversed(operators(node)))
-    return FunctionCall(f"rel:{turned}", tuple(reversed(node.args)))
+    return Term(f"rel:{turned}", tuple(reversed(node.args)))
 
 
-def _approximate(node: FunctionCall) -> bool:
+def _approximate(node: Term) -> bool:
     return "~" in operators(node)
 
 
-def _exact(node: FunctionCall) -> FunctionCall:
+def _exact(node: Term) -> Term:
     """x = 1/3 ≈ 0.33 without what is rounded."""
     said = operators(node)
     at = said.index("~") if "~" in said else len(said)
-    return FunctionCall("rel:" + " ".join(said[:at]), node.args[: at + 1]) if at else node
+    return Term("rel:" + " ".join(said[:at]), node.args[: at + 1]) if at else node
 
 
-def _with_the_name_of(gold: FunctionCall, answer: FunctionCall) -> FunctionCall:
+def _with_the_name_of(gold: Term, answer: Term) -> Term:
     """f(t) = 2t is f(x) = 2x."""
     names = [_variable(r.args[0]) for r in (gold, answer)]
     if None in names or names[0][0] != names[1][0] or Symbol(names[0][1]) in _leaves(answer):  # type: ignore[index]
         return answer
     renamed = _renamed(answer, names[1][1], names[0][1])  # type: ignore[index]
-    return renamed if isinstance(renamed, FunctionCall) else answer
+    return renamed if isinstance(renamed, Term) else answer
 
 
 _VARIABLES = frozenset("kmnrstuvxyz")
@@ -557,35 +553,35 @@ _VARIABLES = frozenset("kmnrstuvxyz")
 def _variable(node: Node) -> tuple[str, str] | None:
     """("f", "x") of f(x)"""
     match node:
-        case FunctionCall("app", (Symbol(name), Symbol(variable))) if variable in _VARIABLES:
+        case Term("app", (Symbol(name), Symbol(variable))) if variable in _VARIABLES:
             return name, variable
     return None
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:
-    if isinstance(node, FunctionCall):
-        return FunctionCall(node.head, tuple(_renamed(argument, old, new) for argument in node.args))
+    if isinstance(node, Term):
+        return Term(node.head, tuple(_renamed(argument, old, new) for argument in node.args))
     return Symbol(new) if node == Symbol(old) else node
 
 
-def _without_working(node: FunctionCall) -> FunctionCall:
+def _without_working(node: Term) -> Term:
     """z = 1 + 1 = 2: sums between a name and its value are working, not answer."""
     if len(node.args) < 3 or set(operators(node)) != {"="} or not named(node.args[0]) or symbols(node.args[-1]):
         return node
     if not all(_arithmetic(member) for member in node.args[1:]):
         return node
-    return FunctionCall("rel:=", (node.args[0], node.args[-1]))
+    return Term("rel:=", (node.args[0], node.args[-1]))
 
 
 def _arithmetic(node: Node) -> bool:
-    if isinstance(node, FunctionCall):
+    if isinstance(node, Term):
         return node.head in ("+", "*", "/", "neg") and all(map(_arithmetic, node.args))
     return isinstance(node, Number)
 
 
 def _said_values(node: Node) -> list[Node]:
     """What a relation says that something is: the last exact value, then the rounded ones. Nothing for an equation."""
-    assert isinstance(node, FunctionCall)
+    assert isinstance(node, Term)
     said = operators(node)
     first, last = node.args[0], node.args[-1]
     if said == ["in"]:
@@ -630,7 +626,7 @@ def _ranges_of_all(items: Sequence[ListItem]) -> _Ranges | None:
 
 def _ranges(node: Node) -> _Ranges | None:
     """The intervals that a relation, an interval or a union stands for."""
-    if not isinstance(node, FunctionCall):
+    if not isinstance(node, Term):
         return None
     if node.head in ("()", "[]", "(]", "[)") and len(node.args) == 2:
         low, high = node.args
@@ -644,7 +640,7 @@ def _ranges(node: Node) -> _Ranges | None:
     return _of_relation(node) if relation(node) else None
 
 
-def _of_relation(node: FunctionCall) -> _Ranges | None:
+def _of_relation(node: Term) -> _Ranges | None:
     said = operators(node)
     if said == ["in"]:
         inner = _ranges(node.args[1])
@@ -668,7 +664,7 @@ def _of_relation(node: FunctionCall) -> _Ranges | None:
 
 def _around(middle: Node, part: _Range) -> _Ranges | None:
     """1 ≤ |z| ≤ 2 is on both sides of zero."""
-    if not (isinstance(middle, FunctionCall) and middle.head == "abs"):
+    if not (isinstance(middle, Term) and middle.head == "abs"):
         return _Ranges(middle, (part,))
     if part.low in _INFINITE:
         return _Ranges(middle.args[0], (_Range(_minus(part.high), part.high, part.right, part.right),))
@@ -677,7 +673,7 @@ def _around(middle: Node, part: _Range) -> _Ranges | None:
 
 
 def _minus(node: Node) -> Node:
-    return node.args[0] if isinstance(node, FunctionCall) and node.head == "neg" else FunctionCall("neg", (node,))
+    return node.args[0] if isinstance(node, Term) and node.head == "neg" else Term("neg", (node,))
 
 
 __all__ = ["AnswerComparison", "MathPolicy", "Undecided"]

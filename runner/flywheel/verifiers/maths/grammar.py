@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from flywheel.verifiers.maths import units
 from flywheel.verifiers.maths.lexer import AND_OR, DOLLAR, FUNCTIONS, Token, Unreadable
-from flywheel.verifiers.maths.nodes import FunctionCall, Items, ListItem, Node, Number, Symbol
+from flywheel.verifiers.maths.nodes import Items, ListItem, Node, Number, Symbol, Term
 
 _STEPS, _DEPTH = 20_000, 40
 
@@ -192,7 +192,7 @@ class Parser:
         unit = self.unit()
         scale, _, rest = unit.partition(" ")
         if scale.lower() in _SCALES:
-            node, unit = FunctionCall("*", (node, Number(Fraction(_SCALES[scale.lower()])))), rest
+            node, unit = Term("*", (node, Number(Fraction(_SCALES[scale.lower()])))), rest
         node, unit = _own_unit(node, unit or self.currency)
         return ListItem(node, "%" if unit.partition(" ")[0].lower() in _PERCENT else unit)
 
@@ -270,7 +270,7 @@ class Parser:
                 continue
             operators.append(operator)
             parts.append(self.union())
-        return FunctionCall("rel:" + " ".join(operators), tuple(parts)) if operators else parts[0]
+        return Term("rel:" + " ".join(operators), tuple(parts)) if operators else parts[0]
 
     def union(self) -> Node:
         parts = [self.range()]
@@ -281,14 +281,14 @@ class Parser:
             head = found
             self.at += 1
             parts.append(self.range())
-        return FunctionCall(head, tuple(parts)) if head else parts[0]
+        return Term(head, tuple(parts)) if head else parts[0]
 
     def range(self) -> Node:
         first = self.ratio()
         token = self.peek()
         if token and (token.text == "–" or (token.kind == "word" and token.text.lower() in ("to", "until", "through"))):
             self.at += 1
-            return FunctionCall("range", (first, self.ratio()))
+            return Term("range", (first, self.ratio()))
         return first
 
     def ratio(self) -> Node:
@@ -296,7 +296,7 @@ class Parser:
         while (token := self.peek()) and token.kind == "mark" and token.text == ":":
             self.at += 1
             parts.append(self.sum())
-        return FunctionCall(":", tuple(parts)) if len(parts) > 1 else parts[0]
+        return Term(":", tuple(parts)) if len(parts) > 1 else parts[0]
 
     # --- arithmetic ----------------------------------------------------------------------------------------------
 
@@ -308,10 +308,10 @@ class Parser:
             if name in ("+", "-"):
                 self.at += 1
                 term = self.product()
-                found = _added(found, FunctionCall("neg", (term,)) if name == "-" else term)
+                found = _added(found, Term("neg", (term,)) if name == "-" else term)
             elif name in ("\\pm", "\\mp"):
                 self.at += 1
-                found = FunctionCall(name[1:], (found, self.product()))
+                found = Term(name[1:], (found, self.product()))
             else:
                 break
         self.depth -= 1
@@ -326,7 +326,7 @@ class Parser:
             self.depth -= 1
             if name == "+":
                 return inner
-            return FunctionCall("neg" if name in ("-", "–") else name[1:], (inner,))
+            return Term("neg" if name in ("-", "–") else name[1:], (inner,))
         return self.product()
 
     def _sign_next(self) -> bool:
@@ -351,7 +351,7 @@ class Parser:
                         raise
                     self.at = before
                     break
-                found = FunctionCall("*", (found, factor))
+                found = Term("*", (found, factor))
             else:
                 break
         return found
@@ -359,7 +359,7 @@ class Parser:
     def _times(self, operator: str, left: Node) -> Node:
         negative = self.accept("-")
         right = self.power()
-        return FunctionCall(operator, (left, FunctionCall("neg", (right,)) if negative else right))
+        return Term(operator, (left, Term("neg", (right,)) if negative else right))
 
     def _mixed(self, whole: Node, token: Token) -> bool:
         """2 1/2, 2\\frac{1}{2}: a whole number and then a proper fraction."""
@@ -375,7 +375,7 @@ class Parser:
 
     @staticmethod
     def _proper(fraction: Node | None) -> bool:
-        if not isinstance(fraction, FunctionCall) or not all(isinstance(a, Number) for a in fraction.args):
+        if not isinstance(fraction, Term) or not all(isinstance(a, Number) for a in fraction.args):
             return False
         above, below = (a.value for a in fraction.args if isinstance(a, Number))
         return above.denominator == below.denominator == 1 and 0 <= above < below
@@ -383,11 +383,11 @@ class Parser:
     def _fraction(self) -> Node:
         above = self.number()
         self.expect("/")
-        return FunctionCall("/", (above, self.number()))
+        return Term("/", (above, self.number()))
 
     def _fraction_command(self) -> Node:
         self.at += 1
-        return FunctionCall("/", (self.argument(digit=True), self.argument(digit=True)))
+        return Term("/", (self.argument(digit=True), self.argument(digit=True)))
 
     def number(self) -> Node:
         token = self.next()
@@ -417,7 +417,7 @@ class Parser:
                 break
             if token.text in ("!", "%"):
                 self.at += 1
-                base = FunctionCall("fact" if token.text == "!" else "pct", (base,))
+                base = Term("fact" if token.text == "!" else "pct", (base,))
             elif token.text == "_":
                 self.at += 1
                 base = _decorated(base, "_" + _flat(self.argument()))
@@ -438,7 +438,7 @@ class Parser:
         token = self.peek()
         if token and token.kind == "command" and token.text in ("circ", "prime"):
             self.at += 1
-            return FunctionCall("deg", (base,)) if token.text == "circ" else _decorated(base, "'")
+            return Term("deg", (base,)) if token.text == "circ" else _decorated(base, "'")
         self._deeper()
         negative = self.accept("-")
         exponent = self.argument()
@@ -448,7 +448,7 @@ class Parser:
         self.depth -= 1
         if isinstance(exponent, Symbol) and exponent.name in ("T", "'", "′"):
             return _decorated(base, exponent.name)
-        return FunctionCall("^", (base, FunctionCall("neg", (exponent,)) if negative else exponent))
+        return Term("^", (base, Term("neg", (exponent,)) if negative else exponent))
 
     # --- atoms ---------------------------------------------------------------------------------------------------
 
@@ -465,7 +465,7 @@ class Parser:
         if token.kind == "comma":
             return self._comma(token)
         if token.kind == "range":
-            return FunctionCall("range", tuple(Number(Fraction(part)) for part in token.text.split("-")))
+            return Term("range", tuple(Number(Fraction(part)) for part in token.text.split("-")))
         if token.kind in ("symbol", "upright"):
             return self._symbol(token.text)
         if token.kind == "word":
@@ -474,7 +474,7 @@ class Parser:
             return self._command(token.text)
         if _currency(token):
             self.currency = "$" if token.text == DOLLAR else token.text
-            return FunctionCall("neg", (self.atom(),)) if self.accept("-") else self.atom()
+            return Term("neg", (self.atom(),)) if self.accept("-") else self.atom()
         if token.text in _OPEN:
             return self._brackets(token.text)
         if token.text == "|":
@@ -487,7 +487,7 @@ class Parser:
         if not (self._at("_")):
             return number
         self.at += 1
-        return FunctionCall("base", (number, self.argument()))
+        return Term("base", (number, self.argument()))
 
     def _comma(self, token: Token) -> Node:
         whole, _, decimals = token.text.partition(",")
@@ -506,7 +506,7 @@ class Parser:
         if len(token.text) <= 3 and token.text.isascii() and token.text.isalpha():
             found: Node = Symbol(token.text[0])
             for letter in token.text[1:]:
-                found = FunctionCall("*", (found, Symbol(letter)))
+                found = Term("*", (found, Symbol(letter)))
             return found
         return self._symbol(token.text)
 
@@ -515,7 +515,7 @@ class Parser:
             self.at += 1
             name += "_" + _flat(self.argument())
         if self._at("(") and not self.tokens[self.at].spaced and len(name) and name not in ("e", "i"):
-            return FunctionCall("app", (Symbol(name), *self._listed(")")))
+            return Term("app", (Symbol(name), *self._listed(")")))
         return Symbol(name)
 
     def _listed(self, close: str) -> tuple[Node, ...]:
@@ -551,27 +551,27 @@ class Parser:
             self.at += 1
             condition = self._elements()
             self.expect("\\}", "}")
-            return FunctionCall("such", (found[0], *condition))
+            return Term("such", (found[0], *condition))
         closed = self.next()
         name = _name(closed)
         if opened in ("(", "[") and name in (")", "]"):
             if opened + name == "()" and len(found) == 1:
-                return found[0] if not _is_relation(found[0]) else FunctionCall("()", tuple(found))
+                return found[0] if not _is_relation(found[0]) else Term("()", tuple(found))
             if opened + name == "[]" and len(found) == 1 and not _is_relation(found[0]):
                 return found[0]
-            return FunctionCall(opened + name, tuple(found))
+            return Term(opened + name, tuple(found))
         if _OPEN[opened] != name and not (opened in ("{", "\\{") and name in ("}", "\\}")):
             raise Unreadable(f"{opened} … {name}")
         if opened == "\\langle" or opened == "<":
-            return FunctionCall("()", tuple(found))
+            return Term("()", tuple(found))
         if opened == "{":
-            return found[0] if len(found) == 1 else FunctionCall("list", tuple(found))
-        return FunctionCall("{}", tuple(found))
+            return found[0] if len(found) == 1 else Term("list", tuple(found))
+        return Term("{}", tuple(found))
 
     def _abs(self) -> Node:
         inner = self.sum()
         self.expect("|", "\\vert", "\\mid", "\\rvert")
-        return FunctionCall("abs", (inner,))
+        return Term("abs", (inner,))
 
     def _command(self, name: str) -> Node:
         if "\\" + name in _CONSTANTS:
@@ -580,7 +580,7 @@ class Parser:
             self.at -= 1
             return self._fraction_command()
         if name in ("binom", "dbinom", "tbinom", "choose"):
-            return FunctionCall("binom", (self.argument(digit=True), self.argument(digit=True)))
+            return Term("binom", (self.argument(digit=True), self.argument(digit=True)))
         if name == "sqrt":
             return self._root()
         if name in FUNCTIONS or name in ("arccosh",):
@@ -592,7 +592,7 @@ class Parser:
         if name in ("|", "lVert", "Vert", "|"):
             inner = self.sum()
             self.expect("\\|", "\\rVert", "\\Vert")
-            return FunctionCall("norm", (inner,))
+            return Term("norm", (inner,))
         if name in _DECORATIONS:
             return _decorated(self.argument(), name)
         if name in ("sum", "prod", "int", "iint", "iiint", "oint", "lim"):
@@ -600,7 +600,7 @@ class Parser:
         if name == "begin matrix":
             return self._matrix()
         if name in ("angle", "triangle", "measuredangle"):
-            return FunctionCall("decorated", (Symbol(name), self.power()))
+            return Term("decorated", (Symbol(name), self.power()))
         if name in _BEYOND or not name.isalpha():
             raise Unreadable("\\" + name)
         return self._symbol(name)
@@ -611,7 +611,7 @@ class Parser:
             self.at += 1
             degree = self.sum()
             self.expect("]")
-        return FunctionCall("root", (self.argument(), degree))
+        return Term("root", (self.argument(), degree))
 
     def _function(self, name: str) -> Node:
         """\\sin^2 x, \\log_2 8, \\sin 2x \\cos x (the argument ends where another function begins)."""
@@ -622,15 +622,15 @@ class Parser:
                 base = self.argument()
             elif token.text == "^" and exponent is None:
                 self.at += 1
-                exponent = FunctionCall("neg", (self.argument(),)) if self.accept("-") else self.argument()
+                exponent = Term("neg", (self.argument(),)) if self.accept("-") else self.argument()
             else:
                 break
         arguments = self._arguments(name)
-        inverse = exponent in (FunctionCall("neg", (Number(Fraction(1)),)), Number(Fraction(-1)))
+        inverse = exponent in (Term("neg", (Number(Fraction(1)),)), Number(Fraction(-1)))
         if inverse and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
-            return FunctionCall("arc" + name, arguments)
-        found = FunctionCall(name, arguments if base is None else (*arguments, base))
-        return found if exponent is None else FunctionCall("^", (found, exponent))
+            return Term("arc" + name, arguments)
+        found = Term(name, arguments if base is None else (*arguments, base))
+        return found if exponent is None else Term("^", (found, exponent))
 
     def _arguments(self, name: str) -> tuple[Node, ...]:
         if name in ("gcd", "lcm", "max", "min"):
@@ -642,15 +642,15 @@ class Parser:
         while (token := self.peek()) and self._begins_factor(token) and token.text not in FUNCTIONS:
             if token.text in ("(", "[", "|", "left"):
                 break
-            found = FunctionCall("*", (found, self.power()))
-        return (FunctionCall("neg", (found,)) if negative else found,)
+            found = Term("*", (found, self.power()))
+        return (Term("neg", (found,)) if negative else found,)
 
     def _over(self, name: str) -> Node:
         """\\sum_{k=0}^{n} k: compared as it stands, but for its bounds and its body, which may be in other words."""
         bounds = []
         for mark in ("_", "^"):
             bounds.append(self.argument() if self.accept(mark) else Symbol(""))
-        return FunctionCall(name, (*bounds, self.product()))
+        return Term(name, (*bounds, self.product()))
 
     def _matrix(self) -> Node:
         rows: list[list[Node]] = [[]]
@@ -665,7 +665,7 @@ class Parser:
                     rows.append([])
             elif name == "\\end matrix":
                 self.at += 1
-                return FunctionCall("matrix", tuple(FunctionCall("row", tuple(row)) for row in rows if row))
+                return Term("matrix", tuple(Term("row", tuple(row)) for row in rows if row))
             else:
                 rows[-1].append(self.relation())
 
@@ -741,19 +741,19 @@ def _currency(token: Token) -> bool:
 
 
 def _is_relation(node: Node) -> bool:
-    return isinstance(node, FunctionCall) and node.head.startswith("rel:")
+    return isinstance(node, Term) and node.head.startswith("rel:")
 
 
 def _added(left: Node, right: Node) -> Node:
-    if isinstance(left, FunctionCall) and left.head == "+":
-        return FunctionCall("+", (*left.args, right))
-    return FunctionCall("+", (left, right))
+    if isinstance(left, Term) and left.head == "+":
+        return Term("+", (*left.args, right))
+    return Term("+", (left, right))
 
 
 def _decorated(base: Node, mark: str) -> Node:
     if isinstance(base, Symbol):
         return Symbol(f"{base.name}{mark}")
-    return FunctionCall("decorated", (Symbol(mark), base))
+    return Term("decorated", (Symbol(mark), base))
 
 
 def _flat(node: Node) -> str:
@@ -766,20 +766,20 @@ def _flat(node: Node) -> str:
 
 def _own_unit(node: Node, unit: str) -> tuple[Node, str]:
     """Degrees, percent and bases are units where they end an item: 90^\\circ, 28\\%, 204_5, x = 30\\%."""
-    if isinstance(node, FunctionCall) and node.head.startswith("rel:"):
+    if isinstance(node, Term) and node.head.startswith("rel:"):
         last, unit = _own_unit(node.args[-1], unit)
-        return FunctionCall(node.head, (*node.args[:-1], last)), unit
-    if isinstance(node, FunctionCall) and node.head in ("deg", "pct"):
+        return Term(node.head, (*node.args[:-1], last)), unit
+    if isinstance(node, Term) and node.head in ("deg", "pct"):
         own = "%" if node.head == "pct" else "°"
         return node.args[0], unit if unit in ("C", "F", "celsius", "fahrenheit") else f"{own} {unit}".strip()
-    if isinstance(node, FunctionCall) and node.head == "base":
+    if isinstance(node, Term) and node.head == "base":
         return node.args[0], f"base {_flat(node.args[1])}"
     if (
-        isinstance(node, FunctionCall)
+        isinstance(node, Term)
         and node.head == "neg"
-        and isinstance(node.args[0], FunctionCall)
+        and isinstance(node.args[0], Term)
         and node.args[0].head in ("deg", "pct", "base")
     ):
         inner, unit = _own_unit(node.args[0], unit)
-        return FunctionCall("neg", (inner,)), unit
+        return Term("neg", (inner,)), unit
     return node, unit

@@ -17,14 +17,14 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
+class Term:
     """`head` is an operator, a function, a kind of brackets, or a relation."""
 
     head: str
     args: tuple[Node, ...]
 
 
-Node = Number | Symbol | FunctionCall
+Node = Number | Symbol | Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ Reading = Items | Phrase
 
 
 def relation(node: Node) -> bool:
-    return isinstance(node, FunctionCall) and node.head.startswith("rel:")
+    return isinstance(node, Term) and node.head.startswith("rel:")
 
 
-def operators(node: FunctionCall) -> list[str]:
+def operators(node: Term) -> list[str]:
     """Of `rel:< <=`: `<` and `<=`."""
     return node.head[4:].split(" ")
 
@@ -66,11 +66,11 @@ def operators(node: FunctionCall) -> list[str]:
 def symbols(node: Node) -> set[str]:
     if isinstance(node, Symbol):
         return {node.name}
-    return set().union(*map(symbols, node.args)) if isinstance(node, FunctionCall) else set()
+    return set().union(*map(symbols, node.args)) if isinstance(node, Term) else set()
 
 
 def has_number(node: Node) -> bool:
-    return isinstance(node, Number) or (isinstance(node, FunctionCall) and any(map(has_number, node.args)))
+    return isinstance(node, Number) or (isinstance(node, Term) and any(map(has_number, node.args)))
 
 
 def named(node: Node) -> bool:
@@ -78,8 +78,8 @@ def named(node: Node) -> bool:
     match node:
         case Symbol():
             return True
-        case FunctionCall("app", (Symbol(), *arguments)):
+        case Term("app", (Symbol(), *arguments)):
             return all(isinstance(a, Number) or relation(a) or named(a) for a in arguments)
-        case FunctionCall("*" | "/" | "abs" | "()" | ":" | "norm" | "decorated" as head, args):
+        case Term("*" | "/" | "abs" | "()" | ":" | "norm" | "decorated" as head, args):
             return bool(args) and all(named(a) or (head == "()" and isinstance(a, Number)) for a in args)
     return False

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import mpmath
 
-from flywheel.verifiers.maths.nodes import FunctionCall, Node, Number, Symbol
+from flywheel.verifiers.maths.nodes import Node, Number, Symbol, Term
 
 DIGITS = 150
 _MOST_BITS = 40_000
@@ -69,10 +69,8 @@ class _Evaluation:
             raise NoValue(name)
         return constant
 
-    def _matrix(self, node: FunctionCall) -> Value:
-        rows = tuple(
-            tuple(map(_scalar, map(self.value, row.args))) for row in node.args if isinstance(row, FunctionCall)
-        )
+    def _matrix(self, node: Term) -> Value:
+        rows = tuple(tuple(map(_scalar, map(self.value, row.args))) for row in node.args if isinstance(row, Term))
         if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > 400:
             raise NoValue("a matrix with rows of different length")
         return rows
