@@ -263,7 +263,7 @@ def test_the_doctor_exits_with_1_where_something_is_broken(
 ) -> None:
     from flywheel.engine import doctor
 
-    monkeypatch.setattr(doctor, "disk", lambda free: doctor.Finding("disk", "broken", "0.0 GiB free", "Free some."))
+    monkeypatch.setattr(doctor, "disk", lambda free: doctor.Diagnosis("disk", "broken", "0.0 GiB free", "Free some."))
 
     code, out, _ = flywheel(domain, "doctor", "--json")
 

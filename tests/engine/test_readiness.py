@@ -23,7 +23,9 @@ def with_programs(domain: Domain, **settings: Any) -> Domain:
 @pytest.fixture
 def no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which every tier is refused."""
-    monkeypatch.setattr("flywheel.sandbox.box.capability", lambda: Capability("none", (("namespaces", "not here"),)))
+    monkeypatch.setattr(
+        "flywheel.sandbox.sandbox.capability", lambda: Capability("none", (("namespaces", "not here"),))
+    )
 
 
 def ran(domain: Domain) -> list[str]:

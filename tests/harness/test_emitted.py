@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from flywheel.harness import EvaluationJob, Item, Measured, SuiteJob, evaluate
-from flywheel.harness.emitted import Judging, command, emit
+from flywheel.harness.emitted import SuiteJudges, command, emit
 from flywheel.harness.scoring import item_score
 from flywheel.records import Subject
 from flywheel.spec.models import Task
@@ -37,13 +37,15 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!function", lambda loader, node: f"!{node.value}")
 
 
-def judging(*verifiers: Verifier, final: str | None = None, pass_at: int | None = None) -> Judging:
+def judging(*verifiers: Verifier, final: str | None = None, pass_at: int | None = None) -> SuiteJudges:
     named = {f"v{i}": verifier for i, verifier in enumerate(verifiers)}
     task = Task(prompt="ask.md", target="label", verify=list(named), final=final)
-    return Judging("task", task, named, pass_at)
+    return SuiteJudges("task", task, named, pass_at)
 
 
-def emitted(root: Path, by: Judging, golds: Sequence[str] = ("red", "blue"), suite: SuiteJob = SUITE) -> dict[str, Any]:
+def emitted(
+    root: Path, by: SuiteJudges, golds: Sequence[str] = ("red", "blue"), suite: SuiteJob = SUITE
+) -> dict[str, Any]:
     """The task file, as written for items with these golds."""
     items = [Measured(f"item{i}", {}, gold, (), prompt_tokens=3, asked="a?") for i, gold in enumerate(golds)]
     assert emit(root / "holdout", root, suite, by, items, 6)
@@ -80,7 +82,7 @@ def test_what_lm_eval_can_say_itself_needs_nothing_of_ours(tmp_path: Path, verif
     ],
 )
 def test_what_lm_eval_would_score_otherwise_is_scored_by_our_verifiers(
-    tmp_path: Path, by: Judging, golds: list[str]
+    tmp_path: Path, by: SuiteJudges, golds: list[str]
 ) -> None:
     task = emitted(tmp_path, by, golds)
 
@@ -211,7 +213,7 @@ def test_the_stock_command_gives_exactly_our_number(
     assert 0.3 < number[name] < 0.6
 
 
-def ours(items: Sequence[Measured], by: Judging, root: Path) -> float:
+def ours(items: Sequence[Measured], by: SuiteJudges, root: Path) -> float:
     subjects = [Subject(m.item_id, "task", m.row, m.answers[0].text, m.gold) for m in items]
     with Checker(by.verifiers, root) as judge:
         scores = [item_score([outcome_of(found)]) for found in judge.judge(subjects, {"task": by.task})]

@@ -74,7 +74,7 @@ def test_a_strategy_that_samples_hands_on_the_best_different_answers(wanted: int
         {"outcome": outcome, "score": score}
         for outcome, score in [("fail", 0.0), ("pass", 0.9), ("pass", 0.8), ("pass", 0.1)]
     ]
-    generator = cast(Generator, SimpleNamespace(strategy="sampled", too_easy=None))
+    generator = cast(Generator, SimpleNamespace(too_easy_from=None))
 
     spared = select(generator, rows, judged, wanted)
 

@@ -113,6 +113,8 @@ class Builder:
                     run_id="run-1",
                     name=f"i{self.n}.{label}",
                     kind=kind,
+                    subject="targeted" if kind in ("generate", "verify") else "",
+                    round=part if kind in ("generate", "verify") else 0,
                     iteration=self.n,
                     status="done",
                     rows_in=100,

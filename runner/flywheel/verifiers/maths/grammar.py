@@ -148,7 +148,7 @@ _VERBS = frozenset(
 
 
 def _name(token: Token) -> str:
-    return "\\" + token.text if token.kind == "command" else token.text
+    return "\\" + token.text if token.sort == "command" else token.text
 
 
 class Parser:
@@ -181,8 +181,8 @@ class Parser:
         return self.at > start
 
     def _separates(self, token: Token) -> bool:
-        return (token.kind == "mark" and token.text in (",", ";", "\n")) or (
-            token.kind == "word" and token.text.lower() in AND_OR
+        return (token.sort == "mark" and token.text in (",", ";", "\n")) or (
+            token.sort == "word" and token.text.lower() in AND_OR
         )
 
     def item(self) -> ListItem:
@@ -200,13 +200,13 @@ class Parser:
         """What introduces an answer and is no part of it."""
         while token := self.peek():
             following = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
-            label = following is not None and following.text == ":" and following.kind == "mark"
-            if token.kind == "word" and token.text.lower() in _ABOUT:
+            label = following is not None and following.text == ":" and following.sort == "mark"
+            if token.sort == "word" and token.text.lower() in _ABOUT:
                 self.at += 1
-            elif token.kind == "word" and label:
+            elif token.sort == "word" and label:
                 raise Unreadable(token.text)
-            elif (token.kind == "mark" and token.text == ":" and self.at) or (
-                token.kind == "command" and RELATIONS.get(_name(token)) == "~"
+            elif (token.sort == "mark" and token.text == ":" and self.at) or (
+                token.sort == "command" and RELATIONS.get(_name(token)) == "~"
             ):
                 self.at += 1
             else:
@@ -218,18 +218,18 @@ class Parser:
         """The words after a value: `cm^2`, `miles per hour`, `boys`, `% of them`."""
         said = list[str]()
         while (token := self.peek()) and not self._separates(token):
-            if not said and token.kind == "word" and token.text.lower() in _VERBS:
+            if not said and token.sort == "word" and token.text.lower() in _VERBS:
                 raise Unreadable(f"{token.text} after a value")
-            if token.kind in ("word", "upright") or _currency(token) or token.text in ("%", "°"):
+            if token.sort in ("word", "upright") or _currency(token) or token.text in ("%", "°"):
                 said.append(token.text)
-            elif said and token.text in ("/", "-", "*", "\\cdot") and token.kind in ("mark", "command"):
+            elif said and token.text in ("/", "-", "*", "\\cdot") and token.sort in ("mark", "command"):
                 said.append("/" if token.text == "/" else " ")
-            elif said and token.kind == "mark" and token.text == "^" and (power := self._power_of_unit()):
+            elif said and token.sort == "mark" and token.text == "^" and (power := self._power_of_unit()):
                 said[-1] += power
                 continue
-            elif token.kind == "command" and token.text == "cdot" and said:
+            elif token.sort == "command" and token.text == "cdot" and said:
                 said.append(" ")
-            elif (said and token.text in ("(", ")", "'", '"', ".") and token.kind == "mark") or (
+            elif (said and token.text in ("(", ")", "'", '"', ".") and token.sort == "mark") or (
                 not said and token.text == "(" and self._words_in_brackets()
             ):
                 pass
@@ -245,7 +245,7 @@ class Parser:
         """9 (apples)"""
         rest = self.tokens[self.at + 1 :]
         inside = next((n for n, token in enumerate(rest) if token.text == ")"), 0)
-        return inside > 0 and all(token.kind == "word" for token in rest[:inside])
+        return inside > 0 and all(token.sort == "word" for token in rest[:inside])
 
     def _power_of_unit(self) -> str:
         """^2 or ^{-1} after a unit; "" where that is no whole number."""
@@ -286,14 +286,14 @@ class Parser:
     def range(self) -> Node:
         first = self.ratio()
         token = self.peek()
-        if token and (token.text == "–" or (token.kind == "word" and token.text.lower() in ("to", "until", "through"))):
+        if token and (token.text == "–" or (token.sort == "word" and token.text.lower() in ("to", "until", "through"))):
             self.at += 1
             return Term("range", (first, self.ratio()))
         return first
 
     def ratio(self) -> Node:
         parts = [self.sum()]
-        while (token := self.peek()) and token.kind == "mark" and token.text == ":":
+        while (token := self.peek()) and token.sort == "mark" and token.text == ":":
             self.at += 1
             parts.append(self.sum())
         return Term(":", tuple(parts)) if len(parts) > 1 else parts[0]
@@ -341,7 +341,7 @@ class Parser:
                 self.at += 1
                 found = self._times(operator, found)
             elif self._mixed(found, token):
-                found = _added(found, self.power() if token.kind == "command" else self._fraction())
+                found = _added(found, self.power() if token.sort == "command" else self._fraction())
             elif self._begins_factor(token):
                 before = self.at
                 try:
@@ -365,13 +365,13 @@ class Parser:
         """2 1/2, 2\\frac{1}{2}: a whole number and then a proper fraction."""
         if not isinstance(whole, Number) or whole.value.denominator != 1:
             return False
-        if self.tokens[self.at - 1].kind != "number" or not self.tokens[self.at - 1].text.replace(",", "").isdecimal():
+        if self.tokens[self.at - 1].sort != "number" or not self.tokens[self.at - 1].text.replace(",", "").isdecimal():
             return False
         if self.at >= 2 and _name(self.tokens[self.at - 2]) in ("^", "_", "/", *_TIMES):
             return False
-        if token.kind == "command" and token.text in ("frac", "dfrac", "tfrac", "cfrac"):
+        if token.sort == "command" and token.text in ("frac", "dfrac", "tfrac", "cfrac"):
             return self._proper(self.look(self._fraction_command))
-        return token.kind == "number" and token.spaced and self._proper(self.look(self._fraction))
+        return token.sort == "number" and token.spaced and self._proper(self.look(self._fraction))
 
     @staticmethod
     def _proper(fraction: Node | None) -> bool:
@@ -391,29 +391,29 @@ class Parser:
 
     def number(self) -> Node:
         token = self.next()
-        if token.kind != "number" or token.value is None:
+        if token.sort != "number" or token.value is None:
             raise Unreadable(f"{token.text} is no number")
         return Number(token.value)
 
     def _begins_factor(self, token: Token) -> bool:
         name = _name(token)
-        if token.kind in ("number", "comma"):
+        if token.sort in ("number", "comma"):
             previous = self.tokens[self.at - 1]
-            if previous.kind in ("number", "comma"):
+            if previous.sort in ("number", "comma"):
                 raise Unreadable("two numbers side by side")
             return True
-        if token.kind == "symbol":
+        if token.sort == "symbol":
             return True
-        if token.kind == "command":
+        if token.sort == "command":
             return name not in RELATIONS and name not in _SETS and name not in _CLOSE and name not in ("\\pm", "\\mp")
         if token.text == "(" and self._words_in_brackets():
             return False
-        return token.kind == "mark" and token.text in ("(", "[", "{", "|")
+        return token.sort == "mark" and token.text in ("(", "[", "{", "|")
 
     def power(self) -> Node:
         base = self.atom()
         while token := self.peek():
-            if token.kind != "mark":
+            if token.sort != "mark":
                 break
             if token.text in ("!", "%"):
                 self.at += 1
@@ -436,13 +436,13 @@ class Parser:
 
     def _raised(self, base: Node) -> Node:
         token = self.peek()
-        if token and token.kind == "command" and token.text in ("circ", "prime"):
+        if token and token.sort == "command" and token.text in ("circ", "prime"):
             self.at += 1
             return Term("deg", (base,)) if token.text == "circ" else _decorated(base, "'")
         self._deeper()
         negative = self.accept("-")
         exponent = self.argument()
-        if (after := self.peek()) and after.text == "^" and after.kind == "mark":
+        if (after := self.peek()) and after.text == "^" and after.sort == "mark":
             self.at += 1
             exponent = self._raised(exponent)
         self.depth -= 1
@@ -460,17 +460,17 @@ class Parser:
             self.depth -= 1
 
     def _atom(self, token: Token) -> Node:
-        if token.kind == "number":
+        if token.sort == "number":
             return self._based(token)
-        if token.kind == "comma":
+        if token.sort == "comma":
             return self._comma(token)
-        if token.kind == "range":
+        if token.sort == "range":
             return Term("range", tuple(Number(Fraction(part)) for part in token.text.split("-")))
-        if token.kind in ("symbol", "upright"):
+        if token.sort in ("symbol", "upright"):
             return self._symbol(token.text)
-        if token.kind == "word":
+        if token.sort == "word":
             return self._word(token)
-        if token.kind == "command":
+        if token.sort == "command":
             return self._command(token.text)
         if _currency(token):
             self.currency = "$" if token.text == DOLLAR else token.text
@@ -672,12 +672,12 @@ class Parser:
     def argument(self, digit: bool = False) -> Node:
         """What a command or `^` applies to: a group, or the next sign (`digit`: the next digit, as in \\frac12)."""
         token = self.next()
-        if token.kind == "mark" and token.text == "{":
+        if token.sort == "mark" and token.text == "{":
             self.groups += 1
             group = self._brackets("{")
             self.groups -= 1
             return group
-        if digit and token.kind == "number" and len(token.text) > 1 and token.text.isdecimal():
+        if digit and token.sort == "number" and len(token.text) > 1 and token.text.isdecimal():
             first, rest = token.text[0], token.text[1:]
             self.tokens = [
                 *self.tokens[: self.at],
@@ -685,9 +685,9 @@ class Parser:
                 *self.tokens[self.at :],
             ]
             return Number(Fraction(first))
-        if token.kind == "symbol":
+        if token.sort == "symbol":
             return Symbol(token.text)
-        if token.kind == "number":
+        if token.sort == "number":
             return Number(token.value if token.value is not None else Fraction(0))
         self._deeper()
         found = self._atom(token)
@@ -708,7 +708,7 @@ class Parser:
 
     def _at(self, text: str) -> bool:
         token = self.peek()
-        return token is not None and token.kind in ("mark", "command") and _name(token) == text
+        return token is not None and token.sort in ("mark", "command") and _name(token) == text
 
     def accept(self, text: str) -> bool:
         found = self._at(text)
@@ -737,7 +737,7 @@ class Parser:
 
 
 def _currency(token: Token) -> bool:
-    return token.kind == "mark" and (token.text in units.CURRENCIES or token.text == DOLLAR)
+    return token.sort == "mark" and (token.text in units.CURRENCIES or token.text == DOLLAR)
 
 
 def _is_relation(node: Node) -> bool:

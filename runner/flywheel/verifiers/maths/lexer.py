@@ -17,7 +17,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    kind: str
+    sort: str
     """number | comma (two readings) | range | symbol | word | command | mark"""
     text: str
     spaced: bool = False
@@ -133,7 +133,7 @@ def tokens(text: str) -> list[Token]:
             continue  # $5 and $6
         before = text[at : match.start()]
         found += lex(before, plain=True)
-        if not before.strip() and found and found[-1].kind not in ("mark", "word"):
+        if not before.strip() and found and found[-1].sort not in ("mark", "word"):
             found.append(Token("mark", ","))
         formula = list(lex(next(g for g in match.groups() if g is not None), plain=False))
         found += formula
@@ -216,7 +216,7 @@ def _upright(inner: str, spaced: bool) -> Iterator[Token]:
         return
     first = True
     for token in lex(inner, plain=True):
-        yield Token(token.kind, token.text, token.spaced or (first and spaced) or inner[:1].isspace(), token.value)
+        yield Token(token.sort, token.text, token.spaced or (first and spaced) or inner[:1].isspace(), token.value)
         first = False
 
 

@@ -213,11 +213,11 @@ def _phrase(found: list[Token], decimal_comma: bool) -> Phrase:
 
     for n, token in enumerate(found):
         last = n + 1 == len(found)
-        if token.kind == "word" or (token.text in (".", "?", '"') and token.kind == "mark"):
+        if token.sort == "word" or (token.text in (".", "?", '"') and token.sort == "mark"):
             close()
-            if token.kind == "word" and token.text.casefold() not in _SMALL:
+            if token.sort == "word" and token.text.casefold() not in _SMALL:
                 parts.append(token.text.casefold())
-        elif token.text == "," and token.kind == "mark" and not last and found[n + 1].kind == "word":
+        elif token.text == "," and token.sort == "mark" and not last and found[n + 1].sort == "word":
             close()
         else:
             run.append(token)
@@ -370,7 +370,7 @@ def _runs(sentence: str, decimal_comma: bool) -> Iterator[Items | None]:
         end = _end_of_run(found, at)
         unit = _end_of_words(found, end)
         before, after = _as_text(found[:at]) + " " * found[at].spaced, _as_text(found[end:])
-        if not any(token.kind in ("number", "comma", "range") for token in found[at:end]):
+        if not any(token.sort in ("number", "comma", "range") for token in found[at:end]):
             at = end
             continue
         if _denied(before, after):
@@ -389,19 +389,19 @@ _LABEL = re.compile(r"^\s*[#>*-]*\s*[^\W\d_][\w ]{0,30}?\s*[:：](?!\d)")
 
 def _starts(found: list[Token], at: int) -> bool:
     token = found[at]
-    if token.kind in ("number", "comma", "range"):
+    if token.sort in ("number", "comma", "range"):
         return not (
-            at and found[at - 1].kind in ("word", "symbol") and not token.spaced and found[at - 1].text.isascii()
+            at and found[at - 1].sort in ("word", "symbol") and not token.spaced and found[at - 1].text.isascii()
         )
     following = found[at + 1] if at + 1 < len(found) else None
-    if token.kind == "mark" and token.text in ("-", "(", "$", "＄", "[", "{", "|", "€", "£", "¥", "+", "–"):
-        return following is not None and following.kind != "word"
-    if token.kind == "command" and token.text not in ("to", "ldots"):
+    if token.sort == "mark" and token.text in ("-", "(", "$", "＄", "[", "{", "|", "€", "£", "¥", "+", "–"):
+        return following is not None and following.sort != "word"
+    if token.sort == "command" and token.text not in ("to", "ldots"):
         return True
     return (
-        token.kind == "symbol"
+        token.sort == "symbol"
         and following is not None
-        and following.kind in ("mark", "command")
+        and following.sort in ("mark", "command")
         and following.text in "=+-*/^<>_("
     )
 
@@ -410,20 +410,20 @@ def _end_of_run(found: list[Token], at: int) -> int:
     depth, end = 0, at
     while end < len(found):
         token = found[end]
-        if token.kind == "word":
+        if token.sort == "word":
             break
-        if token.kind == "mark":
+        if token.sort == "mark":
             depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token.text, 0)
             if depth < 0 or (depth == 0 and token.text in (",", ";", "\n", ".", "!", "?", '"', "'")):
                 break
         end += 1
-    while end > at + 1 and found[end - 1].kind == "mark" and found[end - 1].text in ("-", "–", ":", "+", "=", "(", "*"):
+    while end > at + 1 and found[end - 1].sort == "mark" and found[end - 1].text in ("-", "–", ":", "+", "=", "(", "*"):
         end -= 1
     return end
 
 
 def _end_of_words(found: list[Token], end: int) -> int:
-    while end < len(found) and found[end].kind == "word" and found[end].text.lower() not in AND_OR:
+    while end < len(found) and found[end].sort == "word" and found[end].text.lower() not in AND_OR:
         end += 1
     return end
 
@@ -431,7 +431,7 @@ def _end_of_words(found: list[Token], end: int) -> int:
 def _shorter(run: list[Token]) -> Iterator[list[Token]]:
     """Without what stands apart at the end: `2,74 $ a`"""
     for end in range(len(run) - 1, max(0, len(run) - 6), -1):
-        if run[end].spaced and run[end].kind == "symbol":
+        if run[end].spaced and run[end].sort == "symbol":
             yield run[:end]
 
 
