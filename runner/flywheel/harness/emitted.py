@@ -207,7 +207,7 @@ def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: i
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": [], "max_gen_toks": tokens, **sampling},
+        "generation_kwargs": {"until": list(suite.stop), "max_gen_toks": tokens, **sampling},
         "num_fewshot": 0,
         "metadata": {"version": 1},
     }

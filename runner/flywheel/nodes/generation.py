@@ -14,7 +14,7 @@ from flywheel.hashing import fingerprint, seed_from
 from flywheel.nodes.allocation import Paid, thompson_shares
 from flywheel.nodes.context import Context
 from flywheel.plan.shares import whole
-from flywheel.prompting import extract_answer, parse_rows
+from flywheel.prompting import parse_rows
 from flywheel.records import Candidate, LessonRequest, Message, Reply, Row, Subject, row_id
 from flywheel.records.rows import target_text
 from flywheel.spec.models import DatasetTeacher, Generator, LitellmTeacher, StudentTeacher
@@ -323,6 +323,8 @@ class Generation:
         parameters = dict(self.ctx.teacher_parameters[teacher])
         if self.is_student(teacher):
             parameters["model_id"] = self.model.model_id
+            if self.spec.stop:
+                parameters["stop"] = self.spec.stop
         return parameters
 
     # -- asking
@@ -382,7 +384,7 @@ class Generation:
             return []
         assert ask.item is not None
         whole_text = self.is_student(reply.teacher) or self.spec.final is not None
-        target = reply.text.strip() if whole_text else extract_answer(reply.text)
+        target = reply.text.strip() if whole_text else self.ctx.read(self.task, reply.text, ask.item.row)
         candidate = replace(self.candidate(ask, reply, 0, ask.item.row, target), group=group)
         if ask.item.answer is not None:
             candidate = replace(candidate, reference=ask.item.answer, reference_from="row")
@@ -431,7 +433,8 @@ class Generation:
         refuse_silence(self.ctx.node.name, replies)
         found = list(pieces)
         for i, reply in zip(need, replies, strict=True):
-            if reply.status == "ok" and (answer := extract_answer(reply.text)):
+            row = found[i].candidate.row
+            if reply.status == "ok" and (answer := self.ctx.read(self.task, reply.text, row)):
                 candidate = replace(found[i].candidate, reference=answer, reference_from=f"teacher:{reply.teacher}")
                 found[i] = replace(found[i], candidate=candidate)
         return found

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from flywheel.answers import extract_answer, final_answer
 from flywheel.nodes.generation import Ask, Generation, Item, Piece
 from flywheel.nodes.queue import human
-from flywheel.prompting import extract_answer
 from flywheel.records import Candidate, Reply, Row, row_id
 from flywheel.spec.outline import judged_columns
-from flywheel.text import final_answer, normalised
+from flywheel.text import normalised
 
 Wanted = Mapping[str, int]
 
@@ -261,8 +261,8 @@ def _repaired(g: Generation, pieces: list[Piece], attempt: int) -> tuple[list[Pi
     ]  # fmt: skip
     found = list(pieces)
     for (i, _), reply in zip(failed, g.ask(asks), strict=True):
-        if reply.status == "ok" and (answer := extract_answer(reply.text)):
-            old = pieces[i].candidate
+        old = pieces[i].candidate
+        if reply.status == "ok" and (answer := g.ctx.read(g.task, reply.text, old.row)):
             found[i] = Piece(replace(old, target=answer, reference=answer, call_key=reply.key, teacher=reply.teacher))
     g.notes[f"repairs {attempt + 1}"] = len(failed)
     return found, len(failed)

@@ -16,7 +16,7 @@ from flywheel.spec.outline import PROMPT_KEYS, with_fallbacks
 
 #: Raise a kind's number when its code changes what it would write for the same inputs.
 IMPLEMENTATION: dict[str, int] = {
-    "probe": 2, "diagnose": 1, "budget": 2, "generate": 2, "verify": 2, "curate": 2, "train": 1, "evaluate": 2,
+    "probe": 3, "diagnose": 1, "budget": 2, "generate": 3, "verify": 3, "curate": 2, "train": 1, "evaluate": 3,
     "ablate": 1, "gate": 2, "report": 3, "deploy": 2,
 }  # fmt: skip
 
@@ -320,7 +320,9 @@ class _Iteration:
 
     def wording(self, task: str) -> dict[str, Any]:
         """In which words a task is asked."""
-        return {f"tasks.{task}.target": self.spec.tasks[task].target, **self.file(self.spec.tasks[task].prompt)}
+        spec = self.spec.tasks[task]
+        stop = {f"tasks.{task}.stop": spec.stop} if spec.stop else {}  # without one nothing is asked otherwise
+        return {f"tasks.{task}.target": spec.target, **stop, **self.file(spec.prompt)}
 
     def judging(self, task: str) -> dict[str, Any]:
         inputs: dict[str, Any] = {f"tasks.{task}.final": self.spec.tasks[task].final}

@@ -17,6 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Usd = Annotated[float, Field(ge=0)]
 Scalar = str | int | float | bool
+Stops = list[Annotated[str, Field(min_length=1)]]
 
 Severity = Literal["critical", "major", "minor"]
 SEVERITY_WEIGHT: dict[str, float] = {"critical": 4.0, "major": 2.0, "minor": 1.0}
@@ -73,6 +74,9 @@ class Task(Model):
     final: str | None = None
     """Regular expression with one group that finds the final answer in a longer one, such as `#### (.+)`: verifiers
     see the last match, or all of it where nothing matches. For answers that reason first."""
+    stop: Stops = []
+    """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
+    students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 
@@ -557,6 +561,8 @@ class Suite(Model):
     """Of the samples, where `repeats` is above 1."""
     teachers: list[Name] = []
     """Teachers that answer the suite too (API and served models): shown beside the student, never gated."""
+    stop: Stops | None = None
+    """For `task`: strings at which answers stop, instead of the task's own `stop`; `[]`: nowhere."""
     slices: list[Name] = []
     """Columns by whose values scores are given apart."""
 
@@ -680,6 +686,10 @@ class Spec(Model):
 
     def max_candidates_of(self, generator: Generator) -> int:
         return generator.max_candidates or 4 * generator.accept
+
+    def stop_of(self, suite: Suite) -> list[str]:
+        """Strings at which the answers to a suite stop."""
+        return suite.stop if suite.stop is not None else self.tasks[suite.task].stop if suite.task else []
 
     def modes_of(self, task: str) -> list[ErrorMode]:
         """Error modes that can name a failure of `task`, in the order in which they are tried."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from flywheel.answers import Language, extract_answer
 from flywheel.errors import FlywheelError
 from flywheel.records import Outcome, Subject
 
@@ -23,6 +24,12 @@ Check = Callable[[Subject], Finding]
 
 class VerifierInvalid(FlywheelError):
     """A verifier cannot be built: a file that it names is missing or wrong."""
+
+
+def read(subject: Subject, language: Language) -> Subject:
+    """The subject with the answer that stands in what was written, and its reference likewise."""
+    reference = None if subject.reference is None else extract_answer(subject.reference, language)
+    return replace(subject, answer=extract_answer(subject.answer, language), reference=reference)
 
 
 def fail(reason: str) -> Finding:

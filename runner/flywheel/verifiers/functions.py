@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flywheel.answers import without_thoughts
 from flywheel.records import Subject
 from flywheel.spec.models import PythonVerifier
 from flywheel.text import did_you_mean, one_line
@@ -17,7 +18,8 @@ def open_python(spec: PythonVerifier, root: Path) -> Check:
     function = load_function(spec.function, root)
 
     def check(subject: Subject) -> Finding:
-        said = function({"row": subject.row, "answer": subject.answer, "reference": subject.reference})
+        answer = without_thoughts(subject.answer)
+        said = function({"row": subject.row, "answer": answer, "reference": subject.reference})
         match said:
             case bool():
                 return Finding("pass" if said else "fail")

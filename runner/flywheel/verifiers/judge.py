@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from flywheel.answers import final_answer
 from flywheel.executor import Pool, Result
 from flywheel.records import Outcome, Subject, Verdict
 from flywheel.spec.models import CodeVerifier, Task, Verifier
-from flywheel.text import final_answer
 from flywheel.verifiers.code import open_code
 from flywheel.verifiers.finding import Check, VerifierInvalid, unknown
 from flywheel.verifiers.kinds import KINDS, needs_reference, version_of

@@ -15,7 +15,7 @@ from pathlib import Path
 from flywheel.records import Subject
 from flywheel.spec.models import MathVerifier
 from flywheel.text import one_line
-from flywheel.verifiers.finding import PASS, Check, Finding, fail, unknown
+from flywheel.verifiers.finding import PASS, Check, Finding, fail, read, unknown
 
 # Digits and exponents are bounded: `1e999999999` must not become a fraction.
 _PLAIN = r"(?:\d{1,3}(?:,\d{3})+|\d{1,400})(?:\.\d{0,400})?|\.\d{1,400}"
@@ -45,6 +45,7 @@ def open_math(spec: MathVerifier, root: Path) -> Check:
     tolerance = Fraction(spec.tolerance)
 
     def check(subject: Subject) -> Finding:
+        subject = read(subject, "math")
         gold, answer = final_answer(subject.reference or ""), final_answer(subject.answer)
         if not answer:
             return fail("no answer")

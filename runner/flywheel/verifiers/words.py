@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from flywheel.answers import extract_answer, without_thoughts
 from flywheel.records import Subject
 from flywheel.spec.models import ExactVerifier, LabelVerifier, RegexVerifier
 from flywheel.text import did_you_mean, one_line
@@ -17,11 +18,20 @@ def open_exact(spec: ExactVerifier, root: Path) -> Check:
         return spaced.casefold() if spec.ignore_case else spaced
 
     def check(subject: Subject) -> Finding:
-        if form(subject.answer) == form(subject.reference or ""):
+        answer, gold = subject.answer, subject.reference or ""
+        if spec.ignore_space and form(answer) != form(gold):
+            answer = _as_written_in(gold, answer)
+        if form(answer) == form(gold):
             return PASS
-        return fail(f'"{one_line(subject.answer, 60)}" instead of "{one_line(subject.reference or "", 60)}"')
+        return fail(f'"{one_line(answer, 60)}" instead of "{one_line(gold, 60)}"')
 
     return check
+
+
+def _as_written_in(gold: str, answer: str) -> str:
+    """The answer without thoughts and, unless the gold has fences itself, without those."""
+    said = without_thoughts(answer)
+    return extract_answer(said) if extract_answer(gold) == gold.strip() else said
 
 
 def open_regex(spec: RegexVerifier, root: Path) -> Check:
@@ -31,7 +41,8 @@ def open_regex(spec: RegexVerifier, root: Path) -> Check:
         raise VerifierInvalid(f"the pattern {spec.pattern!r} is not a regular expression: {error}") from error
 
     def check(subject: Subject) -> Finding:
-        if pattern.fullmatch(subject.answer):
+        said = without_thoughts(subject.answer)
+        if pattern.fullmatch(subject.answer) or (said != subject.answer and pattern.fullmatch(said.strip())):
             return PASS
         return fail(f"does not match {spec.pattern}")
 
