@@ -21,6 +21,7 @@ from flywheel.errors import UsageError
 from flywheel.hashing import seed_from
 from flywheel.records import Outcome, Subject, Verdict, row_id
 from flywheel.records.rows import read_rows, target_text
+from flywheel.spec.labels import labels_of
 from flywheel.spec.models import JudgeVerifier, LabelVerifier, LitellmTeacher, Spec, Task, Verifier
 from flywheel.spec.outline import compares
 from flywheel.store import Store
@@ -29,7 +30,6 @@ from flywheel.verifiers import outcome_of
 from flywheel.verifiers.agreement import read_cases
 from flywheel.verifiers.corruptions import Language, Surroundings, corruptions
 from flywheel.verifiers.rates import TOGETHER, Reliability, reliability, together, versions_of
-from flywheel.verifiers.words import labels_of
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ def _some(items: Sequence[T], limit: int | None, seed: int) -> Sequence[T]:
 def surroundings(project: Project, task: str, answers: tuple[str, ...]) -> Surroundings:
     """What corruptions of the task's answers may draw from, as its verifiers tell."""
     verifiers = [project.spec.verifiers[name] for name in project.spec.tasks[task].verify]
-    labels = [label for v in verifiers if isinstance(v, LabelVerifier) for label in labels_of(v, project.root)]
+    labels = [label for v in verifiers if isinstance(v, LabelVerifier) for label in labels_of(v, project.root).declared]
     languages = [_LANGUAGES[v.kind] for v in verifiers if v.kind in _LANGUAGES]
     return Surroundings(languages[0] if languages else "text", tuple(labels), answers)
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,9 @@ import yaml
 
 from flywheel.files import write_text
 from flywheel.harness.suites import Measured, SuiteJob, own_task_name
-from flywheel.spec.models import ExactVerifier, JudgeVerifier, LabelVerifier, Task, Verifier
+from flywheel.spec.models import ExactVerifier, JudgeVerifier, Task, Verifier
 from flywheel.student.loading import Arm
 
-#: What exact_match takes away on both sides: white space at the ends.
-_ENDS = [r"\A\s+", r"\s+\Z"]
 #: The JSON reader of `datasets` turns a column of such strings into dates.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -164,37 +162,18 @@ def _judging(judging: Judging) -> dict[str, Any]:
 
 
 def _own_metric(suite: SuiteJob, judging: Judging, golds: Sequence[str]) -> dict[str, Any] | None:
-    """lm-eval's `exact_match` where it says the same for every answer, else None."""
+    """lm-eval's `exact_match` where it says the same for every answer, else None.
+
+    It does for one verifier only: all others look for where the answer stands in what was written, and runs of white
+    space is one space to them.
+    """
     verifiers = list(judging.verifiers.values())
     if len(verifiers) != 1 or suite.repeats > 1 or judging.task.final or all(_DATE.match(gold) for gold in golds):
         return None
-    same = _SAME.get(verifiers[0].kind)
-    ignored = same(verifiers[0], golds) if same else None
-    if ignored is None:
-        return None
-    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
-    return metric | ({"regexes_to_ignore": ignored} if ignored else {})
-
-
-def _exact(verifier: Any, golds: Sequence[str]) -> list[str] | None:
-    """Patterns to ignore. Runs of white space inside are one space to us, which exact_match cannot say, and its
-    lower() is not our casefold()."""
-    assert isinstance(verifier, ExactVerifier)
-    if verifier.ignore_case:
-        return None
-    if not verifier.ignore_space:
-        return []
-    return _ENDS if all(len(gold.split()) == 1 for gold in golds) else None
-
-
-def _label(verifier: Any, golds: Sequence[str]) -> list[str] | None:
-    """A wrong gold, which no answer matches, is wrong to lm-eval too only if no label equals it."""
-    assert isinstance(verifier, LabelVerifier)
-    known = isinstance(verifier.labels, list) and {gold.strip() for gold in golds} <= set(verifier.labels)
-    return _ENDS if known else None
-
-
-_SAME: dict[str, Callable[[Any, Sequence[str]], list[str] | None]] = {"exact": _exact, "label": _label}
+    (verifier,) = verifiers
+    if not isinstance(verifier, ExactVerifier) or verifier.ignore_space or verifier.ignore_case:
+        return None  # lm-eval's lower() is not our casefold()
+    return {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
 
 
 def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: int) -> str:

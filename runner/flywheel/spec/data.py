@@ -8,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flywheel.answers import extract_answer, final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
+from flywheel.spec.labels import labels_in
 from flywheel.spec.models import DatasetTeacher, LabelVerifier, Task, Verifier
 from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, judged_columns
 from flywheel.text import did_you_mean, normalised, one_line, plural
@@ -44,6 +46,7 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
             faults += _cut(use.place, _row_faults(use, files[use.place], columns))
+            faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
@@ -283,6 +286,34 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     needed += [column for column in use.columns if column in known] + list(use.judged)
     for line, row in zip(file.lines, file.rows, strict=True):
         yield from _lacking(use.place, file.file, line, row, needed)
+
+
+def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:
+    """Right answers that no answer can match: labels that are not declared."""
+    task = outline.tasks.get(use.task)
+    if task is None or use.target is None:
+        return
+    for name in task.verify:
+        verifier, place = outline.verifiers.get(name), ("verifiers", name, "labels")
+        if isinstance(verifier, LabelVerifier) and (isinstance(verifier.labels, list) or place in good):
+            yield from _strange_labels(use, file, task, name, verifier, good.get(place))
+
+
+def _strange_labels(
+    use: Use, file: RowFile, task: Task, name: str, verifier: LabelVerifier, path: Path | None
+) -> Iterator[Fault]:
+    try:
+        labels = labels_in(verifier, path)
+    except (OSError, UnicodeDecodeError):
+        return  # said elsewhere
+    for line, row in zip(file.lines, file.rows, strict=True):
+        gold = row.get(use.target or "")
+        if gold is None or not labels.declared:
+            continue
+        said = extract_answer(final_answer(target_text(gold), task.final), "label")
+        for label in sorted(labels.of(said, verifier.many) - labels.known):
+            message = f'the right answer "{one_line(label, 60)}" is no label of verifiers.{name}.'
+            yield Fault(message, use.place, did_you_mean(label, labels.known), file.file, line)
 
 
 def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]) -> Iterator[Fault]:

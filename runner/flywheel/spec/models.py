@@ -241,7 +241,16 @@ class JsonSchemaVerifier(VerifierLimits):
     schema_file: Annotated[str, Field(alias="schema")]
     """JSON Schema file."""
     compare: Literal["none", "fields"] = "none"
-    """`fields`: every field of the gold must be equal in the answer."""
+    """`fields`: every field of the gold must be equal in the answer: letters in Unicode's normal form, numbers within
+    one floating-point step, instants where the schema says `date-time` or `time`."""
+    lists: Literal["ordered", "unordered"] = "ordered"
+    """`unordered`: a list's members may stand in any order, each as often as in the gold."""
+    ignore_case: bool = False
+    """Upper and lower case are one in values."""
+    extra: Literal["allow", "forbid"] = "allow"
+    """Fields that the answer has and the gold has not. `allow`: they are the schema's business."""
+    null_is_absent: bool = False
+    """A field that is null is one that is missing."""
 
 
 class ExactVerifier(VerifierLimits):
@@ -268,9 +277,15 @@ class LabelVerifier(VerifierLimits):
     """The answer is one of the declared labels and, where there is a gold, the right one."""
 
     kind: Literal["label"]
-    """One of a fixed set of labels."""
+    """One of a fixed set of labels, or several."""
     labels: list[str] | str
     """The labels, or a text file with one a line."""
+    many: bool = False
+    """An answer is a set of labels: a JSON list, or labels with a comma, semicolon, bar or line break between them (one
+    that stands in a label itself separates nothing). All must be right; the score is the share of right ones among
+    those that either names (Jaccard)."""
+    lenient: bool = False
+    """Upper and lower case, a full stop at the end, quotes, back-ticks and stars around a label do not count."""
 
 
 class PythonVerifier(VerifierLimits):

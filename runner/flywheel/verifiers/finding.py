@@ -14,6 +14,8 @@ from flywheel.records import Outcome, Subject
 class Finding:
     outcome: Outcome
     reason: str = ""
+    score: float | None = None
+    """How good, in [0, 1], where that is more than right or wrong."""
 
 
 PASS = Finding("pass")

@@ -35,6 +35,7 @@ class _Answer(NamedTuple):
     reason: str
     seconds: float
     tier: str
+    score: float | None = None
 
 
 class Judge:
@@ -155,7 +156,9 @@ class Judge:
         answer = _said(result, self._patience(name))
         if answer.tier:
             self._tiers["checks" if self._is_confined(name) else "programs"] = answer.tier
-        return Verdict(subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds)
+        return Verdict(
+            subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds, answer.score
+        )
 
 
 def _steps(names: Sequence[Sequence[str]], cascade: bool) -> Iterator[list[tuple[int, str]]]:
@@ -199,7 +202,7 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
             finding = unknown("no reference to compare with")
         else:
             finding = checks[name](subject)
-        return _Answer(finding.outcome, finding.reason, time.perf_counter() - started, tiers[name])
+        return _Answer(finding.outcome, finding.reason, time.perf_counter() - started, tiers[name], finding.score)
 
     return ask
 
