@@ -86,6 +86,62 @@ def test_a_limit_takes_a_seeded_sample_of_the_rows(domain: Domain) -> None:
     assert numbers != {300, 301, 302, 303}, "a sample, not the head"
 
 
+# --- answers that run on, and sets of labels --------------------------------------------------------------------------
+
+
+def test_answers_that_run_on_are_judged_by_the_first_and_counted(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    def run_on(job: Any, item: Any, number: int) -> Any:
+        text = f"so #### {item.gold}" + ("\n\nQuestion: the next?\n#### green" if number % 2 else "")
+        return replace(item, answers=tuple(replace(a, text=text) for a in item.answers))
+
+    answering(run_on)
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(final="#### (.+)")).apply()
+
+    assert {row["outcome"] for row in scores(domain, "incumbent")} == {"pass"}
+    assert summary(domain)["ran_on"]["holdout"] == {"candidate": 8, "incumbent": 8}
+
+
+def test_sets_of_labels_are_counted_label_by_label(domain: Domain, answering: Callable[[Change], None]) -> None:
+    def both(job: Any, item: Any, number: int) -> Any:
+        return replace(item, answers=tuple(replace(a, text="red, blue" if number else "blue") for a in item.answers))
+
+    answering(both)
+    known = {"kind": "label", "labels": ["red", "blue"], "many": True}
+    domain.edit(lambda spec: spec["verifiers"].update(known=known)).apply()
+
+    rows = scores(domain, "incumbent")
+    counts = summary(domain)["labels"]["holdout"]["incumbent"]
+    assert counts["red"]["said"] == 15
+    assert counts["blue"]["said"] == 16
+    assert counts["red"]["gold"] + counts["blue"]["gold"] == 16
+    assert counts["red"]["right"] == counts["red"]["gold"] - (rows[0]["gold"] == "red")
+    assert [v["score"] for v in rows[1]["verdicts"] if v["verifier"] == "known"] == [0.5]
+
+
+def test_generation_stops_where_the_task_or_the_suite_says(
+    domain: Domain, answering: Callable[[Change], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[str, ...]] = {}
+    probe = stand_in.WORK["flywheel.student.work:answer"]
+    monkeypatch.setitem(
+        stand_in.WORK,
+        "flywheel.student.work:answer",
+        lambda job, progress: (asked.setdefault("probe", job.stop), probe(job, progress))[1],
+    )
+
+    def watched(job: Any, item: Any, number: int) -> Any:
+        asked.update({suite.name: suite.stop for suite in job.suites})
+        return item
+
+    answering(watched)
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(stop=["\n\n"]))
+    domain.edit(lambda spec: spec["evals"]["guard"].update(stop=[])).apply()
+
+    assert asked == {"probe": ("\n\n",), "holdout": ("\n\n",), "guard": ()}
+
+
 # --- repeats ----------------------------------------------------------------------------------------------------------
 
 

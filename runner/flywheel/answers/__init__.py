@@ -10,4 +10,7 @@ from flywheel.answers.final import final_answer, ran_on, stopped
 from flywheel.answers.reading import Language, extract_answer
 from flywheel.answers.thoughts import without_thoughts
 
-__all__ = ["Language", "extract_answer", "final_answer", "ran_on", "stopped", "without_thoughts"]
+#: Rises when a text could be read differently: verdicts hang on it.
+READING = 1
+
+__all__ = ["READING", "Language", "extract_answer", "final_answer", "ran_on", "stopped", "without_thoughts"]

@@ -6,10 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeGuard
 
-from flywheel.answers import ran_on, stopped
+from flywheel.answers import extract_answer, final_answer, ran_on, stopped
 from flywheel.errors import NodeFailed
 from flywheel.harness import Answer, Evaluated, EvaluationJob, Item, Measured, SuiteJob
 from flywheel.harness.scoring import item_score
@@ -18,7 +19,8 @@ from flywheel.hashing import seed_from
 from flywheel.nodes.context import Context, Model, TaskRow
 from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
 from flywheel.records.rows import read_rows, target_text
-from flywheel.spec.models import StudentTeacher, Suite, Task
+from flywheel.spec.labels import labels_of
+from flywheel.spec.models import LabelVerifier, Spec, StudentTeacher, Suite, Task, Verifier
 from flywheel.store.taxonomy import Failed, name_failures
 from flywheel.teachers.faults import ANSWERED
 from flywheel.verifiers import outcome_of
@@ -303,6 +305,41 @@ def run_on(rows: Sequence[Mapping[str, Any]], suites: Mapping[str, Suite], tasks
         if number := sum(ran_on(text, pattern) for text in said):
             found.setdefault(row["suite"], Counter())[row["arm"]] += number
     return {suite: dict(sorted(arms.items())) for suite, arms in sorted(found.items())}
+
+
+def label_scores(
+    rows: Sequence[Mapping[str, Any]], spec: Spec, root: Path
+) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """Suite → arm → label → how many items have it (`gold`), were given it (`said`), both (`right`): for suites whose
+    answers are sets of labels. Of several answers to an item the one that is shown counts."""
+    found: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    for name, suite in spec.evals.items():
+        task = spec.tasks[suite.task] if suite.task is not None else None
+        sets = [v for v in (spec.verifiers[n] for n in task.verify) if _is_set(v)] if task is not None else []
+        if task is not None and sets:
+            labels = labels_of(sets[0], root)
+            arms: dict[str, dict[str, dict[str, int]]] = {}
+            for row in rows:
+                if row["suite"] == name and row["outcome"] != "unknown":
+                    said, gold = (
+                        labels.many(extract_answer(final_answer(row[column], task.final), "label"))
+                        for column in ("answer", "gold")
+                    )
+                    _count_labels(arms.setdefault(row["arm"], {}), said, gold)
+            found[name] = arms
+    return found
+
+
+def _is_set(verifier: Verifier) -> TypeGuard[LabelVerifier]:
+    return isinstance(verifier, LabelVerifier) and verifier.many
+
+
+def _count_labels(counts: dict[str, dict[str, int]], said: frozenset[str], gold: frozenset[str]) -> None:
+    for label in sorted(said | gold):
+        known = counts.setdefault(label, {"gold": 0, "said": 0, "right": 0})
+        known["gold"] += label in gold
+        known["said"] += label in said
+        known["right"] += label in gold & said
 
 
 def too_long(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -311,8 +311,9 @@ class CodeVerifier(VerifierLimits):
     """Column with the name of the function that is tested (default: the answer's last function)."""
     prefix: Name | None = None
     """Column whose text stands before the answer, such as a signature that the answer continues."""
-    numbers: Literal["exact", "close"] = "exact"
-    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal."""
+    numbers: Literal["exact", "close", "equal"] = "exact"
+    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal. `equal`: as
+    Python's `==` has it, for tests that were written for it: 2 is 2.0 and True is 1."""
     tolerance: Annotated[float, Field(ge=0)] = 1e-6
     """Relative and absolute, for `numbers: close`."""
     mutants: Annotated[int, Field(ge=0, le=50)] = 5

@@ -11,6 +11,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
+from flywheel.answers import READING
 from flywheel.hashing import canonical, fingerprint, hash_file, short
 from flywheel.spec.models import JudgeVerifier, Verifier
 from flywheel.verifiers.code import open_code, patience
@@ -54,12 +55,14 @@ KINDS: Mapping[str, Kind] = {
         open_label,
         lambda spec: False,
         files=lambda spec: {"labels": spec.labels} if isinstance(spec.labels, str) else {},
+        implementation=2,  # sets
     ),
     "json_schema": Kind(
         open_json_schema,
         lambda spec: spec.compare == "fields",
         files=lambda spec: {"schema": spec.schema_file},
         packages=("jsonschema-rs",),
+        implementation=2,  # normal form, floating-point step, instants, formats
     ),
     "math": Kind(open_math, lambda spec: True, packages=("math-verify", "sympy")),
     "sql": Kind(
@@ -77,7 +80,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Its programs run in sandboxes of its own, so its child is not confined; and it keeps its own time (a program that
     # is too slow is wrong), so the pool must wait for `patience`, not for `timeout_seconds`.
-    "code": Kind(open_code, lambda spec: False, confined=False, patience=patience),
+    "code": Kind(
+        open_code,
+        lambda spec: False,
+        confined=False,
+        patience=patience,
+        implementation=2,  # dictionaries of the library, types, modules that tests use
+    ),
     "command": Kind(open_command, lambda spec: spec.needs_reference, programs=program_files, confined=False),
     "judge": Kind(
         _asks_a_teacher,
@@ -102,7 +111,7 @@ def parts(
     """
     kind = KINDS[spec.kind]
     settings = spec.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
-    found = {"spec": canonical(settings), "implementation": str(kind.implementation)}
+    found = {"spec": canonical(settings), "implementation": str(kind.implementation), "reading": str(READING)}
     if isinstance(spec, JudgeVerifier) and teachers is not None:
         found["teacher"] = canonical(dict(teachers[spec.teacher]))
     for package in kind.packages:
