@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.nodes.measuring import label_scores
+from flywheel.spec.models import Spec
 from mini_domain import Domain
 
 TEACHER = """
@@ -103,21 +105,20 @@ def test_answers_that_run_on_are_judged_by_the_first_and_counted(
     assert summary(domain)["ran_on"]["holdout"] == {"candidate": 8, "incumbent": 8}
 
 
-def test_sets_of_labels_are_counted_label_by_label(domain: Domain, answering: Callable[[Change], None]) -> None:
-    def both(job: Any, item: Any, number: int) -> Any:
-        return replace(item, answers=tuple(replace(a, text="red, blue" if number else "blue") for a in item.answers))
+def test_sets_of_labels_are_counted_label_by_label(domain: Domain) -> None:
+    known = {"kind": "label", "labels": ["red", "blue", "green"], "many": True}
+    spec = Spec.model_validate({**domain.spec, "verifiers": {**domain.spec["verifiers"], "known": known}})
+    told = [("red, blue", '["blue"]'), ("<think></think>red", '["red","blue"]'), ("", "red"), ("pink", "[]")]
+    rows = [
+        {"suite": "holdout", "arm": "incumbent", "outcome": "fail", "answer": said, "gold": gold} for said, gold in told
+    ]
 
-    answering(both)
-    known = {"kind": "label", "labels": ["red", "blue"], "many": True}
-    domain.edit(lambda spec: spec["verifiers"].update(known=known)).apply()
+    counts = label_scores([*rows, {**rows[0], "outcome": "unknown"}], spec, domain.root)["holdout"]["incumbent"]
 
-    rows = scores(domain, "incumbent")
-    counts = summary(domain)["labels"]["holdout"]["incumbent"]
-    assert counts["red"]["said"] == 15
-    assert counts["blue"]["said"] == 16
-    assert counts["red"]["gold"] + counts["blue"]["gold"] == 16
-    assert counts["red"]["right"] == counts["red"]["gold"] - (rows[0]["gold"] == "red")
-    assert [v["score"] for v in rows[1]["verdicts"] if v["verifier"] == "known"] == [0.5]
+    assert counts["red"] == {"gold": 2, "said": 2, "right": 1}
+    assert counts["blue"] == {"gold": 2, "said": 1, "right": 1}
+    assert counts["pink"] == {"gold": 0, "said": 1, "right": 0}
+    assert list(counts) == ["blue", "red", "pink"]
 
 
 def test_generation_stops_where_the_task_or_the_suite_says(
