@@ -73,8 +73,8 @@ class Task(Model):
     """Probe this many rows (a seeded sample) instead of all."""
     final: str | None = None
     """Regular expression with one group that finds the final answer in a longer one, such as `#### (.+)`: verifiers
-    see the last match, or all of it where nothing matches. For answers that reason first. In an answer that runs on into a
-    next question the first counts (`docs/verification.md`)."""
+    see the last match, or all of it where nothing matches. For answers that reason first. In an answer that runs on
+    into a next question the first counts (`docs/verification.md`)."""
     stop: Stops = []
     """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
     students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
