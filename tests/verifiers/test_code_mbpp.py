@@ -1,4 +1,4 @@
-"""MBPP as published: every problem's own solution passes, but for those that build objects of the solution's classes."""
+"""MBPP as published: every problem's own solution passes, but where tests build objects of its own classes."""
 
 from __future__ import annotations
 
