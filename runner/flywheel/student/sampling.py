@@ -107,8 +107,7 @@ def _generate_batch(
             max_new_tokens=max_new_tokens,
             pad_token_id=loaded.tokenizer.pad_token_id,
             logits_processor=[noise] if noise else [],
-            stop_strings=list(stop) or None,
-            tokenizer=loaded.tokenizer if stop else None,
+            stopping_criteria=[_stopping(torch, loaded, stop, batch["input_ids"].shape[1])] if stop else None,
             do_sample=False,
             temperature=None,
             top_p=None,
@@ -116,6 +115,21 @@ def _generate_batch(
         )
     tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
     return tokens
+
+
+def _stopping(torch: Any, loaded: Loaded, stop: Sequence[str], start: int) -> Callable[[Any, Any], Any]:
+    """Ends a row once what it has written (from place `start`) holds one of the strings.
+
+    Its end is decoded at every step: transformers' own `stop_strings` compares tokens, and overlooks strings that are
+    written in pieces of bytes.
+    """
+    longest = max(len(string.encode()) for string in stop) + 4  # tokens of at least a byte, and half a character
+
+    def has_stopped(ids: Any, scores: Any) -> Any:
+        ends = loaded.tokenizer.batch_decode(ids[:, max(start, ids.shape[1] - longest) :], skip_special_tokens=True)
+        return torch.tensor([any(string in end for string in stop) for end in ends], device=ids.device)
+
+    return has_stopped
 
 
 def _noise(
