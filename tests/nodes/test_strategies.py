@@ -371,7 +371,8 @@ def test_lessons_that_nobody_could_be_asked_about_are_not_taken_for_unanswerable
 
 
 def test_a_pattern_that_backtracks_without_end_is_given_up() -> None:
-    from flywheel.text import final_answer, matches
+    from flywheel.answers import final_answer
+    from flywheel.text import matches
 
     assert matches(r"answer: ((?:a+)+)$", "answer: " + "a" * 60 + "!") == []
     assert final_answer("first #### 1 then #### 2", "#### (.+?)(?: |$)") == "2"

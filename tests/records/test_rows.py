@@ -79,6 +79,8 @@ def test_no_rows(name: str, data: str) -> None:
         ("a.jsonl", '{"q": 1}\n{"q": }\n', "a.jsonl:2: not JSON: Expecting value at column 7. "
                                            'Write one JSON object a line.\n    {"q": }'),
         ("a.jsonl", "[1]", 'a.jsonl:1: not a JSON object. Write the columns by name: {"question": …}.\n    [1]'),
+        ("a.jsonl", '{"q": {"b": 1, "b": 2}}', 'a.jsonl:1: the key "b" stands twice. Keep the one that is meant.\n'
+                                                       '    {"q": {"b": 1, "b": 2}}'),
         ("a.jsonl", '{"q": NaN}', "a.jsonl:1: NaN is not JSON. Write null, or leave the row out.\n"
                                   '    {"q": NaN}'),
         ("a.jsonl", '{"q": 1e999}', 'a.jsonl:1: the number 1e999 is too large.\n    {"q": 1e999}'),

@@ -99,6 +99,8 @@ class Builder:
             "measured_before": ["incumbent"] if self.n > 1 else [],
             "noise": {"holdout": {"items": 64, "differ": 1, "answers": 2}},
             "too_long": {"holdout": 3} if self.n == 1 else {},
+            "ran_on": {"holdout": {"candidate": 7}} if self.n == 1 else {},
+            "labels": {"holdout": {"candidate": {"refund": {"gold": 4, "said": 2, "right": 2}}}} if self.n == 1 else {},
             "lm_eval_commands": {"holdout": {"candidate": "lm-eval run --include_path x --tasks holdout"}},
         }
 
@@ -679,7 +681,9 @@ def hostile(shared: duckdb.DuckDBPyConnection, promoted: Report) -> Report:
     shared.execute("UPDATE calibrations SET confusion = json_object('problem', ?)", [HOSTILE])
     told = {"x": HOSTILE, HOSTILE: HOSTILE}
     summary = {"settings": told, "measured_before": [HOSTILE], "noise": {HOSTILE: {"items": 1, "differ": 1}},
-               "too_long": {HOSTILE: 1}, "lm_eval_commands": {HOSTILE: told}}  # fmt: skip
+               "too_long": {HOSTILE: 1}, "ran_on": {HOSTILE: {HOSTILE: 1}},
+               "labels": {HOSTILE: {HOSTILE: {HOSTILE: {"gold": 1, "said": 0, "right": 0}}}},
+               "lm_eval_commands": {HOSTILE: told}}  # fmt: skip
     shared.execute("UPDATE nodes SET summary = ? WHERE kind = 'evaluate'", [json.dumps(summary)])
     shared.execute("UPDATE nodes SET summary = json_merge_patch(summary, ?) WHERE kind = 'generate'",
                    [json.dumps({"calls_failed": {HOSTILE: 3}, "allocation": {HOSTILE: 1.0}})])  # fmt: skip

@@ -431,6 +431,10 @@ def test_approvals_runs_and_measurement_are_read(promoted: Report, rejected: Rep
     assert rejected.approvals.rows == ()
     assert [(r.run_id, r.sandbox, r.tainted) for r in promoted.provenance.runs] == [("run-1", "zygote", False)]
     assert promoted.measurement.too_long == (("holdout", 3),)
+    assert [(r.suite, r.arm, r.answers) for r in promoted.measurement.ran_on] == [("holdout", "candidate", 7)]
+    assert [(s.label, s.gold, s.said, s.right) for s in promoted.measurement.labels] == [("refund", 4, 2, 2)]
+    assert promoted.measurement.labels[0].f1 == pytest.approx(2 / 3)
+    assert rejected.measurement.ran_on == rejected.measurement.labels == ()
     assert promoted.measurement.noise[0].differ == 1
     assert promoted.verdict.look == 1
 

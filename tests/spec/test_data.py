@@ -315,3 +315,68 @@ def test_a_prompt_that_reads_the_whole_row_of_a_code_task_would_show_the_tests(p
     project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
     project.write("prompts/answer.md", "{{ row }}")
     assert 'the prompt reads all of row, and with it "tests", which the student must not see' in project.faults()
+
+
+# --- golds outside the labels
+
+
+LABELS = ("same: {kind: exact}", "same: {kind: label, labels: ['4', '5', six]}")
+
+
+def test_right_answers_that_are_no_label_are_faults_with_their_lines(project) -> None:
+    project.edit(LABELS).write(
+        PROBES, lines(row("boats", answer="4"), row("cars", answer="sixx"), row("cups", 1, 9, "9"))
+    )
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "5"))).write(
+        "evals/seeds.csv", "thing,a,b,answer\nx,1,1,4\n"
+    )
+    assert project.messages() == [
+        'evals/probes.jsonl:2: tasks.answer.probes: the right answer "sixx" is no label of verifiers.same. '
+        'Did you mean "six"?',
+        'evals/probes.jsonl:3: tasks.answer.probes: the right answer "9" is no label of verifiers.same. '
+        "Known: 4, 5, six.",
+    ]
+
+
+def test_golds_are_read_like_answers(project) -> None:
+    """As a list where answers are sets, leniently where answers are, by the labels' file where there is one."""
+    project.edit(("same: {kind: exact}", "same: {kind: label, labels: labels.txt, many: true, lenient: true}"))
+    project.write("labels.txt", "four\n\nfive\n").write("evals/seeds.csv", "thing,a,b,answer\nx,1,1,Four.\n")
+    project.write(PROBES, lines(row("boats", answer=["four", "five"]), row("cars", answer="five; four")))
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "[]")))
+    project.load()
+    project.write(PROBES, lines(row("boats", answer=["four", "six"])))
+    assert project.messages()[0].startswith(
+        'evals/probes.jsonl:1: tasks.answer.probes: the right answer "six" is no label'
+    )
+
+
+def test_the_final_answer_of_a_gold_is_its_label(project) -> None:
+    project.edit(LABELS, ("    target: answer", "    target: answer\n    final: '#### (.+)'"))
+    project.write(PROBES, lines(row("boats", answer="so\n#### 4"))).write(
+        "evals/seeds.csv", "thing,a,b,answer\nx,1,1,4\n"
+    )
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "#### 5")))
+    project.load()
+
+
+# --- where answers stop
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("    target: answer", "    target: answer\n    stop: ['']"), "tasks.answer.stop[0]"),
+        (("    target: answer", "    target: answer\n    stop: END"), "tasks.answer.stop"),
+        (("{task: answer, data: evals/holdout.jsonl}", "{lm_eval: gsm8k, stop: [x]}"), "stop is for suites of a task."),
+    ],
+)
+def test_strings_to_stop_at_are_texts_and_for_our_own_tasks(project, change: tuple[str, str], message: str) -> None:
+    assert any(message in line for line in project.edit(change).messages())
+
+
+def test_a_suite_stops_where_its_task_does_unless_it_says(project) -> None:
+    spec = project.edit(("    target: answer", "    target: answer\n    stop: [END]")).load().spec
+    assert spec.stop_of(spec.evals["holdout"]) == ["END"]
+    spec = project.edit(("holdout.jsonl}", "holdout.jsonl, stop: []}")).load().spec
+    assert spec.stop_of(spec.evals["holdout"]) == []

@@ -154,8 +154,8 @@ ONE_FAULT = [
         "unterminated character set at position 0.",
     ),
     (
-        [("{kind: exact}", "{kind: label, labels: [a, b, a]}")],
-        'flywheel.yaml:19:38: verifiers.same.labels[2]: the label "a" stands twice, here and in line 19.',
+        [("{kind: exact}", "{kind: label, labels: ['2', '7', '3', '4', '5', '6', a, a]}")],
+        'flywheel.yaml:19:65: verifiers.same.labels[7]: the label "a" stands twice, here and in line 19.',
     ),
     (
         [("{kind: exact}", "{kind: label, labels: []}")],

@@ -19,7 +19,7 @@ from flywheel.records import Subject
 from flywheel.sandbox import Limits, Session, SessionEnded
 from flywheel.spec.verifiers import CodeVerifier
 from flywheel.verifiers import Checker, code
-from flywheel.verifiers.code import MAX_REASON, REASONS
+from flywheel.verifiers.code import MAX_REASON, REASONS, open_code
 from flywheel.verifiers.finding import Finding
 
 LOOP = "def check(candidate):\n    for a, b in [(1, 2), (5, 5), (-1, 1)]:\n        assert candidate(a, b) == a + b\n"
@@ -42,6 +42,42 @@ def test_a_wrong_answer_fails_with_the_call_and_what_it_gave(form: str) -> None:
     assert finding.outcome == "fail"
     assert "add(1, 2) gave -1" in finding.reason
     assert "3" not in finding.reason.replace("add(1, 2) gave -1", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "tests"),
+    [
+        (
+            "from collections import Counter\ndef add(a, b):\n    return Counter(a + b)",
+            "assert add('a', 'a') == {'a': 2}",
+        ),
+        (
+            "from collections import Counter\ndef add(a, b):\n    return Counter(a + b)",
+            "from collections import Counter\nfor x in 'ab':\n    assert add(x, x) == Counter([x, x])",
+        ),
+        ("def add(a, b):\n    return [x for x in a if type(x) != b]", "assert add((1, 'a'), int) == ['a']"),
+        ("import sys\ndef add(a, b):\n    return sys.getsizeof(a)", "assert add((1, 2), 0) == sys.getsizeof((1, 2))"),
+        ("import math\ndef add(a, b):\n    return math.pi * a", "assert abs(add(1, 0) - math.pi) < 1e-9"),
+        (f"```python\n{ADD}```\nUsage:\n```python\nprint(add(1, 2))\n```\nOutput:\n```\n3\n```", FORMS["json"]),
+        (f"So I add.\n</think>\n{ADD}", FORMS["asserts"]),
+        (f"Here:\n\n    {ADD.replace(chr(10), chr(10) + '    ')}\nDone.", FORMS["check"]),
+    ],
+)
+def test_what_is_right_in_python_is_right_here(answer: str, tests: str) -> None:
+    assert check_of()(code_subject(answer, tests)) == Finding("pass")
+
+
+def test_numbers_may_be_equal_as_python_has_it() -> None:
+    answer, tests = "def add(a, b):\n    return (a + b) / 1", FORMS["asserts"]
+    assert check_of()(code_subject(answer, tests)).outcome == "fail"
+    assert check_of(numbers="equal")(code_subject(answer, tests)) == Finding("pass")
+    assert check_of(numbers="equal")(code_subject(answer, LOOP)) == Finding("pass")
+
+
+def test_the_function_that_the_tests_call_is_tested_where_none_is_named() -> None:
+    check = open_code(CodeVerifier(kind="code"), Path())
+    answer = f"{ADD}\ndef shown(a):\n    return str(a)\n"
+    assert check(Subject("s", "t", {"tests": FORMS["asserts"]}, answer)) == Finding("pass")
 
 
 def test_only_the_author_of_the_tests_is_told_what_they_expect() -> None:

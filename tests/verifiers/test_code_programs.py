@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flywheel.verifiers.programs import ProgramUnreadable, assemble, unfenced, whole
+from flywheel.verifiers.programs import ProgramUnreadable, assemble, whole
 
 SIGNATURE = "from typing import List\n\ndef helper(x):\n    return x\n\ndef f(x: List[int]) -> int:\n"
 DOCUMENTED = SIGNATURE + '    """Says x."""\n'
@@ -79,10 +79,9 @@ def test_no_function_at_all_is_said() -> None:
         assemble("x = 1")
 
 
-def test_fences_come_off() -> None:
-    assert unfenced("a ``` b") == "a ``` b"
-    assert unfenced("```py\nx\n```\n```\ny\n```") == "y\n"
-    assert unfenced("```py\nf = 1\n```\n```\ny\n```", "f") == "f = 1\n"
+def test_where_no_entry_point_is_named_it_is_the_function_that_the_tests_call() -> None:
+    assert assemble("def f(x):\n    return x\n\ndef g(x):\n    return 1\n", called=["f"]).entry_point == "f"
+    assert assemble("f = max", called=["f"]).entry_point == "f"
 
 
 def test_a_prefix_becomes_a_module_of_its_own() -> None:

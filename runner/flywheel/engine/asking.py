@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flywheel.answers import final_answer
 from flywheel.engine.history import open_lookup
 from flywheel.engine.project import Workspace
 from flywheel.errors import FlywheelError, SpecInvalid, UsageError
@@ -21,7 +22,7 @@ from flywheel.spec.models import Task
 from flywheel.student import model_id
 from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
-from flywheel.text import did_you_mean, final_answer
+from flywheel.text import did_you_mean
 from flywheel.verifiers import Checker, outcome_of
 
 #: Verifier processes.

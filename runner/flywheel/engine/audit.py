@@ -157,7 +157,7 @@ def _some(items: Sequence[T], limit: int | None, seed: int) -> Sequence[T]:
 def surroundings(project: Workspace, task: str, answers: tuple[str, ...]) -> Surroundings:
     """What corruptions of the task's answers may draw from, as its verifiers tell."""
     verifiers = [project.spec.verifiers[name] for name in project.spec.tasks[task].verify]
-    labels = [label for verifier in verifiers for label in verifier.labels_in(project.root)]
+    labels = [label for verifier in verifiers for label in verifier.labels_in(project.root).declared]
     languages = [verifier.language for verifier in verifiers if verifier.language != "text"]
     return Surroundings(languages[0] if languages else "text", tuple(labels), answers)
 

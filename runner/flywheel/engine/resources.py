@@ -190,7 +190,9 @@ class Resources:
         )
         return {row["teacher"]: Spent(row["usd"], int(row["calls"]), int(row["tokens"])) for row in rows}
 
-    def _sample(self, prompts: list[str], temperature: float, top_p: float, seeds: list[int]) -> list[Generation]:
+    def _sample(
+        self, prompts: list[str], temperature: float, top_p: float, seeds: list[int], stop: tuple[str, ...] = ()
+    ) -> list[Generation]:
         assert self._student is not None
         student = self._project.spec.student
         job = AnswerJob(
@@ -200,6 +202,7 @@ class Resources:
             temperature,
             top_p,
             tuple(seeds),
+            stop,
         )
         found: list[Generation] = self._worker.call("flywheel.student.work:answer", job)
         return found

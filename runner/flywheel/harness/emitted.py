@@ -138,15 +138,17 @@ def _judging(judging: SuiteJudges) -> dict[str, Any]:
 
 
 def _own_metric(suite: SuiteJob, judging: SuiteJudges, golds: Sequence[str]) -> dict[str, Any] | None:
-    """lm-eval's `exact_match` where it says the same for every answer, else None."""
+    """lm-eval's `exact_match` where it says the same for every answer, else None.
+
+    It does for one verifier only: all others look for where the answer stands in what was written, and runs of white
+    space are one space to them.
+    """
     verifiers = list(judging.verifiers.values())
     if len(verifiers) != 1 or suite.repeats > 1 or judging.task.final or all(_DATE.match(gold) for gold in golds):
         return None
-    ignored = verifiers[0].as_exact_match(golds)
-    if ignored is None:
+    if not verifiers[0].takes_answers_as_written:
         return None
-    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
-    return metric | ({"regexes_to_ignore": ignored} if ignored else {})
+    return {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
 
 
 def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: int) -> str:
@@ -159,7 +161,7 @@ def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: i
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": [], "max_gen_toks": tokens, **sampling},
+        "generation_kwargs": {"until": list(suite.stop), "max_gen_toks": tokens, **sampling},
         "num_fewshot": 0,
         "metadata": {"version": 1},
     }

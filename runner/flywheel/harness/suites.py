@@ -49,6 +49,8 @@ class SuiteJob:
     """Of an lm-eval task: so many items of each of its subtasks, a seeded sample."""
     num_fewshot: int | None = None
     include_path: str | None = None
+    stop: tuple[str, ...] = ()
+    """Of a task of ours: strings at which an answer ends; they are no part of it."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measu
         return {}
     asked = {s.name: [asked_text(loaded.tokenizer, item, job.asking.system) for item in s.items] for s in suites}
     lm.sampling = {own_task_name(s.name): _sampling(s, job.seed) for s in suites}
+    lm.stop = {own_task_name(s.name): s.stop for s in suites}
     with named_faults([suite.name for suite in suites]):
         configs = [_task_config(suite, asked[suite.name]) for suite in suites]
         run(lm, TaskManager(include_defaults=False).load(configs), bootstrap_iters=0, log_samples=False)
@@ -189,7 +192,7 @@ def _task_config(suite: SuiteJob, asked: Sequence[str]) -> dict[str, Any]:
         "doc_to_text": "prompt",
         "doc_to_target": "prompt",  # not read; a column, because lm-eval compiles any other text for each item
         "process_results": lambda doc, answers: {"answered": 1.0},
-        "generation_kwargs": {"until": [], "do_sample": suite.repeats > 1},
+        "generation_kwargs": {"until": list(suite.stop), "do_sample": suite.repeats > 1},
         "metric_list": [{"metric": "answered", "aggregation": "mean", "higher_is_better": True}],
         "repeats": suite.repeats,
         "num_fewshot": 0,

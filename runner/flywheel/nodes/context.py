@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
@@ -15,6 +16,7 @@ from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
 from flywheel.spec.outline import judged_columns
+from flywheel.spec.reading import read_answer
 from flywheel.student import StudentFiles, model_id
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
@@ -153,6 +155,12 @@ class Context:
 
     def prompt(self, task: str, inputs: Row) -> str:
         return self.render(self.spec.tasks[task].prompt, {"row": inputs})
+
+    def read(self, task: str, text: str, row: Row) -> str:
+        """The answer in what a teacher wrote; the working stays, where the task says how to find the `final` answer."""
+        if self.spec.tasks[task].final is not None:
+            return without_thoughts(text).strip()
+        return read_answer(text, (self.spec.verifiers[name] for name in self.spec.tasks[task].verify), row)
 
     # -- models
 

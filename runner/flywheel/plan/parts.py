@@ -90,7 +90,9 @@ class Iteration:
 
     def wording(self, task: str) -> dict[str, Any]:
         """In which words a task is asked."""
-        return {f"tasks.{task}.target": self.spec.tasks[task].target, **self.file(self.spec.tasks[task].prompt)}
+        spec = self.spec.tasks[task]
+        stop = {f"tasks.{task}.stop": spec.stop} if spec.stop else {}  # without one nothing is asked otherwise
+        return {f"tasks.{task}.target": spec.target, **stop, **self.file(spec.prompt)}
 
     def judging(self, task: str) -> dict[str, Any]:
         """Who says whether an answer to the task is right."""

@@ -53,7 +53,7 @@ class Verb:
 
 class ProbeStep(Verb):
     name = "probe"
-    implementation = 2
+    implementation = 3
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -208,7 +208,7 @@ class TrainStep(Verb):
 
 class EvaluateStep(Verb):
     name = "evaluate"
-    implementation = 2
+    implementation = 3
     needs_judges = True
     tells_outcome = True
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import canonical
+from flywheel.json_text import distinct
 from flywheel.records import Row
 from flywheel.text import did_you_mean, one_line, plural
 
@@ -164,7 +165,7 @@ class _BadRow(ValueError):
 
 def _row(source: str) -> Row:
     try:
-        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite)
+        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at column {error.colno}."
         raise _BadRow(message, "Write one JSON object a line.") from None
@@ -177,6 +178,13 @@ def _row(source: str) -> Row:
     if "\\ud" in source.lower() and not _encodable(row):
         raise _BadRow("text with half of a surrogate pair.", "Write the character itself, or both halves.")
     return row
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Row:
+    try:
+        return distinct(pairs)
+    except ValueError as error:
+        raise _BadRow(f"{one_line(str(error), 80)}.", "Keep the one that is meant.") from None
 
 
 def _refuse_constant(name: str) -> Any:

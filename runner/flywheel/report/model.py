@@ -501,6 +501,27 @@ class Noise(ReportPart):
     differ: int
 
 
+class RanOn(ReportPart):
+    """Answers of an arm that went on with a next question after their final answer, and were judged by the first."""
+
+    suite: str
+    arm: str
+    answers: int
+
+
+class LabelScore(ReportPart):
+    """One label of a suite whose answers are sets of labels: items that have it, that were given it, and both."""
+
+    suite: str
+    arm: str
+    label: str
+    gold: int
+    said: int
+    right: int
+    f1: float | None
+    """2 x right / (gold + said); None where neither names it."""
+
+
 class StockCommand(ReportPart):
     """Stock lm-eval's way to the same number, in the project's folder."""
 
@@ -518,6 +539,8 @@ class Measurement(ReportPart):
     noise: tuple[Noise, ...]
     too_long: tuple[tuple[str, int], ...]
     """Suite and items whose prompt does not fit the model."""
+    ran_on: tuple[RanOn, ...]
+    labels: tuple[LabelScore, ...]
     commands: tuple[StockCommand, ...]
     query: str
 

@@ -347,7 +347,7 @@ WHERE decision_hash IN (SELECT decision_hash FROM decisions WHERE node IN {of(no
 
 def measurement(nodes: Nodes) -> str:
     """How the suites were measured, as JSON parts."""
-    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands")
+    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
     chosen = ", ".join(f"json_extract(summary, '/{part}') AS {part}" for part in parts)
     return f"SELECT {chosen} FROM nodes WHERE node IN {of(nodes, 'evaluate')} AND status = 'done' {_LAST}"
 

@@ -19,8 +19,10 @@ from flywheel.report.model import (
     AuditSource,
     Change,
     Judged,
+    LabelScore,
     Measurement,
     Noise,
+    RanOn,
     RunFact,
     StockCommand,
     WrongCase,
@@ -147,14 +149,25 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
     """As the evaluate node recorded it; empty where nothing was evaluated."""
     sql = queries.measurement(nodes)
     row: Row = {key: decoded(value) for key, value in next(iter(query(sql, ())), {}).items()}
-    settings, noise, too_long, commands = (
-        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands")
+    settings, noise, too_long, commands, ran_on, labels = (
+        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
     )
     return Measurement(
         settings=tuple((str(name), shown(str(value), 160)) for name, value in sorted(settings.items())),
         reused=tuple(row.get("measured_before") or ()),
         noise=tuple(Noise(suite=suite, items=n["items"], differ=n["differ"]) for suite, n in sorted(noise.items())),
         too_long=tuple(sorted(too_long.items())),
+        ran_on=tuple(
+            RanOn(suite=suite, arm=arm, answers=answers)
+            for suite, arms in sorted(ran_on.items())
+            for arm, answers in sorted(arms.items())
+        ),
+        labels=tuple(
+            LabelScore(suite=suite, arm=arm, label=shown(label, 80), f1=_f1(**counts), **counts)
+            for suite, arms in sorted(labels.items())
+            for arm, by_label in sorted(arms.items())
+            for label, counts in sorted(by_label.items())
+        ),
         commands=tuple(
             StockCommand(suite=suite, arm=arm, command=shown(command, 4_000))
             for suite, arms in sorted(commands.items())
@@ -162,6 +175,10 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
         ),
         query=sql,
     )
+
+
+def _f1(gold: int, said: int, right: int) -> float | None:
+    return 2 * right / (gold + said) if gold + said else None
 
 
 def approvals(query: Query, nodes: queries.Nodes, facts: ReportFacts, promoted: bool) -> Approvals:

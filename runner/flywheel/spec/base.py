@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Stops = list[Annotated[str, Field(min_length=1)]]
 Usd = Annotated[float, Field(ge=0)]
 Scalar = str | int | float | bool
 

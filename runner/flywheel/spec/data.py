@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flywheel.answers import final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
@@ -45,6 +46,7 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
             faults += _cut(use.place, _row_faults(use, files[use.place], columns))
+            faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
@@ -283,6 +285,27 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     needed += [column for column in use.columns if column in known] + list(use.judged)
     for line, row in zip(file.lines, file.rows, strict=True):
         yield from _lacking(use.place, file.file, line, row, needed)
+
+
+def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:
+    """Right answers that no answer can match, as the task's verifiers say."""
+    task = outline.tasks.get(use.task)
+    if task is None or use.target is None:
+        return
+    known = [
+        (line, row[use.target])
+        for line, row in zip(file.lines, file.rows, strict=True)
+        if row.get(use.target) is not None
+    ]
+    golds = [final_answer(target_text(gold), task.final) for _, gold in known]
+    for name in task.verify:
+        verifier = outline.verifiers.get(name)
+        if verifier is None:
+            continue
+        place: Path_ = ("verifiers", name)
+        readable = {key: good[*place, key] for key in verifier.files if (*place, key) in good}
+        for index, message, hint in verifier.gold_faults(golds, readable):
+            yield Fault(f"{message} of verifiers.{name}.", use.place, hint, file.file, known[index][0])
 
 
 def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Usd
+from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
 from flywheel.spec.strategies import AnyGenerator, Generator
 from flywheel.spec.teachers import AnyTeacher
 from flywheel.spec.verifiers import AnyVerifier
@@ -58,7 +58,11 @@ class Task(SpecModel):
     """Probe this many rows (a seeded sample) instead of all."""
     final: str | None = None
     """Regular expression with one group that finds the final answer in a longer one, such as `#### (.+)`: verifiers
-    see the last match, or all of it where nothing matches. For answers that reason first."""
+    see the last match, or all of it where nothing matches. For answers that reason first. In an answer that runs on
+    into a next question the first counts (`docs/verification.md`)."""
+    stop: Stops = []
+    """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
+    students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 
@@ -209,6 +213,8 @@ class Suite(SpecModel):
     """Of the samples, where `repeats` is above 1."""
     teachers: list[Name] = []
     """Teachers that answer the suite too (API and served models): shown beside the student, never gated."""
+    stop: Stops | None = None
+    """For `task`: strings at which answers stop, instead of the task's own `stop`; `[]`: nowhere."""
     slices: list[Name] = []
     """Columns by whose values scores are given apart."""
 
@@ -323,6 +329,10 @@ class Spec(SpecModel):
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""
         return generator.task or next(iter(self.tasks))
+
+    def stop_of(self, suite: Suite) -> list[str]:
+        """Strings at which the answers to a suite stop."""
+        return suite.stop if suite.stop is not None else self.tasks[suite.task].stop if suite.task else []
 
     def modes_of(self, task: str) -> list[ErrorMode]:
         """Error modes that can name a failure of `task`, in the order in which they are tried."""

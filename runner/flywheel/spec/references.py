@@ -385,7 +385,7 @@ def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
             if getattr(suite, key) is not None:
                 message = f"{key} and lm_eval exclude each other."
                 yield document.fault((*path, key), message, "Make two suites of it.")
-        for key in ("pass_at", "teachers"):
+        for key in ("pass_at", "teachers", "stop"):
             if getattr(suite, key):
                 yield document.fault((*path, key), f"{key} is for suites of a task.", "Remove it.")
         return

@@ -10,14 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from flywheel.answers import Language, extract_answer
 from flywheel.errors import Fault, Path_
 from flywheel.records.rows import shown
 from flywheel.spec.base import Name, Positive, Seconds
 from flywheel.spec.kinds import Family, Kind
-from flywheel.text import one_line
-
-Language = Literal["text", "sql", "python", "json", "label"]
-"""What an answer is written in: where it stands in a longer text, and how `audit` corrupts it."""
+from flywheel.spec.labels import Labels
+from flywheel.text import did_you_mean, one_line
 
 
 class Verifier(Kind):
@@ -90,24 +89,40 @@ class Verifier(Kind):
 
     @property
     def language(self) -> Language:
+        """What an answer is written in: where it stands in a longer text, and how `audit` corrupts it."""
         return "text"
+
+    @property
+    def named_by(self) -> str | None:
+        """The column with the name of what an answer defines, such as a function."""
+        return None
+
+    @property
+    def says_sets(self) -> bool:
+        """An answer is a set of labels."""
+        return False
 
     @property
     def patience(self) -> float:
         """Seconds after which its process is killed and the verdict unknown."""
         return self.timeout_seconds
 
-    def labels_in(self, root: Path) -> Sequence[str]:
-        """The answers that there are, where they are a fixed set."""
-        return ()
+    def labels_in(self, root: Path) -> Labels:
+        """The answers that there are, where they are a fixed set; else none."""
+        return Labels(())
+
+    def gold_faults(self, golds: Sequence[str], files: Mapping[str, Path]) -> Iterator[tuple[int, str, str]]:
+        """Right answers that no answer could match: (index, message, hint). `files`: as in `file_faults`."""
+        return iter(())
 
     def programs_in(self, root: Path) -> Mapping[str, str]:
         """Like `files`, where only the project's folder tells whether they are files."""
         return {}
 
-    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
-        """Patterns to ignore with which lm-eval's `exact_match` says the same of every answer; None where none do."""
-        return None
+    @property
+    def takes_answers_as_written(self) -> bool:
+        """It compares letter by letter, as lm-eval's `exact_match` does."""
+        return False
 
 
 class SqlVerifier(Verifier):
@@ -165,6 +180,10 @@ class MathVerifier(Verifier):
     def needs_reference(self) -> bool:
         return True
 
+    @property
+    def language(self) -> Language:
+        return "math"
+
 
 class JsonSchemaVerifier(Verifier):
     """The answer is JSON that fits a schema and, where fields are named, agrees with the gold in them."""
@@ -174,8 +193,18 @@ class JsonSchemaVerifier(Verifier):
     schema_file: Annotated[str, Field(alias="schema")]
     """JSON Schema file."""
     compare: Literal["none", "fields"] = "none"
-    """`fields`: every field of the gold must be equal in the answer."""
+    """`fields`: every field of the gold must be equal in the answer: letters in Unicode's normal form, numbers within
+    one floating-point step, instants where the schema says `date-time` or `time`."""
+    lists: Literal["ordered", "unordered"] = "ordered"
+    """`unordered`: a list's members may stand in any order, each as often as in the gold."""
+    ignore_case: bool = False
+    """Upper and lower case are one in values."""
+    extra: Literal["allow", "forbid"] = "allow"
+    """Fields that the answer has and the gold has not. `allow`: they are the schema's business."""
+    null_is_absent: bool = False
+    """A field that is null is one that is missing."""
 
+    implementation: ClassVar[int] = 2  # normal form, floating-point step, instants, formats
     packages: ClassVar[tuple[str, ...]] = ("jsonschema-rs",)
 
     @property
@@ -217,14 +246,9 @@ class ExactVerifier(Verifier):
     def needs_reference(self) -> bool:
         return True
 
-    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
-        """Runs of white space inside are one space to us, which exact_match cannot say, and its lower() is not our
-        casefold()."""
-        if self.ignore_case:
-            return None
-        if not self.ignore_space:
-            return []
-        return _ENDS if all(len(gold.split()) == 1 for gold in golds) else None
+    @property
+    def takes_answers_as_written(self) -> bool:
+        return not self.ignore_space and not self.ignore_case  # lm-eval's lower() is not our casefold()
 
 
 class RegexVerifier(Verifier):
@@ -243,17 +267,27 @@ class LabelVerifier(Verifier):
     """The answer is one of the declared labels and, where there is a gold, the right one."""
 
     kind: Literal["label"]
-    """One of a fixed set of labels."""
+    """One of a fixed set of labels, or several."""
     labels: list[str] | str
     """The labels, or a text file with one a line."""
+    many: bool = False
+    """An answer is a set of labels: a JSON list, or labels with a comma, semicolon, bar or line break between them (one
+    that stands in a label itself separates nothing). All must be right; the score is the share of right ones among
+    those that either names (Jaccard)."""
+    lenient: bool = False
+    """Upper and lower case, a full stop at the end, quotes, back-ticks and stars around a label do not count."""
 
-    implementation: ClassVar[int] = 2  # a declared label without a gold is unknown, not right
+    implementation: ClassVar[int] = 2  # sets; a declared label without a gold is unknown, not right
     distinct: ClassVar[Mapping[str, str]] = {"labels": "the label"}
     sees_form: ClassVar[bool] = True
 
     @property
     def needs_reference(self) -> bool:
         return True
+
+    @property
+    def says_sets(self) -> bool:
+        return self.many
 
     @property
     def files(self) -> Mapping[str, str]:
@@ -263,11 +297,14 @@ class LabelVerifier(Verifier):
     def language(self) -> Language:
         return "label"
 
-    def labels_in(self, root: Path) -> list[str]:
-        if isinstance(self.labels, list):
-            return self.labels
-        lines = (root / self.labels).read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+    def labels_in(self, root: Path) -> Labels:
+        """Raises OSError where their file cannot be read."""
+        return self._labels(root / self.labels if isinstance(self.labels, str) else None)
+
+    def _labels(self, file: Path | None) -> Labels:
+        if file is not None:
+            return Labels.in_file(file, self.lenient)
+        return Labels(tuple(self.labels) if isinstance(self.labels, list) else (), self.lenient)
 
     def key_faults(self) -> Iterator[tuple[Path_, str, str]]:
         if self.labels == []:
@@ -281,10 +318,15 @@ class LabelVerifier(Verifier):
             except UnicodeDecodeError:
                 yield key, Fault("not UTF-8 text.", file=shown(path), hint="Save it as UTF-8.")
 
-    def as_exact_match(self, golds: Sequence[str]) -> list[str] | None:
-        """A wrong gold, which no answer matches, is wrong to lm-eval too only if no label equals it."""
-        known = isinstance(self.labels, list) and {gold.strip() for gold in golds} <= set(self.labels)
-        return _ENDS if known else None
+    def gold_faults(self, golds: Sequence[str], files: Mapping[str, Path]) -> Iterator[tuple[int, str, str]]:
+        try:
+            labels = self._labels(files.get("labels"))
+        except (OSError, UnicodeDecodeError):
+            return  # said elsewhere
+        for index, gold in enumerate(golds) if labels.declared else ():
+            for label in sorted(labels.of(extract_answer(gold, "label"), self.many) - labels.known):
+                hint = did_you_mean(label, labels.known)
+                yield index, f'the right answer "{one_line(label, 60)}" is no label', hint
 
 
 class PythonVerifier(Verifier):
@@ -320,8 +362,9 @@ class CodeVerifier(Verifier):
     """Column with the name of the function that is tested (default: the answer's last function)."""
     prefix: Name | None = None
     """Column whose text stands before the answer, such as a signature that the answer continues."""
-    numbers: Literal["exact", "close"] = "exact"
-    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal."""
+    numbers: Literal["exact", "close", "equal"] = "exact"
+    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal. `equal`: as
+    Python's `==` has it, for tests that were written for it: 2 is 2.0 and True is 1."""
     tolerance: Annotated[float, Field(ge=0)] = 1e-6
     """Relative and absolute, for `numbers: close`."""
     mutants: Annotated[int, Field(ge=0, le=50)] = 5
@@ -329,6 +372,7 @@ class CodeVerifier(Verifier):
     memory_mb: Annotated[int, Field(ge=64)] = 512
     """Memory of the program."""
 
+    implementation: ClassVar[int] = 2  # dictionaries of the library, types, modules that tests use
     confined: ClassVar[bool] = False  # its programs run in sandboxes of its own
 
     @property
@@ -347,6 +391,10 @@ class CodeVerifier(Verifier):
     @property
     def language(self) -> Language:
         return "python"
+
+    @property
+    def named_by(self) -> str | None:
+        return self.entry_point
 
     @property
     def patience(self) -> float:
@@ -430,10 +478,6 @@ class CommandVerifier(Verifier):
         return {f"command {word}": word for word in words if (root / word).is_file()}
 
 
-#: Blanks at the ends, as lm-eval's `regexes_to_ignore`.
-_ENDS = [r"\A\s+", r"\s+\Z"]
-
-
 def pattern_faults(place: Path_, pattern: str) -> Iterator[tuple[Path_, str, str]]:
     """The fault of a text that is no regular expression."""
     try:
@@ -453,7 +497,7 @@ VERIFIERS = Family(
     ),
     facts=(
         "needs_reference", "tells_right_from_wrong", "columns", "asks", "calls_each", "cases_of_people", "may_gate",
-        "runs_programs", "language", "patience", "files",
+        "runs_programs", "language", "named_by", "says_sets", "patience", "files",
     ),
 )  # fmt: skip
 AnyVerifier = Annotated[Verifier, VERIFIERS]

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from flywheel.answers import final_answer
 from flywheel.executor import Pool, Result
 from flywheel.records import Outcome, Subject, Verdict
 from flywheel.spec.models import Task
 from flywheel.spec.verifiers import Verifier
-from flywheel.text import final_answer
 from flywheel.verifiers.kinds import open_check, version_of
 
 #: Address space of one child: room for a user's numpy, too little for a bomb to reach the machine's limits.
@@ -34,6 +34,7 @@ class _Answer(NamedTuple):
     reason: str
     seconds: float
     tier: str
+    score: float | None = None
 
 
 class Checker:
@@ -154,7 +155,9 @@ class Checker:
         answer = _said(result, self._patience(name))
         if answer.tier:
             self._tiers["checks" if self._is_confined(name) else "programs"] = answer.tier
-        return Verdict(subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds)
+        return Verdict(
+            subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds, answer.score
+        )
 
 
 def _steps(names: Sequence[Sequence[str]], cascade: bool) -> Iterator[list[tuple[int, str]]]:
@@ -194,7 +197,7 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
         name, subject = question
         started = time.perf_counter()
         finding = checks[name](subject)
-        return _Answer(finding.outcome, finding.reason, time.perf_counter() - started, tiers[name])
+        return _Answer(finding.outcome, finding.reason, time.perf_counter() - started, tiers[name], finding.score)
 
     return ask
 

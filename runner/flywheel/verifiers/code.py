@@ -23,7 +23,7 @@ from flywheel.sandbox import Limits, Sandbox
 from flywheel.sandbox.values import NotPlain
 from flywheel.spec.verifiers import CodeVerifier
 from flywheel.text import one_line, plural
-from flywheel.verifiers.cases import Case, NoTests, Script, TestsUnreadable, read_tests
+from flywheel.verifiers.cases import Case, NoTests, Script, TestsUnreadable, called_by, read_tests
 from flywheel.verifiers.equality import Policy
 from flywheel.verifiers.finding import PASS, Check, Finding, fail, unknown
 from flywheel.verifiers.mutants import mutants
@@ -115,7 +115,7 @@ def _weighed(trial: _Trial, count: int, seconds: float) -> Finding:
 
 def _trial(spec: CodeVerifier, sandbox: Sandbox, row: Row, answer: str, tell: bool) -> _Trial:
     prefix = _text(row, spec.prefix) or ""
-    program = assemble(answer, prefix, _text(row, spec.entry_point))
+    program = assemble(answer, prefix, _text(row, spec.entry_point), called_by(row.get(spec.tests)))
     return _Trial(
         sandbox,
         program,

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from flywheel.answers import without_thoughts
 from flywheel.records import Subject
 from flywheel.spec.verifiers import CommandVerifier
 from flywheel.text import one_line
@@ -43,7 +44,8 @@ def open_command(spec: CommandVerifier, root: Path, unsafe: bool = False) -> Che
     seconds = 0.9 * spec.timeout_seconds
 
     def check(subject: Subject) -> Finding:
-        asked = {"row": subject.row, "answer": subject.answer, "reference": subject.reference}
+        answer = without_thoughts(subject.answer)
+        asked = {"row": subject.row, "answer": answer, "reference": subject.reference}
         ended = _run(spec.command, root, json.dumps(asked, ensure_ascii=False).encode(), seconds)
         if ended.status is None:
             return unknown(f"timed out after {spec.timeout_seconds:g} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flywheel.answers import without_thoughts
 from flywheel.project_code import CodeInvalid, load
 from flywheel.records import Subject
 from flywheel.spec.verifiers import PythonVerifier
@@ -17,6 +18,7 @@ def open_python(spec: PythonVerifier, root: Path, unsafe: bool = False) -> Check
         raise VerifierInvalid(str(error)) from error
 
     def check(subject: Subject) -> Finding:
-        return said_by(function({"row": subject.row, "answer": subject.answer, "reference": subject.reference}))
+        answer = without_thoughts(subject.answer)
+        return said_by(function({"row": subject.row, "answer": answer, "reference": subject.reference}))
 
     return check

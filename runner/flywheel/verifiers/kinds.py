@@ -7,6 +7,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
+from flywheel.answers import READING
 from flywheel.hashing import canonical, fingerprint, hash_file, short
 from flywheel.project_code import where
 from flywheel.records import Subject
@@ -72,7 +73,7 @@ def parts(
     VerifierInvalid where a file that it names cannot be read.
     """
     settings = spec.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
-    found = {"spec": canonical(settings), "implementation": str(spec.implementation)}
+    found = {"spec": canonical(settings), "implementation": str(spec.implementation), "reading": str(READING)}
     if spec.origin is not None:
         found["code"] = spec.origin.digest
     if spec.asks is not None and teachers is not None:

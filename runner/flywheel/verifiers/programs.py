@@ -1,20 +1,19 @@
-"""From an answer to a program: the fence off, the prefix before it, and which function is tested."""
+"""From an answer to a program: the block that solves, the prefix before it, and which function is tested."""
 
 from __future__ import annotations
 
 import ast
-import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from flywheel.answers import extract_answer
 from flywheel.text import one_line
 
 #: Longer programs are refused unread: Python's parser is fast, not unbounded.
 MAX_CHARACTERS = 200_000
 
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -31,35 +30,28 @@ class Program:
     first_line: int = 1
 
 
-def assemble(answer: str, prefix: str = "", entry_point: str | None = None) -> Program:
+def assemble(answer: str, prefix: str = "", entry_point: str | None = None, called: Collection[str] = ()) -> Program:
     """The program that `answer` makes. Raises ProgramUnreadable.
 
+    Where no entry point is named it is the last function, of those that the tests call (`called`) where there is one.
     An answer that defines the entry point itself stands alone (after the prefix's imports and helpers); any other
     continues the prefix, at its indentation or, where that was lost, at four blanks.
     """
     if len(answer) + len(prefix) > MAX_CHARACTERS:
         raise ProgramUnreadable(f"too long: {len(answer):,} characters of program")
-    code = unfenced(answer, entry_point)
+    code = extract_answer(answer, "python", called if entry_point is None else [entry_point])
     if not code.strip():
         raise ProgramUnreadable("no answer")
     for before in _beginnings(code, prefix, entry_point):
         tree = _tree_or_none(before + code)
         if tree is not None:
-            return Program(before + code, _entry_point(tree, entry_point), before.count("\n") + 1)
+            return Program(before + code, _entry_point(tree, entry_point, called), before.count("\n") + 1)
     for body in _indented(code) if prefix else ():
         before = prefix if prefix.endswith("\n") else prefix + "\n"
         tree = _tree_or_none(before + body)
         if tree is not None:
-            return Program(before + body, _entry_point(tree, entry_point), before.count("\n") + 1)
+            return Program(before + body, _entry_point(tree, entry_point, called), before.count("\n") + 1)
     raise ProgramUnreadable(_syntax_error(code if not prefix else prefix + code))
-
-
-def unfenced(answer: str, entry_point: str | None = None) -> str:
-    """The code in the last fence that defines the entry point, in the last fence, or all of the answer."""
-    blocks = [match[1] for match in _FENCE.finditer(answer)]
-    if entry_point:
-        blocks = [block for block in blocks if re.search(rf"\b{re.escape(entry_point)}\b", block)] or blocks
-    return blocks[-1] if blocks else answer
 
 
 def whole(prefix: str) -> str:
@@ -135,12 +127,14 @@ def _tree_or_none(source: str) -> ast.Module | None:
         return None
 
 
-def _entry_point(tree: ast.Module, named: str | None) -> str:
+def _entry_point(tree: ast.Module, named: str | None, called: Collection[str]) -> str:
     if named is not None:
         if named not in bound_names(tree):
             raise ProgramUnreadable(f"no function: the answer does not define {one_line(named, 60)}")
         return named
     functions = [node.name for node in tree.body if isinstance(node, _FUNCTION)]
+    if tested := [name for name in functions if name in called] or sorted(bound_names(tree) & set(called)):
+        return tested[-1]
     if not functions:
         raise ProgramUnreadable("no function: the answer defines none")
     return functions[-1]

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint
 from flywheel.prompting import render
@@ -179,7 +180,8 @@ class RubricJudge:
     def _ballots(self, place: int, subject: Subject) -> list[Ballot]:
         """Every vote on one subject; in a pair as many in each order."""
         task = self._setting.spec.tasks[subject.task]
-        final = with_final_answer(subject, task.final)
+        said = replace(subject, answer=without_thoughts(subject.answer))
+        final = with_final_answer(said, task.final)
         if self._spec.compare == "pair" and final.reference is None:
             return []
         rubric = self._rubric(task, final)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from flywheel.records import Subject
 from flywheel.spec.verifiers import SqlVerifier
 from flywheel.text import one_line
-from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, unknown
+from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, read, unknown
 from flywheel.verifiers.fixture import Fixture, Instance, QueryRefused, QueryUndecided, RowsRefused, kept_fixture
 from flywheel.verifiers.instances import turned
 from flywheel.verifiers.rows import Table, difference
@@ -41,7 +41,7 @@ def open_sql(spec: SqlVerifier, root: Path, unsafe: bool = False) -> Check:
 
     def decided(subject: Subject) -> Finding:
         try:
-            return check(subject)
+            return check(read(subject, "sql"))
         except QueryRefused as error:
             return fail(str(error))
         except QueryUndecided as error:

@@ -11,7 +11,7 @@ from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint
 from flywheel.nodes.lessons.pieces import Ask, Assignment, Piece
 from flywheel.nodes.lessons.requests import Requests
-from flywheel.prompting import extract_answer, parse_rows
+from flywheel.prompting import parse_rows
 from flywheel.records import Candidate, LessonRequest, Reference, Reply, Row
 from flywheel.records.rows import target_text
 from flywheel.spec.outline import with_fallbacks
@@ -92,8 +92,8 @@ class Reader:
         if reply.status == "failed":
             return []
         assert ask.source is not None
-        whole_text = self._teachers[reply.teacher].is_student or self._work.task.final is not None
-        target = reply.text.strip() if whole_text else extract_answer(reply.text)
+        spoken = self._teachers[reply.teacher].is_student
+        target = reply.text.strip() if spoken else self._work.ctx.read(self._work.task_name, reply.text, ask.source.row)
         candidate = replace(self._candidate(ask, reply, 0, ask.source.row, target), group=group)
         if ask.source.answer is not None:
             candidate = replace(candidate, reference=Reference(ask.source.answer, "row"))

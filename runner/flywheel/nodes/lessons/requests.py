@@ -92,6 +92,8 @@ class Requests:
         parameters = dict(self._work.ctx.teacher_parameters[teacher])
         if self._spec.teachers[teacher].is_student:
             parameters["model_id"] = self._work.model.model_id
+            if self._work.task.stop:
+                parameters["stop"] = self._work.task.stop
         return parameters
 
     def _worded(self, request: LessonRequest, prompt: str | None, **shown: Any) -> LessonRequest:

@@ -13,7 +13,6 @@ from flywheel.nodes.lessons.replies import Exchange, Reader, refuse_silence
 from flywheel.nodes.lessons.requests import Requests
 from flywheel.nodes.lessons.shares import Shares
 from flywheel.nodes.lessons.sources import Sources
-from flywheel.prompting import extract_answer
 from flywheel.records import Candidate, LessonRequest, Reference, Reply, Subject
 from flywheel.spec.teachers import Teacher
 
@@ -69,7 +68,8 @@ class Round:
         refuse_silence(self.ctx.node.name, replies)
         found = list(pieces)
         for i, reply in zip(need, replies, strict=True):
-            if reply.status == "ok" and (answer := extract_answer(reply.text)):
+            row = found[i].candidate.row
+            if reply.status == "ok" and (answer := self.ctx.read(self.work.task_name, reply.text, row)):
                 opinion = Reference(answer, "teacher", reply.teacher)
                 found[i] = replace(found[i], candidate=replace(found[i].candidate, reference=opinion))
         return found

@@ -10,14 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from flywheel.answers import extract_answer, final_answer
 from flywheel.errors import FlywheelError, NodeFailed
 from flywheel.nodes.lessons.pieces import Ask, Material, Piece
 from flywheel.nodes.lessons.queue import human
 from flywheel.nodes.lessons.round import Round
 from flywheel.project_code import where
-from flywheel.prompting import extract_answer
 from flywheel.records import Candidate, Reference, Reply, Row, row_id
-from flywheel.text import final_answer, normalised
+from flywheel.text import normalised
 
 Wanted = Mapping[str, int]
 
@@ -265,8 +265,8 @@ def _repaired(g: Round, pieces: list[Piece], attempt: int) -> tuple[list[Piece],
     ]  # fmt: skip
     found = list(pieces)
     for (i, _), reply in zip(failed, g.ask(asks), strict=True):
-        if reply.status == "ok" and (answer := extract_answer(reply.text)):
-            old = pieces[i].candidate
+        old = pieces[i].candidate
+        if reply.status == "ok" and (answer := g.ctx.read(g.work.task_name, reply.text, old.row)):
             mended = None if old.reference is None else replace(old.reference, text=answer)
             new = replace(old, target=answer, reference=mended, call_key=reply.key, teacher=reply.teacher)
             found[i] = Piece(new)

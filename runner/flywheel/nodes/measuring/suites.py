@@ -6,19 +6,20 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from flywheel.answers import extract_answer, final_answer, ran_on, stopped
 from flywheel.errors import NodeFailed
 from flywheel.harness import Answer, Evaluated, EvaluationJob, Item, Measured, SuiteJob
 from flywheel.harness.scoring import item_score
 from flywheel.harness.suites import sampled
 from flywheel.hashing import seed_from
 from flywheel.nodes.context import Context, Model, TaskRow
-from flywheel.prompting import extract_answer
 from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
 from flywheel.records.rows import read_rows, target_text
-from flywheel.spec.models import Suite
+from flywheel.spec.models import Spec, Suite, Task
 from flywheel.store.taxonomy import Failed, name_failures
 from flywheel.teachers.faults import ANSWERED
 from flywheel.verifiers import outcome_of
@@ -69,7 +70,8 @@ def _job(ctx: Context, name: str, suite: Suite) -> SuiteJob:
     chosen = [rows[place] for place in sampled(len(rows), suite.limit, seed_from(ctx.spec.seed, name))]
     examples = _examples(ctx, suite)
     items = tuple(_item(ctx, name, suite, row, examples) for row in chosen)
-    return SuiteJob(name, suite.task, items, repeats=suite.repeats, temperature=suite.temperature)
+    stop = tuple(ctx.spec.stop_of(suite))
+    return SuiteJob(name, suite.task, items, repeats=suite.repeats, temperature=suite.temperature, stop=stop)
 
 
 def _examples(ctx: Context, suite: Suite) -> list[tuple[str, str]]:
@@ -165,13 +167,15 @@ def _answered(ctx: Context, teacher: str, suite: SuiteJob) -> list[Measured]:
     requests = [_request(ctx, teacher, suite, item) for item in suite.items]
     replies = ctx.ask(requests, ctx.incumbent().arm)
     is_student = ctx.spec.teachers[teacher].is_student
-    return [_reply(item, reply, is_student) for item, reply in zip(suite.items, replies, strict=True)]
+    return [_reply(ctx, suite, item, reply, is_student) for item, reply in zip(suite.items, replies, strict=True)]
 
 
 def _request(ctx: Context, teacher: str, suite: SuiteJob, item: Item) -> LessonRequest:
     parameters: Row = dict(ctx.teacher_parameters[teacher])
     if ctx.spec.teachers[teacher].is_student:
         parameters["model_id"] = ctx.incumbent().model_id
+        if suite.stop:
+            parameters["stop"] = list(suite.stop)
     row = {column: item.row.get(column) for column in ctx.columns(suite.task or "")}
     turns = [m for prompt, answer in item.shots for m in (Message("user", prompt), Message("assistant", answer))]
     return LessonRequest(
@@ -181,11 +185,11 @@ def _request(ctx: Context, teacher: str, suite: SuiteJob, item: Item) -> LessonR
     )  # fmt: skip
 
 
-def _reply(item: Item, reply: Reply, is_student: bool) -> Measured:
+def _reply(ctx: Context, suite: SuiteJob, item: Item, reply: Reply, is_student: bool) -> Measured:
     """A refused, cut or empty answer is judged as it is, as the student's would be."""
     if reply.status == "failed" and reply.fault not in ANSWERED:
         return Measured(item.item_id, item.row, item.gold, (), problem=f"{reply.teacher}: {reply.fault} {reply.detail}")
-    text = reply.text if is_student else extract_answer(reply.text)
+    text = reply.text if is_student else ctx.read(suite.task or "", stopped(reply.text, suite.stop), item.row)
     # Functions count no tokens.
     answer = Answer(text, reply.output_tokens or None, reply.seconds, reply.fault == "truncated")
     return Measured(item.item_id, item.row, item.gold, (answer,), prompt_tokens=reply.input_tokens or None)
@@ -288,6 +292,49 @@ def _modes(ctx: Context, suite: Suite, items: Sequence[JudgedItem]) -> list[str 
     names = name_failures(failed, ctx.spec.modes_of(suite.task), ctx.spec.tasks[suite.task].verify)
     by_item = {i.item.item_id: name for i, name in zip(wrong, names, strict=True)}
     return [by_item.get(item.item.item_id) for item in items]
+
+
+def run_on(rows: Sequence[Mapping[str, Any]], suites: Mapping[str, Suite], tasks: Mapping[str, Task]) -> Row:
+    """Suite → arm → answers that go on with a next question after their final answer; suites without any left out."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        task = suites[row["suite"]].task
+        pattern = tasks[task].final if task is not None else None
+        said = [sample["answer"] for sample in row["samples"] or ()] or [row["answer"]]
+        if number := sum(ran_on(text, pattern) for text in said):
+            found.setdefault(row["suite"], Counter())[row["arm"]] += number
+    return {suite: dict(sorted(arms.items())) for suite, arms in sorted(found.items())}
+
+
+def label_scores(
+    rows: Sequence[Mapping[str, Any]], spec: Spec, root: Path
+) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
+    """Suite → arm → label → how many items have it (`gold`), were given it (`said`), both (`right`): for suites whose
+    answers are sets of labels. Of several answers to an item the one that is shown counts."""
+    found: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+    for name, suite in spec.evals.items():
+        task = spec.tasks[suite.task] if suite.task is not None else None
+        sets = [v for v in (spec.verifiers[n] for n in task.verify) if v.says_sets] if task is not None else []
+        if task is not None and sets:
+            labels = sets[0].labels_in(root)
+            arms: dict[str, dict[str, dict[str, int]]] = {}
+            for row in rows:
+                if row["suite"] == name and row["outcome"] != "unknown":
+                    said, gold = (
+                        labels.many(extract_answer(final_answer(row[column], task.final), "label"))
+                        for column in ("answer", "gold")
+                    )
+                    _count_labels(arms.setdefault(row["arm"], {}), said, gold)
+            found[name] = arms
+    return found
+
+
+def _count_labels(counts: dict[str, dict[str, int]], said: frozenset[str], gold: frozenset[str]) -> None:
+    for label in sorted(said | gold):
+        known = counts.setdefault(label, {"gold": 0, "said": 0, "right": 0})
+        known["gold"] += label in gold
+        known["said"] += label in said
+        known["right"] += label in gold & said
 
 
 def too_long(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from flywheel.harness import Evaluated, SuiteJob
 from flywheel.harness.emitted import SuiteJudges, command, emit
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, NodeResult
-from flywheel.nodes.measuring.suites import noise, scored, suite_jobs, teachers_scored, too_long
+from flywheel.nodes.measuring.suites import label_scores, noise, run_on, scored, suite_jobs, teachers_scored, too_long
 from flywheel.plan import VERBS
 from flywheel.records import Counts
 from flywheel.records.nodes import finished
@@ -59,6 +59,8 @@ def evaluate(ctx: Context) -> NodeResult:
             "scores": _means(rows),
             "noise": dict(measurement.noise),
             "too_long": too_long(rows),
+            "ran_on": run_on(rows, ctx.spec.evals, ctx.spec.tasks),
+            "labels": label_scores(rows, ctx.spec, ctx.root),
             "lm_eval": measurement.folder,
             "lm_eval_commands": _commands(ctx, measurement, arms, suites),
         },

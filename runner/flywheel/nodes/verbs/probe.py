@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from flywheel.answers import ran_on
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, NodeResult, TaskRow, judge_all, verdict_rows
 from flywheel.records import Counts, Generation, Subject
@@ -19,7 +20,7 @@ def probe(ctx: Context) -> NodeResult:
     prompts = tuple((row.row_id, ctx.prompt(task, row.inputs)) for row in rows)
     answers: list[Generation] = ctx.compute(
         "flywheel.student.work:answer",
-        AnswerJob(model.arm, ctx.asking, prompts),
+        AnswerJob(model.arm, ctx.asking, prompts, stop=tuple(spec.stop)),
         lambda message: ctx.progress(**message, what="answers"),
     )
     ids = [fingerprint([ctx.node.fingerprint, row.row_id])[:16] for row in rows]
@@ -36,11 +37,12 @@ def probe(ctx: Context) -> NodeResult:
         }
         for answer_id, row, prompt, answer, outcome in zip(ids, rows, prompts, answers, outcomes, strict=True)
     ]  # fmt: skip
+    run_on = sum(ran_on(answer.text, spec.final) for answer in answers)
     right, wrong = outcomes.count("pass"), outcomes.count("fail")
     return NodeResult(
         Counts(len(rows), right, wrong, outcomes.count("unknown")),
         {"answers": stored, "verdicts": verdict_rows(ctx.node.fingerprint, verdicts)},
-        {"model_id": model.model_id, "right": right, "wrong": wrong, "rows": len(rows)},
+        {"model_id": model.model_id, "right": right, "wrong": wrong, "rows": len(rows), "ran_on": run_on},
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+from flywheel.records import Subject
 from flywheel.spec.verifiers import MathVerifier
-from flywheel.verifiers.finding import Check
+from flywheel.verifiers.finding import Check, Finding, read
 
 
 def open_math(spec: MathVerifier, root: Path, unsafe: bool = False) -> Check:
@@ -18,4 +19,9 @@ def open_math(spec: MathVerifier, root: Path, unsafe: bool = False) -> Check:
     from flywheel.verifiers.maths.judging import Judgement
 
     judgement = Judgement(MathPolicy(Fraction(spec.tolerance), spec.percent, spec.units), spec.decimal_comma)
-    return lambda subject: judgement.finding(subject.reference or "", subject.answer)
+
+    def check(subject: Subject) -> Finding:
+        said = read(subject, "math")
+        return judgement.finding(said.reference or "", said.answer)
+
+    return check
