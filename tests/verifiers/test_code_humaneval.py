@@ -27,7 +27,7 @@ from flywheel.verifiers.mutants import mutants
 from flywheel.verifiers.programs import assemble
 
 #: Problem → how many mutants pass the official tests before the first that does not.
-LATER = {95: 1, 99: 2, 124: 1, 127: 5, 131: 1, 134: 1, 151: 1, 154: 1}
+LATER = {81: 1, 96: 1, 99: 2, 124: 1, 127: 5, 131: 1, 134: 1, 151: 1, 154: 1}
 REPOSITORY = Path(__file__).parents[2]
 
 Judged = Callable[[Callable[[dict[str, Any]], str]], list[Verdict]]

@@ -108,7 +108,7 @@ def _compared(spec: JsonSchemaVerifier, answer: Any, reference: str | None, vali
         gold = strict_json(reference or "")
     except ValueError as error:
         return unknown(f"the gold is not JSON: {error}")
-    different = Comparison(spec, _times(validator, answer)).difference(answer, gold)
+    different = FieldComparison(spec, _times(validator, answer)).difference(answer, gold)
     return PASS if different is None else fail(different)
 
 
@@ -122,7 +122,7 @@ def _times(validator: Any, answer: Any) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FieldComparison:
     """What counts as equal. `times`: JSON pointers in the answer at which strings are instants."""
 
     spec: JsonSchemaVerifier

@@ -42,6 +42,7 @@ def assemble(answer: str, prefix: str = "", entry_point: str | None = None, call
     code = extract_answer(answer, "python", called if entry_point is None else [entry_point])
     if not code.strip():
         raise ProgramUnreadable("no answer")
+    code += "\n"  # as a file ends
     for before in _beginnings(code, prefix, entry_point):
         tree = _tree_or_none(before + code)
         if tree is not None:
