@@ -34,12 +34,13 @@ def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
     from dataclasses import replace
 
+    from flywheel.engine.project import predicate_warnings
     from flywheel.errors import render_fault
     from flywheel.spec.loader import missing_env
 
     project = _open(file)
     unset = (replace(fault, warning=True) for fault in missing_env(project.loaded))
-    for fault in (*project.loaded.warnings, *unset):
+    for fault in (*project.loaded.warnings, *predicate_warnings(project.loaded), *unset):
         print(render_fault(fault), file=sys.stderr)
     print(f"{file}: valid")
 

@@ -106,7 +106,8 @@ def in_words(kind: str, event: Event) -> str:
             return f"{summary['right']}/{summary['rows']} right"
         case "diagnose":
             modes = ", ".join(f"{mode} {n}" for mode, n in list(summary["modes"].items())[:4])
-            return f"{plural(summary['failures'], 'failure')}: {modes}" if modes else "no failures"
+            unknown = f" ({_undecided(summary['undecided'])})" if summary.get("undecided") else ""
+            return f"{plural(summary['failures'], 'failure')}: {modes}{unknown}" if modes else "no failures"
         case "budget":
             return plural(sum(summary["lessons"].values()), "lesson") + " to buy"
         case "generate":
@@ -135,6 +136,12 @@ def in_words(kind: str, event: Event) -> str:
         case "deploy":
             return f"deployed {summary['model_id']}" if summary["deployed"] else f"kept: {summary['why']}"
     return ""
+
+
+def _undecided(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Predicates that could not be computed for some failures; why, of the first."""
+    counts = ", ".join(f"{where} of {said['rows']}" for where, said in list(found.items())[:3])
+    return f"unknown: {counts}; {next(iter(found.values()))['why']}"
 
 
 def _scores(scores: dict[str, float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -104,6 +104,7 @@ class Project:
             },
             eval_tasks=self._eval_tasks(),
             blocked=self._blocked(),
+            predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,
         )
 
@@ -155,24 +156,43 @@ def refuse_unready(project: Project, plan: Plan) -> None:
 
 def predicate_faults(loaded: Loaded) -> list[Fault]:
     """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
-    spec = loaded.spec
-    if not any(mode.when for mode in spec.taxonomy):
-        return []
-    from flywheel.store.taxonomy import check_predicates
-
-    faults: dict[int, str] = {}
-    for name, task in spec.tasks.items():
-        path = task.probes or next((s.data for s in spec.evals.values() if s.task == name), None)
-        if path is None:
-            continue
-        modes = spec.modes_of(name)
-        rows = [{k: v for k, v in row.items() if k != task.target} for row in read_rows(loaded.root / path)]
-        for index, text in check_predicates(rows, modes, task.verify):
-            faults.setdefault(spec.taxonomy.index(modes[index]), text)
+    faults, _ = _predicates(loaded)
     return [
         loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
         for index, text in sorted(faults.items())
     ]
+
+
+def predicate_warnings(loaded: Loaded) -> list[Fault]:
+    """Taxonomy predicates of which a part never holds, or that cannot be computed for some rows."""
+    from flywheel.store.predicates import never_holds
+
+    _, doubts = _predicates(loaded)
+    found = [(index, f"{text}.", "It is unknown for those.") for index, text in sorted(doubts.items())]
+    for index, mode in enumerate(loaded.spec.taxonomy):
+        found += [(index, "a part of the predicate never holds:", text) for text in never_holds(mode.when or "true")]
+    return [replace(loaded.fault(("taxonomy", i, "when"), text, hint), warning=True) for i, text, hint in found]
+
+
+def _predicates(loaded: Loaded) -> tuple[dict[int, str], dict[int, str]]:
+    """(what cannot run, what cannot be computed for some rows): index in the taxonomy → why, and over which file."""
+    spec = loaded.spec
+    faults: dict[int, str] = {}
+    doubts: dict[int, str] = {}
+    if not any(mode.when for mode in spec.taxonomy):
+        return faults, doubts
+    from flywheel.store.predicates import check_predicates
+
+    for name, task in spec.tasks.items():
+        modes = spec.modes_of(name)
+        # Of each file for itself: its columns have types of their own.
+        for path in (task.probes, *(s.data for s in spec.evals.values() if s.task == name)):
+            if path is not None:
+                rows = [{k: v for k, v in r.items() if k != task.target} for r in read_rows(loaded.root / path)]
+                for into, found in zip((faults, doubts), check_predicates(rows, modes, task.verify), strict=True):
+                    for index, text in found:
+                        into.setdefault(spec.taxonomy.index(modes[index]), f"{text} ({path})")
+    return faults, doubts
 
 
 _PREDICATE_HINT = (

@@ -11,7 +11,7 @@ from flywheel.harness import Evaluated, SuiteJob
 from flywheel.harness.emitted import Judging, command, emit
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, Result
-from flywheel.nodes.measuring import noise, scored, suite_jobs, teachers_scored, too_long
+from flywheel.nodes.measuring import noise, scored, suite_jobs, teachers_scored, too_long, undecided
 from flywheel.plan import IMPLEMENTATION
 from flywheel.records import Counts
 from flywheel.student.work import Effect, EffectJob
@@ -58,6 +58,7 @@ def evaluate(ctx: Context) -> Result:
             "scores": _means(rows),
             "noise": dict(measurement.noise),
             "too_long": too_long(rows),
+            "undecided": undecided(ctx, rows),
             "lm_eval": measurement.folder,
             "lm_eval_commands": _commands(ctx, measurement, arms, suites),
         },

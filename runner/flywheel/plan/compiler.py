@@ -16,7 +16,7 @@ from flywheel.spec.outline import PROMPT_KEYS, with_fallbacks
 
 #: Raise a kind's number when its code changes what it would write for the same inputs.
 IMPLEMENTATION: dict[str, int] = {
-    "probe": 2, "diagnose": 1, "budget": 2, "generate": 2, "verify": 2, "curate": 2, "train": 1, "evaluate": 2,
+    "probe": 2, "diagnose": 2, "budget": 2, "generate": 2, "verify": 2, "curate": 2, "train": 1, "evaluate": 3,
     "ablate": 1, "gate": 2, "report": 3, "deploy": 2,
 }  # fmt: skip
 
@@ -35,6 +35,8 @@ class Facts:
     eval_tasks: str = ""
     """Over the lm-eval task files of the project's `evals/`."""
     blocked: Mapping[str, str] = field(default_factory=dict)
+    predicates: str = ""
+    """What computes the taxonomy's predicates, with its version: functions change their meaning between patches."""
     untargeted: bool = False
     """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""
 
@@ -185,10 +187,7 @@ class _Iteration:
                 yield self.draft("probe", self.incumbent(), inputs, subject=name)
 
     def diagnose(self) -> _Draft:
-        inputs = {
-            f"taxonomy.{mode.name}": [index, mode.severity, mode.when, mode.task]
-            for index, mode in enumerate(self.spec.taxonomy)
-        }
+        inputs = self.naming()
         # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
         return self.draft("diagnose", [probe.name for probe in self.probes()] or self.incumbent(), inputs)
 
@@ -258,8 +257,7 @@ class _Iteration:
                 inputs |= self.files(self.spec.tasks[task].seeds)
         for teacher in sorted({name for suite in self.spec.evals.values() for name in suite.teachers}):
             inputs.update(flatten(f"teachers.{teacher}", self.facts.teachers[teacher]))
-        for index, mode in enumerate(self.spec.taxonomy):
-            inputs[f"taxonomy.{mode.name}"] = [index, mode.severity, mode.when, mode.task]
+        inputs |= self.naming()
         return self.draft("evaluate", [self.name("train"), *self.incumbent()], inputs)
 
     def gate(self) -> _Draft:
@@ -321,6 +319,13 @@ class _Iteration:
     def wording(self, task: str) -> dict[str, Any]:
         """In which words a task is asked."""
         return {f"tasks.{task}.target": self.spec.tasks[task].target, **self.file(self.spec.tasks[task].prompt)}
+
+    def naming(self) -> dict[str, Any]:
+        """How failures are named."""
+        modes = enumerate(self.spec.taxonomy)
+        inputs: dict[str, Any] = {f"taxonomy.{m.name}": [index, m.severity, m.when, m.task] for index, m in modes}
+        computed = any(mode.when is not None for mode in self.spec.taxonomy)
+        return {**inputs, "taxonomy engine": self.facts.predicates} if computed else inputs
 
     def judging(self, task: str) -> dict[str, Any]:
         inputs: dict[str, Any] = {f"tasks.{task}.final": self.spec.tasks[task].final}
