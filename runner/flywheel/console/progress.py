@@ -158,6 +158,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self.view = RunView()
+        self._odd_bills: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         self.view.take(event)
@@ -174,6 +175,14 @@ class PlainLines:
             print(f"the store's log could not be read and was moved to {event['moved']}; what it held is done again")
         elif kind == "budget_stop":
             print(f"{event['node']:<28} STOPPED    {event['error']}", flush=True)
+        elif kind == "bill":
+            self._bill(event)
+
+    def _bill(self, event: Event) -> None:
+        """The first of a teacher; all are in the run's events."""
+        if event["teacher"] not in self._odd_bills:
+            self._odd_bills.add(event["teacher"])
+            print(f"{event['teacher']:<28} BILL       {one_line(event['detail'], 200)}", flush=True)
 
     def _idle(self, event: Event) -> bool:
         """A refill round with nothing to refill is not news."""

@@ -15,7 +15,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
-Usd = Annotated[float, Field(ge=0)]
+Usd = Annotated[float, Field(ge=0, le=1e9)]
 Scalar = str | int | float | bool
 
 Severity = Literal["critical", "major", "minor"]
@@ -147,7 +147,9 @@ class LitellmTeacher(TeacherLimits):
     usd_per_million_input: Usd | None = None
     """Price of a million tokens of prompt, where litellm does not know the model."""
     usd_per_million_output: Usd | None = None
-    """Price of a million tokens of answer."""
+    """Price of a million tokens of answer, reasoning included."""
+    usd_per_million_cached: Usd | None = None
+    """Price of a million tokens of prompt that the provider had in its cache (default: as any other prompt)."""
     max_usd: Usd | None = None
     """Hard stop: dollars per run. An unknown price is then refused."""
 

@@ -1,7 +1,7 @@
 """What can be said of a predicate before any answer is there: whether it runs over the rows, and what never holds.
 
 The engine's own parser gives the tree (`json_serialize_sql`); the forms that are looked for are those that read as if
-they meant something: comparisons with NULL, NULL asked of a function that never gives it, an outcome that no verdict has.
+they meant something: comparisons with NULL, NULL asked of a function that never gives it, a verdict that is none.
 """
 
 from __future__ import annotations

@@ -95,8 +95,9 @@ UNKNOWN = "unknown"
 
 
 def held(connection: duckdb.DuckDBPyConnection, when: str) -> list[str]:
-    """For each row of the table "true", "false", "null" or `UNKNOWN`. Raises duckdb.Error where it does not run whatever
-    the rows hold.
+    """For each row of the table "true", "false", "null" or `UNKNOWN`.
+
+    Raises duckdb.Error where it does not run, whatever the rows hold.
 
     TRY gives NULL where its argument raises, row by row. It takes no window, no subquery and nothing random: such a
     predicate runs as it is, and is unknown for all rows where it raises for one.

@@ -10,6 +10,7 @@ from pathlib import Path
 from flywheel.errors import UsageError
 from flywheel.records import LessonRequest
 from flywheel.spec.models import DatasetTeacher, LitellmTeacher, Loop, PythonTeacher, StudentTeacher, Teacher
+from flywheel.teachers.bill import Bill
 from flywheel.teachers.chat import Completion, Transport
 from flywheel.teachers.dataset import Dataset
 from flywheel.teachers.faults import TeacherFault
@@ -66,12 +67,13 @@ class Line:
         """Upper bound of one attempt; teachers without tokens cost a call."""
         if not isinstance(self.spec, LitellmTeacher):
             return Spent(calls=1)
-        return self._cost(input_bound(request.messages) + schema_bound(request.schema), self.spec.max_tokens)
+        prompt = input_bound(request.messages) + schema_bound(request.schema)
+        return self._cost(Bill(prompt, self.spec.max_tokens))
 
-    def cost_of(self, bound: Spent, input_tokens: int, output_tokens: int, paid: bool) -> Spent:
+    def cost_of(self, bound: Spent, bill: Bill, paid: bool) -> Spent:
         """What an attempt cost: what the server reported, else all of its bound where it may have been paid."""
-        if input_tokens and output_tokens:
-            return self._cost(input_tokens, output_tokens)
+        if bill.is_known:
+            return self._cost(bill)
         return bound if paid else Spent(calls=1)
 
     async def complete(self, request: LessonRequest) -> Completion:
@@ -83,9 +85,8 @@ class Line:
         except TimeoutError as error:
             raise TeacherFault("timeout", f"no answer within {limit:g} s") from error
 
-    def _cost(self, input_tokens: int, output_tokens: int) -> Spent:
-        usd = self.price.usd(input_tokens, output_tokens) if self.price else 0.0
-        return Spent(usd, 1, input_tokens + output_tokens)
+    def _cost(self, bill: Bill) -> Spent:
+        return Spent(self.price.usd(bill) if self.price else 0.0, 1, bill.tokens)
 
 
 @dataclass(frozen=True)

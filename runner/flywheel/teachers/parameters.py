@@ -13,7 +13,7 @@ from flywheel.text import did_you_mean
 _PACE = frozenset(
     {"concurrency", "timeout_seconds", "max_retries", "max_calls", "max_usd", "api_key", "rpm", "tpm", "fallback"}
 )
-_PRICE = frozenset({"usd_per_million_input", "usd_per_million_output"})
+_PRICE = frozenset({"usd_per_million_input", "usd_per_million_output", "usd_per_million_cached"})
 
 
 def parameters(name: str, spec: Teacher, root: Path) -> dict[str, Any]:
