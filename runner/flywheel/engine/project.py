@@ -15,7 +15,7 @@ from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import Loaded, load, missing_env
 from flywheel.spec.models import JudgeVerifier, Spec
-from flywheel.spec.outline import asked_by
+from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
 from flywheel.student import StudentFiles, locate
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ _JUDGING = {"probe", "generate", "verify", "evaluate", "ablate"}
 def refuse_unready(project: Project, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
-    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars
-    stands beside a price that is not known.
+    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a variable is not set or
+    makes no address, or a limit of dollars stands beside a price that is not known.
     """
     if not any(node.kind in _JUDGING for node in plan.pending):
         return
@@ -148,10 +148,25 @@ def refuse_unready(project: Project, plan: Plan) -> None:
     from flywheel.teachers import check_prices
 
     spec = project.spec
+    if faults := _unset(project, plan):
+        raise SpecInvalid(faults)
     if faults := check_prices(spec.teachers, spec.loop):
         raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
     if any(spec.verifiers[name].kind == "code" for task in spec.tasks.values() for name in task.verify):
         Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
+
+
+def _unset(project: Project, plan: Plan) -> list[Fault]:
+    """Variables and addresses without which a pending node could not ask its teachers."""
+    spec, kinds = project.spec, {node.kind for node in plan.pending}
+    generating = {node.subject for node in plan.pending if node.kind == "generate"}
+    asked = {name for g in spec.generate if g.name in generating for name in asked_by(spec, g)}
+    if kinds & _JUDGING:
+        asked |= {judge.teacher for task in spec.tasks for judge in judges_of(spec, task).values()}
+    if "evaluate" in kinds:
+        asked |= {name for suite in spec.evals.values() for name in suite.teachers}
+    needed = with_fallbacks(spec, sorted(asked))
+    return [fault for fault in missing_env(project.loaded) if fault.path[1] in needed]
 
 
 def predicate_faults(loaded: Loaded) -> list[Fault]:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.spec import secrets
+from flywheel.spec.addresses import address_problem, has_user, literal_problem
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
@@ -106,7 +107,21 @@ def missing_env(loaded: Loaded, environ: Mapping[str, str] | None = None) -> lis
             for key in _WITH_REFERENCES:
                 missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
                 faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
+            faults += _address_faults(loaded, name, teacher, known)
     return faults
+
+
+def _address_faults(loaded: Loaded, name: str, teacher: LitellmTeacher, known: Mapping[str, str]) -> Iterator[Fault]:
+    """Where variables make an address, and all are set: what it comes to, which is never repeated."""
+    variables = secrets.names(teacher.api_base or "")
+    if not teacher.api_base or not all(known.get(v) for v in variables):
+        return
+    address = secrets.resolve_env(teacher.api_base, known)
+    place: Path_ = ("teachers", name, "api_base")
+    if variables and (problem := address_problem(address)):
+        yield loaded.fault(place, f"the address that {', '.join(variables)} gives {problem[0]}", problem[1])
+    elif has_user(address) and teacher.api_key:
+        yield loaded.fault(place, "holds a user beside an api_key, and a request carries one of them.", "Drop one.")
 
 
 def _missing(loaded: Loaded, path: Path_, variable: str) -> Fault:
@@ -141,6 +156,8 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
+    elif key == "api_base" and (problem := literal_problem(text)):
+        yield document.fault(path, f"the address {problem[0]}", problem[1])
     elif key not in _WITH_REFERENCES and secrets.names(text):
         places = " and ".join(_WITH_REFERENCES)
         yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")

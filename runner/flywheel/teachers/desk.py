@@ -27,7 +27,7 @@ from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, reques
 from flywheel.teachers.lines import Line, Opener, open_line
 from flywheel.teachers.money import NOTHING, Held, Ledger, Spent, check_prices
 from flywheel.teachers.pace import Place
-from flywheel.teachers.secrets import Lookup, Redactor, secret_values
+from flywheel.teachers.secrets import Lookup, Redactor, redactor
 from flywheel.teachers.structured import misfit, repair
 from flywheel.teachers.student import Generate
 from flywheel.text import did_you_mean
@@ -77,8 +77,7 @@ class Desk:
             raise SpecInvalid(faults)
         self._known = known
         self._on_event = on_event
-        keys = (t.api_key for t in teachers.values() if isinstance(t, LitellmTeacher))
-        self._redact = Redactor(secret_values(keys, lookup))
+        self._redact = redactor((t for t in teachers.values() if isinstance(t, LitellmTeacher)), lookup)
         opener = Opener(root, lookup, generate, seed)
         self._lines = {name: open_line(name, spec, opener, limits) for name, spec in teachers.items()}
         self._answers, left = _left_behind(journal)
@@ -302,7 +301,7 @@ class Desk:
         return cost
 
     def _tell(self, line: Line, detail: str) -> None:
-        self._on_event({"event": "bill", "teacher": line.name, "detail": self._redact(detail)})
+        self._on_event({"event": "bill", "teacher": line.name, "detail": self._redact.detail(detail)})
 
     def _go_on(self, line: Line, flight: _Flight) -> None:
         """Another attempt will follow: what the last one cost is known now."""
@@ -451,7 +450,7 @@ class _Flight:
             "seconds": seconds,
             "attempts": self.attempts,
         }
-        detail = _storable(redact("; ".join(filter(None, [self._detail(result), *self.doubts]))))
+        detail = _storable(redact.detail("; ".join(filter(None, [self._detail(result), *self.doubts]))))
         # An answer that could not be repaired is still one.
         answer = result if isinstance(result, Completion) else self.draft
         if answer is None:
