@@ -24,6 +24,7 @@ from flywheel.spec.models import LitellmTeacher, Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
 from flywheel.spec.wording import schema_faults
+from flywheel.text import one_line
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def load(path: Path) -> Loaded:
         outline = outline_of_tree(document.tree, [fault.path for fault in faults])
     faults += _version_faults(document)
     faults += _environment_faults(document)
+    faults += _case_faults(document)
     faults += _not_derived(reference_faults(document, outline), faults)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
@@ -88,6 +90,21 @@ def _version_faults(document: Document) -> list[Fault]:
     if type(document.tree.get("version")) in (bool, float):
         return [document.fault(("version",), "expected a whole number.", "Write version: 1.")]
     return []
+
+
+_NAMED = ("tasks", "teachers", "verifiers", "evals")
+
+
+def _case_faults(document: Document) -> Iterator[Fault]:
+    """Names become columns of SQL and folders, which may tell no letter case."""
+    for section in _NAMED:
+        names = document.tree.get(section)
+        first: dict[str, str] = {}
+        for name in names if isinstance(names, dict) else ():
+            twin = first.setdefault(name.casefold(), name)
+            if twin != name:
+                message = f'"{one_line(name, 60)}" and "{one_line(twin, 60)}" differ in letter case only.'
+                yield document.key_fault((section, name), message, "Give one of them another name.")
 
 
 def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
