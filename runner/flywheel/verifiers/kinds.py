@@ -77,7 +77,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     # Its programs run in sandboxes of its own, so its child is not confined; and it keeps its own time (a program that
     # is too slow is wrong), so the pool must wait for `patience`, not for `timeout_seconds`.
-    "code": Kind(open_code, lambda spec: False, confined=False, patience=patience),
+    "code": Kind(open_code, lambda spec: False, confined=False, patience=patience, implementation=2),
     "command": Kind(open_command, lambda spec: spec.needs_reference, programs=program_files, confined=False),
     "judge": Kind(
         _asks_a_teacher,
