@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mini_domain import Domain
+from mini_domain import Domain, rows
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
 
@@ -116,6 +116,19 @@ def test_an_invalid_spec_is_exit_code_4_with_its_place(domain: Domain, flywheel)
     assert code == 4
     assert "flywheel.yaml:" in error
     assert 'Did you mean "rank"?' in error
+
+
+def test_validate_warns_of_predicates_that_never_hold_or_are_unknown_for_some_rows(domain: Domain, flywheel) -> None:
+    modes = [("digits", "row.text::INT > 2"), ("none", "regexp_extract(answer, 'x') IS NULL"), ("other", None)]
+    domain.edit(lambda spec: spec.update(taxonomy=[{"name": n} | ({"when": w} if w else {}) for n, w in modes]))
+    domain.write_rows("evals/probes.jsonl", [{"text": "7", "label": "red"}, *rows(101, 11)])
+
+    code, out, error = flywheel(domain, "validate")
+
+    assert (code, out) == (0, "flywheel.yaml: valid\n")
+    assert "taxonomy[0].when: for 11 of 12 rows it cannot be computed: Conversion Error" in error
+    assert "taxonomy[1].when: a part of the predicate never holds: regexp_extract gives ''" in error
+    assert error.count("warning: ") == 2
 
 
 def test_without_a_spec_the_way_on_is_named(tmp_path: Path, flywheel) -> None:

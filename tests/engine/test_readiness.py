@@ -123,6 +123,25 @@ def test_a_generator_whose_judge_has_no_key_is_blocked(domain: Domain, monkeypat
     assert blocked(domain) == {}
 
 
+@pytest.mark.parametrize("base", [None, "http://${env:CRITIC_HOST}/v1"])
+def test_an_apply_that_lacks_a_variable_ends_before_anything_is_probed(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch, base: str | None
+) -> None:
+    monkeypatch.delenv("CRITIC_KEY", raising=False)
+    monkeypatch.setenv("CRITIC_HOST", "host:not-a-port")
+    with_judge(domain, api_key="${env:CRITIC_KEY}", **({"api_base": base} if base else {}))
+
+    with pytest.raises(SpecInvalid, match="the environment variable CRITIC_KEY is not set"):
+        domain.apply()
+    if base:
+        monkeypatch.setenv("CRITIC_KEY", "a")
+        with pytest.raises(SpecInvalid, match=r"the address that CRITIC_HOST gives is no address") as invalid:
+            domain.apply()
+        assert "not-a-port" not in str(invalid.value)
+
+    assert (ran(domain), domain.calls("asked")) == ([], [])
+
+
 def test_a_generator_whose_stand_in_has_no_key_is_blocked(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPARE_KEY", raising=False)
 

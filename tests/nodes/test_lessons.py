@@ -42,6 +42,38 @@ def test_every_failure_has_one_mode_and_its_severity(applied: Domain) -> None:
     assert failures == [{"mode": "not_blue", "severity": "critical", "n": 6}]
 
 
+def test_an_answer_that_a_predicate_cannot_be_computed_for_stops_nothing(domain: Domain) -> None:
+    """The student says "red", which is no JSON and no number."""
+    modes = [
+        {"name": "json", "when": "json_extract(answer, '$.colour') = '1'"},
+        {"name": "number", "when": "answer::INT = 1"},
+        {"name": "sky", "when": "row.text LIKE '%sky%'"},
+        {"name": "rest"},
+    ]
+    domain.edit(lambda spec: spec.update(taxonomy=modes)).apply()
+
+    (diagnosed,), (evaluated,) = summaries(domain, "diagnose"), summaries(domain, "evaluate")
+    assert diagnosed["modes"] == {"rest": 4, "sky": 2}
+    assert {where: said["rows"] for where, said in diagnosed["undecided"].items()} == {
+        "colour: json": 6,
+        "colour: number": 6,
+    }
+    assert "Malformed JSON" in diagnosed["undecided"]["colour: json"]["why"]
+    assert {"holdout: json", "holdout: number"} <= evaluated["undecided"].keys()
+    page = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    assert any("colour: json could not be computed for 6 wrong answers" in line for line in page["modes"]["undecided"])
+
+
+def test_a_suite_can_be_sliced_by_the_right_answer(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(slices=["label"])).apply()
+
+    slices = domain.query("SELECT slices->>'$.label' AS label, count(*) AS n FROM scores WHERE suite = 'holdout' "
+                          "AND arm = 'incumbent' GROUP BY ALL ORDER BY label")  # fmt: skip
+    assert slices == [{"label": "blue", "n": 8}, {"label": "red", "n": 8}]
+    page = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    assert len([s for s in page["scores"]["slices"] if s["suite"] == "holdout"]) == 2
+
+
 def test_lessons_are_bought_where_the_errors_are(domain: Domain) -> None:
     def two_modes(spec: dict[str, Any]) -> None:
         spec["taxonomy"] = [

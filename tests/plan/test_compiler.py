@@ -165,6 +165,21 @@ def done_by(domain: Domain, iterations: int = 1) -> dict[str, Done]:
     return {n.fingerprint: Done(n.fingerprint, n.name, n.inputs) for n in domain.plan(iterations).nodes}
 
 
+def test_another_version_of_the_engine_names_failures_anew(domain: Domain) -> None:
+    before = {node.name: node.fingerprint for node in domain.plan(1).nodes}
+    moved = plan_after(domain, {}, predicates="duckdb 99.0")
+    assert {name for name in before if moved[name].fingerprint != before[name]} == {
+        name for name in FROM_DIAGNOSE if name.startswith("i1.")
+    }
+
+
+def test_a_taxonomy_without_predicates_needs_no_engine(domain: Domain) -> None:
+    domain.edit(lambda spec: spec.update(taxonomy=[{"name": "wrong"}]))
+    before = {node.name: node.fingerprint for node in domain.plan(1).nodes}
+    moved = plan_after(domain, {}, predicates="duckdb 99.0")
+    assert all(moved[name].fingerprint == found for name, found in before.items())
+
+
 def plan_after(domain: Domain, done: dict[str, Done], iterations: int = 1, **facts: Any) -> dict[str, Any]:
     from dataclasses import replace
 

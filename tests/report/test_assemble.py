@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from flywheel.errors import StoreError
-from flywheel.report import Report, ReportFacts, assemble
+from flywheel.report import Report, ReportFacts, assemble, render, render_summary
 from flywheel.stats import paired_difference_interval, wilson
 
 Query = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
@@ -78,6 +78,17 @@ def test_a_mode_that_only_the_store_knows_is_shown(
     db.execute("UPDATE failures SET mode = 'renamed' WHERE mode = 'no_parse'")
     report = assemble(query, 1, turns, facts)
     assert next(m for m in report.modes.rows if m.name == "renamed").probe_failures == 28
+
+
+def test_predicates_that_were_unknown_for_some_answers_are_told(
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
+) -> None:
+    said = '{"undecided": {"t: no_json": {"rows": 3, "why": "Malformed <JSON>"}}}'
+    db.execute("UPDATE nodes SET summary = json_merge_patch(summary, ?) WHERE kind = 'diagnose'", [said])
+    report = assemble(query, 1, turns, facts)
+    assert report.modes.undecided == ("t: no_json could not be computed for 3 wrong answers: Malformed <JSON>",)
+    assert "Malformed &lt;JSON&gt;" in render(report)
+    assert "no\\_json could not be computed for 3 wrong answers" in render_summary(report)
 
 
 @pytest.mark.parametrize("which", ["promoted", "rejected", "untrained"])

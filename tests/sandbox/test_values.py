@@ -167,3 +167,18 @@ def test_documents_that_are_deep_large_or_broken_are_refused(data: bytes) -> Non
 def test_a_value_nested_too_deeply_for_us_is_refused() -> None:
     with pytest.raises(ValueError, match="deep"):
         decode(json.loads("[" * 500 + "]" * 500))
+
+
+def test_keys_that_collide_are_refused_in_bounded_time() -> None:
+    """The hash of an integer is its rest by 2**61 - 1: every multiple falls into one place."""
+    import time
+
+    keys = [encode(i * (2**61 - 1)) for i in range(1, 40_000)]
+    started = time.process_time()
+    for tagged in ({"set": keys}, {"frozenset": keys}, {"dict": [[key, 1] for key in keys]}):
+        with pytest.raises(ValueError, match="collide"):
+            decode(tagged)
+    assert time.process_time() - started < 20  # a hundred times as long without the bound
+
+    honest = set(range(100_000))
+    assert decode(encode(honest)) == honest

@@ -122,10 +122,27 @@ def test_rows_without_a_needed_column(project) -> None:
 
 
 def test_many_bad_rows_are_counted(project) -> None:
-    project.write(PROBES, lines(*({"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30))))
+    rows = [{"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30)]
+    project.write(PROBES, lines(*rows, row()))
     found = project.messages()
     assert len(found) == 21
     assert found[-1] == "evals/probes.jsonl:20: tasks.answer.probes: and 10 more faults."
+
+
+def test_a_column_that_no_row_has_is_one_fault_of_the_file(project) -> None:
+    project.write(PROBES, lines(*({"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30))))
+    assert project.messages() == [
+        'evals/probes.jsonl:1: tasks.answer.probes: none of its 30 rows has the column "b". Known: a, answer, thing.'
+    ]
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_csv_with_another_separator_is_read_and_told(project, separator: str, name: str) -> None:
+    text = project.root.joinpath("evals/seeds.csv").read_text()
+    loaded = project.write("evals/seeds.csv", text.replace(",", separator)).load()
+    (warning,) = [fault for fault in loaded.warnings if "separated" in fault.message]
+    assert warning.message == f"evals/seeds.csv: its columns are separated by {name}; it is read so."
+    assert warning.path == ("tasks", "answer", "seeds")
 
 
 def test_columns_that_the_spec_names(project) -> None:

@@ -424,4 +424,4 @@ def test_a_judge_neither_judges_its_own_lessons_nor_gates_unmeasured(project) ->
 
 def test_tests_of_a_code_task_must_stand_in_its_rows(project) -> None:
     project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
-    assert 'the row lacks the column "tests"' in project.faults()
+    assert 'none of its 2 rows has the column "tests"' in project.faults()

@@ -88,3 +88,21 @@ def test_a_prefix_becomes_a_module_of_its_own() -> None:
     assert whole(DOCUMENTED) == DOCUMENTED
     assert whole("def f(x):") == "def f(x):\n    pass\n"
     assert whole("def f(x") == ""
+
+
+def _nested_finally(depth: int, ways_out: int = 0) -> str:
+    lines = ["def f(x):"]
+    for level in range(1, depth + 1):
+        pad = "    " * level
+        lines += [f"{pad}try:", *[f"{pad}    if x: return 1"] * ways_out, f"{pad}    pass", f"{pad}finally:"]
+    return "\n".join([*lines, "    " * (depth + 1) + "x = 1", "    return x"])
+
+
+@pytest.mark.parametrize(("depth", "ways_out"), [(19, 0), (8, 20), (5, 200)])
+def test_finally_blocks_that_multiply_when_compiled_are_refused(depth: int, ways_out: int) -> None:
+    with pytest.raises(ProgramUnreadable, match="syntax error: too many copies of nested finally blocks"):
+        assemble(_nested_finally(depth, ways_out), entry_point="f")
+
+
+def test_finally_blocks_as_people_write_them_are_fine() -> None:
+    assert assemble(_nested_finally(3, 3), entry_point="f").entry_point == "f"

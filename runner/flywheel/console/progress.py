@@ -107,7 +107,8 @@ def in_words(kind: str, event: Event) -> str:
             return f"{summary['right']}/{summary['rows']} right"
         case "diagnose":
             modes = ", ".join(f"{mode} {n}" for mode, n in list(summary["modes"].items())[:4])
-            return f"{plural(summary['failures'], 'failure')}: {modes}" if modes else "no failures"
+            unknown = f" ({_undecided(summary['undecided'])})" if summary.get("undecided") else ""
+            return f"{plural(summary['failures'], 'failure')}: {modes}{unknown}" if modes else "no failures"
         case "budget":
             return plural(sum(summary["lessons"].values()), "lesson") + " to buy"
         case "generate":
@@ -148,6 +149,12 @@ def _next(summary: Mapping[str, Any]) -> str:
     return f"; least alike shown ({pair['similarity']:.3f}): “{one}” and “{other}”"
 
 
+def _undecided(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Predicates that could not be computed for some failures; why, of the first."""
+    counts = ", ".join(f"{where} of {said['rows']}" for where, said in list(found.items())[:3])
+    return f"unknown: {counts}; {next(iter(found.values()))['why']}"
+
+
 def _scores(scores: dict[str, float]) -> str:
     suites = dict.fromkeys(name.rsplit("/", 1)[0] for name in scores)
     parts = []
@@ -162,6 +169,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self.view = RunView()
+        self._odd_bills: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         self.view.take(event)
@@ -178,6 +186,14 @@ class PlainLines:
             print(f"the store's log could not be read and was moved to {event['moved']}; what it held is done again")
         elif kind == "budget_stop":
             print(f"{event['node']:<28} STOPPED    {event['error']}", flush=True)
+        elif kind == "bill":
+            self._bill(event)
+
+    def _bill(self, event: Event) -> None:
+        """The first of a teacher; all are in the run's events."""
+        if event["teacher"] not in self._odd_bills:
+            self._odd_bills.add(event["teacher"])
+            print(f"{event['teacher']:<28} BILL       {one_line(event['detail'], 200)}", flush=True)
 
     def _idle(self, event: Event) -> bool:
         """A refill round with nothing to refill is not news."""

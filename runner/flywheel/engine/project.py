@@ -15,7 +15,7 @@ from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
 from flywheel.spec.models import Spec
-from flywheel.spec.outline import asked_by
+from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
 from flywheel.student import StudentFiles, locate
 from flywheel.version import installed_version
 
@@ -53,9 +53,9 @@ class Workspace:
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        """What is valid and worth a word; secrets that are not set among it."""
+        """What is valid and worth a word: predicates that never hold, secrets that are not set."""
         unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
-        return (*self.loaded.warnings, *unset)
+        return (*self.loaded.warnings, *predicate_warnings(self.loaded), *unset)
 
     @cached_property
     def spec_hash(self) -> str:
@@ -116,6 +116,7 @@ class Workspace:
             eval_tasks=self._eval_tasks(),
             embedder=self._embedder(),
             blocked=self._blocked(),
+            predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,
         )
 
@@ -153,8 +154,8 @@ def open_project(file: Path) -> Workspace:
 def refuse_unready(project: Workspace, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
-    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars
-    stands beside a price that is not known.
+    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a variable is not set or
+    makes no address, or a limit of dollars stands beside a price that is not known.
     """
     from flywheel.plan import VERBS
 
@@ -164,32 +165,67 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
     from flywheel.teachers import check_prices
 
     spec = project.spec
+    if faults := _unset(project, plan):
+        raise SpecInvalid(faults)
     if faults := check_prices(spec.teachers, spec.loop):
         raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
     if any(spec.verifiers[name].runs_programs for task in spec.tasks.values() for name in task.verify):
         Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
 
 
+def _unset(project: Workspace, plan: Plan) -> list[Fault]:
+    """Variables and addresses without which a pending node could not ask its teachers."""
+    from flywheel.plan import VERBS
+
+    spec = project.spec
+    generating = {node.subject for node in plan.pending if VERBS[node.kind].may_be_blocked}
+    asked = {name for g in spec.generate if g.name in generating for name in asked_by(spec, g)}
+    asked |= {judge.asks for task in spec.tasks for judge in judges_of(spec, task).values() if judge.asks is not None}
+    if any(VERBS[node.kind].asks_teachers_of_suites for node in plan.pending):
+        asked |= {name for suite in spec.evals.values() for name in suite.teachers}
+    needed = with_fallbacks(spec, sorted(asked))
+    return [fault for fault in missing_env(project.loaded) if fault.path[1] in needed]
+
+
 def predicate_faults(loaded: LoadedSpec) -> list[Fault]:
     """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
-    spec = loaded.spec
-    if not any(mode.when for mode in spec.taxonomy):
-        return []
-    from flywheel.store.taxonomy import check_predicates
-
-    faults: dict[int, str] = {}
-    for name, task in spec.tasks.items():
-        path = task.probes or next((s.data for s in spec.evals.values() if s.task == name), None)
-        if path is None:
-            continue
-        modes = spec.modes_of(name)
-        rows = [{k: v for k, v in row.items() if k != task.target} for row in read_rows(loaded.root / path)]
-        for index, text in check_predicates(rows, modes, task.verify):
-            faults.setdefault(spec.taxonomy.index(modes[index]), text)
+    faults, _ = _predicates(loaded)
     return [
         loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
         for index, text in sorted(faults.items())
     ]
+
+
+def predicate_warnings(loaded: LoadedSpec) -> list[Fault]:
+    """Taxonomy predicates of which a part never holds, or that cannot be computed for some rows."""
+    from flywheel.store.predicates import never_holds
+
+    _, doubts = _predicates(loaded)
+    found = [(index, f"{text}.", "It is unknown for those.") for index, text in sorted(doubts.items())]
+    for index, mode in enumerate(loaded.spec.taxonomy):
+        found += [(index, "a part of the predicate never holds:", text) for text in never_holds(mode.when or "true")]
+    return [replace(loaded.fault(("taxonomy", i, "when"), text, hint), warning=True) for i, text, hint in found]
+
+
+def _predicates(loaded: LoadedSpec) -> tuple[dict[int, str], dict[int, str]]:
+    """(what cannot run, what cannot be computed for some rows): index in the taxonomy → why, and over which file."""
+    spec = loaded.spec
+    faults: dict[int, str] = {}
+    doubts: dict[int, str] = {}
+    if not any(mode.when for mode in spec.taxonomy):
+        return faults, doubts
+    from flywheel.store.predicates import check_predicates
+
+    for name, task in spec.tasks.items():
+        modes = spec.modes_of(name)
+        # Of each file for itself: its columns have types of their own.
+        for path in (task.probes, *(s.data for s in spec.evals.values() if s.task == name)):
+            if path is not None:
+                rows = [{k: v for k, v in r.items() if k != task.target} for r in read_rows(loaded.root / path)]
+                for into, found in zip((faults, doubts), check_predicates(rows, modes, task.verify), strict=True):
+                    for index, text in found:
+                        into.setdefault(spec.taxonomy.index(modes[index]), f"{text} ({path})")
+    return faults, doubts
 
 
 _PREDICATE_HINT = (

@@ -133,6 +133,10 @@ class Context:
         """Rows of a data file as they are."""
         return read_rows(self.root / path)
 
+    def seen(self, task: str, path: str) -> list[Row]:
+        """Rows of a task's data file as predicates see them: without the target."""
+        return [{k: v for k, v in row.items() if k != self.spec.tasks[task].target} for row in self.rows(path)]
+
     def task_rows(self, task: str, path: str) -> list[TaskRow]:
         """Rows of a data file. Raises SpecInvalid with `file:line` where one lacks a needed column."""
         spec = self.spec.tasks[task]

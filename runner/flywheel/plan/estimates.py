@@ -63,7 +63,7 @@ def _each(name: str, spec: Spec, history: History) -> tuple[float, float, float]
         return 0.0, 0.0, 0.0
     read = seen.input_tokens if seen else PROMPT_GUESS
     written = seen.output_tokens if seen else teacher.answer_tokens
-    of_prompt, of_answer = teacher.price or (0.0, 0.0)
+    of_prompt, of_answer, _ = teacher.price or (0.0, 0.0, None)
     declared = (read * of_prompt + written * of_answer) / 1e6
     return read, written, seen.usd if seen and seen.usd else declared
 

@@ -26,6 +26,8 @@ class ProjectFacts:
     """Over the lm-eval task files of the project's `evals/`."""
     embedder: str = ""
     """The hash of the model that `curate.dedup.semantic` uses."""
+    predicates: str = ""
+    """What computes the taxonomy's predicates, with its version: functions change their meaning between patches."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
     """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""
@@ -114,10 +116,10 @@ class Iteration:
 
     def modes(self) -> dict[str, Any]:
         """What names a failure."""
-        return {
-            f"taxonomy.{mode.name}": [index, mode.severity, mode.when, mode.task]
-            for index, mode in enumerate(self.spec.taxonomy)
-        }
+        modes = enumerate(self.spec.taxonomy)
+        inputs: dict[str, Any] = {f"taxonomy.{m.name}": [index, m.severity, m.when, m.task] for index, m in modes}
+        computed = any(mode.when is not None for mode in self.spec.taxonomy)
+        return {**inputs, "taxonomy engine": self.facts.predicates} if computed else inputs
 
     def suites(self) -> dict[str, Any]:
         inputs: dict[str, Any] = {}

@@ -25,6 +25,7 @@ class Verb:
     """Raise it when the verb's code changes what it would write for the same inputs."""
     needs_judges: ClassVar[bool] = False
     """Its nodes judge answers or ask teachers: sandbox and prices must be in order before one runs."""
+    asks_teachers_of_suites: ClassVar[bool] = False
     is_refilled: ClassVar[bool] = False
     """Its later rounds have nothing to do where the first was enough."""
     may_be_blocked: ClassVar[bool] = False
@@ -82,6 +83,7 @@ class ProbeStep(Verb):
 
 class DiagnoseStep(Verb):
     name = "diagnose"
+    implementation = 2
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
@@ -208,7 +210,8 @@ class TrainStep(Verb):
 
 class EvaluateStep(Verb):
     name = "evaluate"
-    implementation = 3
+    implementation = 4
+    asks_teachers_of_suites = True
     needs_judges = True
     tells_outcome = True
 

@@ -176,6 +176,8 @@ class Modes(ReportPart):
     suites: tuple[str, ...]
     probes: int
     probe_failures: int
+    undecided: tuple[str, ...] = ()
+    """Of modes whose predicate could not be computed for some wrong answers: where, which, how many, and why."""
     rates_query: str
     failures_query: str
     budget_query: str

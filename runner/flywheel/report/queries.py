@@ -131,6 +131,12 @@ def failures(nodes: Nodes) -> str:
 WHERE node IN {of(nodes, "diagnose")} GROUP BY mode ORDER BY mode"""
 
 
+def undecided(nodes: Nodes) -> str:
+    """Predicates that could not be computed for some wrong answers of the probes or the suites, as JSON."""
+    return f"""SELECT json_extract(summary, '/undecided') AS undecided FROM nodes
+WHERE node IN {of(nodes, "diagnose", "evaluate")} AND status = 'done' {_LAST}"""
+
+
 def probes(nodes: Nodes) -> str:
     return f"SELECT count(*) AS probes FROM answers WHERE node IN {of(nodes, 'probe')}"
 

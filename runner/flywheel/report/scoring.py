@@ -27,6 +27,7 @@ from flywheel.report.model import (
 )
 from flywheel.report.words import shown
 from flywheel.stats import paired_difference_interval, wilson
+from flywheel.text import plural
 
 Row = dict[str, Any]
 Query = Callable[[str, Sequence[Any]], list[Row]]
@@ -181,10 +182,19 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts
         suites=suites,
         probes=query(queries.probes(nodes), ())[0]["probes"],
         probe_failures=sum(row["failures"] for row in rows["failures"].values()),
+        undecided=_undecided(query(queries.undecided(nodes), ())),
         rates_query=sql["rates"],
         failures_query=sql["failures"],
         budget_query=sql["budget"],
         lessons_query=sql["lessons"],
+    )
+
+
+def _undecided(rows: Sequence[Row]) -> tuple[str, ...]:
+    found = {where: said for row in rows for where, said in (decoded(row["undecided"]) or {}).items()}
+    return tuple(
+        shown(f"{where} could not be computed for {plural(said['rows'], 'wrong answer')}: {said['why']}", 300)
+        for where, said in sorted(found.items())
     )
 
 

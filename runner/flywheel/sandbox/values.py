@@ -16,8 +16,9 @@ This runs on both sides. Inside, the program shares our process and may have rep
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
@@ -37,6 +38,7 @@ _repr_float, _repr_int = float.__repr__, int.__repr__
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _INFINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 _SPACE = " \t\r\n"
+_clock, _set_add, _dict_put = time.monotonic, set.add, dict.__setitem__
 _Value = ValueError
 _Type = TypeError
 
@@ -104,6 +106,31 @@ def decode(tagged: Any, depth: int = MAX_DEPTH) -> Any:
         raise _Value(f"not a {tag}: {error}") from error
 
 
+FILLING_SECONDS = 0.25
+"""For one set or dict: with keys that were chosen to collide, filling it takes the square of their number."""
+
+
+def _filled(add: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Adds the items. Raises ValueError where that takes too long."""
+    until = _clock() + FILLING_SECONDS
+    for number, item in enumerate(items):
+        add(item)
+        if number % 64 == 63 and _clock() > until:
+            raise _Value("keys that collide")
+
+
+def _decode_set(content: Any, depth: int) -> set[Any]:
+    found: set[Any] = _set()
+    _filled(lambda item: _set_add(found, item), [decode(item, depth) for item in content])
+    return found
+
+
+def _decode_dict(content: Any, depth: int) -> dict[Any, Any]:
+    found: dict[Any, Any] = _dict()
+    _filled(lambda pair: _dict_put(found, pair[0], pair[1]), [_decode_pair(pair, depth) for pair in content])
+    return found
+
+
 def _decode_pair(pair: Any, depth: int) -> tuple[Any, Any]:
     key, value = pair
     return decode(key, depth), decode(value, depth)
@@ -121,9 +148,9 @@ _DECODERS: dict[str, Callable[[Any, int], Any]] = {
     "complex": _decode_complex,
     "type": lambda content, depth: _TYPES[content],
     "tuple": lambda content, depth: _tuple([decode(item, depth) for item in content]),
-    "set": lambda content, depth: _set([decode(item, depth) for item in content]),
-    "frozenset": lambda content, depth: _frozenset([decode(item, depth) for item in content]),
-    "dict": lambda content, depth: _dict([_decode_pair(pair, depth) for pair in content]),
+    "set": _decode_set,
+    "frozenset": lambda content, depth: _frozenset(_decode_set(content, depth)),
+    "dict": _decode_dict,
 }
 
 

@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Stops = list[Annotated[str, Field(min_length=1)]]
-Usd = Annotated[float, Field(ge=0)]
+Usd = Annotated[float, Field(ge=0, le=1e9)]
 Scalar = str | int | float | bool
 
 Severity = Literal["critical", "major", "minor"]

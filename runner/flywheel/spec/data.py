@@ -257,7 +257,7 @@ def _read(document: Document, use: Use, path: Path, files: dict[Path_, RowFile])
     if not file.rows:
         return [document.fault(use.place, f"{file.file} is empty: no {use.noun} rows.", "Add rows to it.")]
     files[use.place] = file
-    return []
+    return [document.warning(use.place, f"{file.file}: {file.note}")] if file.note else []
 
 
 def _columns_by_task(uses: list[Use], files: dict[Path_, RowFile]) -> dict[str, set[str]]:
@@ -283,8 +283,13 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     known = columns.get(use.task, set())
     needed = [] if use.target is None else [use.target]
     needed += [column for column in use.columns if column in known] + list(use.judged)
+    everywhere = [c for c in needed if len(file.rows) > 1 and not any(c in row for row in file.rows)]
+    for column in everywhere:
+        present = {name for row in file.rows for name in row}
+        message = f'none of its {len(file.rows):,} rows has the column "{column}".'
+        yield Fault(message, use.place, did_you_mean(column, present), file.file, file.lines[0])
     for line, row in zip(file.lines, file.rows, strict=True):
-        yield from _lacking(use.place, file.file, line, row, needed)
+        yield from _lacking(use.place, file.file, line, row, [c for c in needed if c not in everywhere])
 
 
 def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:

@@ -16,14 +16,16 @@ from pydantic import ValidationError
 
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.spec import secrets
+from flywheel.spec.addresses import address_problem, has_user, literal_problem
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
-from flywheel.spec.teachers import LitellmTeacher, variable_keys
+from flywheel.spec.teachers import LitellmTeacher, Teacher, variable_keys
 from flywheel.spec.wording import schema_faults
+from flywheel.text import one_line
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def load(path: Path) -> LoadedSpec:
         outline = outline_of_tree(document.tree, [fault.path for fault in faults], root)
     faults += _version_faults(document)
     faults += _environment_faults(document)
+    faults += _case_faults(document)
     faults += _not_derived(reference_faults(document, outline), faults)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
@@ -90,6 +93,21 @@ def _version_faults(document: Document) -> list[Fault]:
     return []
 
 
+_NAMED = ("tasks", "teachers", "verifiers", "evals")
+
+
+def _case_faults(document: Document) -> Iterator[Fault]:
+    """Names become columns of SQL and folders, which may tell no letter case."""
+    for section in _NAMED:
+        names = document.tree.get(section)
+        first: dict[str, str] = {}
+        for name in names if isinstance(names, dict) else ():
+            twin = first.setdefault(name.casefold(), name)
+            if twin != name:
+                message = f'"{one_line(name, 60)}" and "{one_line(twin, 60)}" differ in letter case only.'
+                yield document.key_fault((section, name), message, "Give one of them another name.")
+
+
 def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
     """Those of the YAML from top to bottom, then those of other files."""
     of_yaml = document.source.file
@@ -107,7 +125,21 @@ def missing_env(loaded: LoadedSpec, environ: Mapping[str, str] | None = None) ->
             for key in teacher.variables:
                 missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
                 faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
+            faults += _address_faults(loaded, name, teacher, known)
     return faults
+
+
+def _address_faults(loaded: LoadedSpec, name: str, teacher: Teacher, known: Mapping[str, str]) -> Iterator[Fault]:
+    """Where variables make an address, and all are set: what it comes to, which is never repeated."""
+    variables = secrets.names(teacher.address or "")
+    if not teacher.address or not all(known.get(v) for v in variables):
+        return
+    address = secrets.resolve_env(teacher.address, known)
+    place: Path_ = ("teachers", name, "api_base")
+    if variables and (problem := address_problem(address)):
+        yield loaded.fault(place, f"the address that {', '.join(variables)} gives {problem[0]}", problem[1])
+    elif has_user(address) and teacher.key_reference:
+        yield loaded.fault(place, "holds a user beside an api_key, and a request carries one of them.", "Drop one.")
 
 
 def _missing(loaded: LoadedSpec, path: Path_, variable: str) -> Fault:
@@ -140,6 +172,8 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
+    elif key == "api_base" and (problem := literal_problem(text)):
+        yield document.fault(path, f"the address {problem[0]}", problem[1])
     elif secrets.names(text) and key not in variable_keys(document.tree["teachers"][path[1]] if key else None):
         places = " and ".join(LitellmTeacher.variables)
         yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")

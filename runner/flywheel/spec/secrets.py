@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flywheel.errors import Fault
+from flywheel.errors import Fault, SpecInvalid
 
 REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 ANY_REFERENCE = re.compile(r"\$\{?\s*env\b|\$\{")
@@ -19,6 +20,13 @@ _KEY = re.compile(
 )
 _KEY_BEFORE_END = re.compile(r"(?i)\b(?:api[_-]?key|secret|password|token)[\"']?\s*:\s*[|>]?[-+0-9]*\s*$")
 _KEY_LINE = re.compile(r"(?i)(\b(?:api[_-]?key|secret|password|token)[\"']?\s*:\s*)(?![\"']?\$\{env:)([^\s,}#][^,}#]*)")
+
+
+#: User and password in a URL, and parameters that hold a key; references are no secrets.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@\"'<>]+(?=@)")
+_PARAMETER = re.compile(
+    r"(?i)(?<=[?&])([\w-]*(?:key|token|secret|passw\w*|sig|signature|auth)=)((?:\$\{env:\w+\}|[^&\s\"'#,}])+)"
+)
 
 
 def names(value: str) -> list[str]:
@@ -52,7 +60,25 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "*" * len(secret))
     text = _KEY.sub(lambda m: "*" * len(m[0]), text)
+    text = _USERINFO.sub(lambda m: _starred(m[0]), text)
+    text = _PARAMETER.sub(lambda m: m[1] + _starred(m[2]), text)
     return _KEY_LINE.sub(lambda m: m[1] + "*" * len(m[2]), text)
+
+
+def _starred(text: str) -> str:
+    """Asterisks for all but references."""
+    return re.sub(rf"({REFERENCE.pattern})|.", lambda m: m[1] or "*", text)
+
+
+def resolve_env(value: str, environ: Mapping[str, str] | None = None) -> str:
+    """`value` with each `${env:NAME}` replaced by the variable; for the moment of use, never for storing.
+
+    Raises `SpecInvalid` naming every variable that is not set or empty.
+    """
+    known = os.environ if environ is None else environ
+    if missing := [name for name in names(value) if not known.get(name)]:
+        raise SpecInvalid([missing_variable(name) for name in missing])
+    return REFERENCE.sub(lambda match: known[match[1]], value)
 
 
 def missing_variable(name: str) -> Fault:

@@ -65,8 +65,19 @@ class Teacher(Kind):
         return None
 
     @property
-    def price(self) -> tuple[float, float] | None:
-        """Declared dollars of a million tokens, of prompt and of answer; None where the spec says none."""
+    def price(self) -> tuple[float, float, float | None] | None:
+        """Declared dollars of a million tokens: of prompt, of answer, and of prompt that was in the provider's cache
+        (None: as any other); None where the spec says none."""
+        return None
+
+    @property
+    def address(self) -> str | None:
+        """Of its server; may hold references to variables."""
+        return None
+
+    @property
+    def key_reference(self) -> str | None:
+        """The reference to its key."""
         return None
 
     @property
@@ -128,12 +139,15 @@ class LitellmTeacher(Teacher):
     usd_per_million_input: Usd | None = None
     """Price of a million tokens of prompt, where litellm does not know the model."""
     usd_per_million_output: Usd | None = None
-    """Price of a million tokens of answer."""
+    """Price of a million tokens of answer, reasoning included."""
+    usd_per_million_cached: Usd | None = None
+    """Price of a million tokens of prompt that the provider had in its cache (default: as any other prompt)."""
     max_usd: Usd | None = None
     """Hard stop: dollars per run. An unknown price is then refused."""
 
     pace: ClassVar[frozenset[str]] = Teacher.pace | {
         "api_key", "rpm", "tpm", "max_usd", "usd_per_million_input", "usd_per_million_output",
+        "usd_per_million_cached",
     }  # fmt: skip
     variables: ClassVar[tuple[str, ...]] = ("api_key", "api_base")
     remote: ClassVar[bool] = True
@@ -144,10 +158,18 @@ class LitellmTeacher(Teacher):
         return self.max_tokens
 
     @property
-    def price(self) -> tuple[float, float] | None:
+    def price(self) -> tuple[float, float, float | None] | None:
         """One side alone means that the other is free."""
         given = (self.usd_per_million_input, self.usd_per_million_output)
-        return None if given == (None, None) else (given[0] or 0.0, given[1] or 0.0)
+        return None if given == (None, None) else (given[0] or 0.0, given[1] or 0.0, self.usd_per_million_cached)
+
+    @property
+    def address(self) -> str | None:
+        return self.api_base
+
+    @property
+    def key_reference(self) -> str | None:
+        return self.api_key
 
     @property
     def priced_as(self) -> str:

@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 
 from flywheel.records import FaultClass, Reply
+from flywheel.teachers.bill import NO_BILL, Bill
 
 RETRIED = frozenset({"rate_limit", "timeout", "server", "connection", "malformed"})
 STOPPING = frozenset({"auth", "quota", "not_found", "wrong_model"})
@@ -45,9 +46,7 @@ _QUOTA = re.compile(r"insufficient.?quota|exceeded your current quota|billing|cr
 
 
 class TeacherFault(Exception):
-    """One attempt failed. `retry_after` is what the server asked for, in seconds; tokens where it reported
-    usage.
-    """
+    """One attempt failed. `retry_after` is what the server asked for, in seconds; `bill` what it said of tokens."""
 
     def __init__(
         self,
@@ -55,8 +54,7 @@ class TeacherFault(Exception):
         detail: str = "",
         retry_after: float | None = None,
         text: str = "",
-        input_tokens: int = 0,
-        output_tokens: int = 0,
+        bill: Bill = NO_BILL,
         overloaded: bool = False,
         paid: bool | None = None,
     ) -> None:
@@ -65,8 +63,7 @@ class TeacherFault(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.text = text
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
+        self.bill = bill
         self.paid = fault in MAYBE_PAID | ANSWERED if paid is None else paid
         self.overloaded = overloaded or fault in ("rate_limit", "timeout")
 

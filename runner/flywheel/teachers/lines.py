@@ -14,6 +14,7 @@ from flywheel.project_code import load
 from flywheel.records import LessonRequest
 from flywheel.spec.models import Loop
 from flywheel.spec.teachers import DatasetTeacher, LitellmTeacher, PythonTeacher, StudentTeacher, Teacher
+from flywheel.teachers.bill import Bill
 from flywheel.teachers.chat import Completion, Transport
 from flywheel.teachers.dataset import Dataset
 from flywheel.teachers.faults import TeacherFault
@@ -73,12 +74,12 @@ class Line:
         longest = self.spec.answer_tokens
         if longest is None:
             return Spent(calls=1)
-        return self._cost(input_bound(request.messages) + schema_bound(request.schema), longest)
+        return self._cost(Bill(input_bound(request.messages) + schema_bound(request.schema), longest))
 
-    def cost_of(self, bound: Spent, input_tokens: int, output_tokens: int, paid: bool) -> Spent:
+    def cost_of(self, bound: Spent, bill: Bill, paid: bool) -> Spent:
         """What an attempt cost: what the server reported, else all of its bound where it may have been paid."""
-        if input_tokens and output_tokens:
-            return self._cost(input_tokens, output_tokens)
+        if bill.is_known:
+            return self._cost(bill)
         return bound if paid else Spent(calls=1)
 
     async def complete(self, request: LessonRequest) -> Completion:
@@ -90,9 +91,8 @@ class Line:
         except TimeoutError as error:
             raise TeacherFault("timeout", f"no answer within {limit:g} s") from error
 
-    def _cost(self, input_tokens: int, output_tokens: int) -> Spent:
-        usd = self.price.usd(input_tokens, output_tokens) if self.price else 0.0
-        return Spent(usd, 1, input_tokens + output_tokens)
+    def _cost(self, bill: Bill) -> Spent:
+        return Spent(self.price.usd(bill) if self.price else 0.0, 1, bill.tokens)
 
 
 @dataclass(frozen=True)

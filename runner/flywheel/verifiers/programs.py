@@ -13,6 +13,8 @@ from flywheel.text import one_line
 
 #: Longer programs are refused unread: Python's parser is fast, not unbounded.
 MAX_CHARACTERS = 200_000
+#: Python compiles a `finally` again for every way out of its `try`: nested, a few lines take minutes and gigabytes.
+MAX_STATEMENTS = 100_000
 
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -112,6 +114,8 @@ def _indented(code: str) -> Iterator[str]:
 def _compiled(source: str) -> ast.Module:
     """The tree of a whole program. Raises SyntaxError, for `return` outside a function too, which no parser sees."""
     tree = parsed(source)
+    if _compiled_size(tree.body)[0] > MAX_STATEMENTS:
+        raise SyntaxError("too many copies of nested finally blocks")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -119,6 +123,30 @@ def _compiled(source: str) -> ast.Module:
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise SyntaxError(str(error) or type(error).__name__) from None
     return tree
+
+
+def _compiled_size(body: list[ast.stmt]) -> tuple[int, int]:
+    """(statements as they are compiled, ways out among them), at most a billion each."""
+    size = exits = 0
+    for statement in body:
+        inner, leaves = 1, int(isinstance(statement, ast.Return | ast.Break | ast.Continue))
+        for block in _blocks(statement):
+            found = _compiled_size(block)
+            inner, leaves = inner + found[0], leaves + found[1]
+        final = getattr(statement, "finalbody", None)
+        if final:
+            once, out = _compiled_size(final)
+            inner, leaves = inner + once * (2 + leaves), leaves + out * (2 + leaves)
+        size, exits = min(size + inner, 10**9), min(exits + leaves, 10**9)
+    return size, exits
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks inside a statement, but for `finally`."""
+    for name in ("body", "orelse"):
+        yield getattr(statement, name, None) or []
+    for name in ("handlers", "cases"):
+        yield from (branch.body for branch in getattr(statement, name, None) or ())
 
 
 def _tree_or_none(source: str) -> ast.Module | None:

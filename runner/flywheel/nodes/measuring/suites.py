@@ -20,7 +20,7 @@ from flywheel.nodes.context import Context, Model, TaskRow
 from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.models import Spec, Suite, Task
-from flywheel.store.taxonomy import Failed, name_failures
+from flywheel.store.taxonomy import Failed, Named, name_failures
 from flywheel.teachers.faults import ANSWERED
 from flywheel.verifiers import outcome_of
 
@@ -251,12 +251,18 @@ def _rows(ctx: Context, arm: str, model_id: str, name: str, items: Sequence[Judg
             "item_id": item.item.item_id, "row": item.item.row, "gold": item.item.gold, "answer": _text(item),
             "outcome": item.outcome, "score": item.score, "mode": mode, "severity": severity.get(mode or ""),
             "verdicts": [asdict(verdict) | {"seconds": 0.0} for verdict in item.verdicts[item.shown]],
-            "slices": {column: item.item.row.get(column) for column in suite.slices},
+            "slices": {column: _slice(ctx, suite, item, column) for column in suite.slices},
             "cluster": item.item.row.get("cluster"), "prompt_tokens": item.item.prompt_tokens,
             "samples": _samples(item), **_measures(item.item.answers),
         }
         for item, mode in zip(items, _modes(ctx, suite, items), strict=True)
     ]  # fmt: skip
+
+
+def _slice(ctx: Context, suite: Suite, item: JudgedItem, column: str) -> Any:
+    """The item's value in a column; of the task's own target, which no row that is asked holds, the right answer."""
+    of_target = suite.task is not None and column == ctx.spec.tasks[suite.task].target
+    return item.item.gold if of_target else item.item.row.get(column)
 
 
 def _text(item: JudgedItem) -> str:
@@ -289,7 +295,7 @@ def _modes(ctx: Context, suite: Suite, items: Sequence[JudgedItem]) -> list[str 
         return [None] * len(items)
     wrong = [item for item in items if item.outcome == "fail"]
     failed = [Failed(i.item.row, _text(i), i.item.gold, i.verdicts[i.shown]) for i in wrong]
-    names = name_failures(failed, ctx.spec.modes_of(suite.task), ctx.spec.tasks[suite.task].verify)
+    names = _named(ctx, suite, failed).modes
     by_item = {i.item.item_id: name for i, name in zip(wrong, names, strict=True)}
     return [by_item.get(item.item.item_id) for item in items]
 
@@ -335,6 +341,24 @@ def _count_labels(counts: dict[str, dict[str, int]], said: frozenset[str], gold:
         known["gold"] += label in gold
         known["said"] += label in said
         known["right"] += label in gold & said
+
+
+def _named(ctx: Context, suite: Suite, failed: Sequence[Failed]) -> Named:
+    assert suite.task is not None
+    like = ctx.seen(suite.task, suite.data) if failed and suite.data is not None else []
+    return name_failures(failed, ctx.spec.modes_of(suite.task), ctx.spec.tasks[suite.task].verify, like)
+
+
+def undecided(ctx: Context, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Predicates that could not be computed for some wrong answers of `rows`, all arms together, by suite and mode."""
+    found = {}
+    for name, suite in ctx.spec.evals.items():
+        wrong = [row for row in rows if row["suite"] == name and row["outcome"] == "fail"]
+        if suite.task is None or not wrong:
+            continue
+        failed = [Failed(r["row"], r["answer"], r["gold"], [Verdict(**v) for v in r["verdicts"] or ()]) for r in wrong]
+        found.update({f"{name}: {mode}": said for mode, said in _named(ctx, suite, failed).summary().items()})
+    return found
 
 
 def too_long(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.records import Counts, Verdict
-from flywheel.store.taxonomy import Failed, name_failures
+from flywheel.store.taxonomy import Failed, Named, name_failures
 
 
 def diagnose(ctx: Context) -> NodeResult:
@@ -18,13 +18,17 @@ def diagnose(ctx: Context) -> NodeResult:
     )
     verdicts = _verdicts(ctx, probes)
     rows: list[dict[str, Any]] = []
+    undecided: dict[str, dict[str, Any]] = {}
     for task in ctx.spec.tasks:
-        rows += _named(ctx, task, [a for a in answers if a["task"] == task], verdicts)
+        of_task = [a for a in answers if a["task"] == task]
+        named = _named(ctx, task, of_task, verdicts)
+        rows += _failures(ctx, task, of_task, named.modes)
+        undecided |= {f"{task}: {mode}": found for mode, found in named.summary().items()}
     counted = Counter(row["mode"] for row in rows)
     return NodeResult(
         Counts(len(answers), kept=len(rows)),
         {"failures": rows},
-        {"failures": len(rows), "modes": dict(counted.most_common())},
+        {"failures": len(rows), "modes": dict(counted.most_common()), "undecided": undecided},
     )
 
 
@@ -36,13 +40,15 @@ def _verdicts(ctx: Context, probes: list[str]) -> dict[str, list[Verdict]]:
     return found
 
 
-def _named(
-    ctx: Context, task: str, answers: list[dict[str, Any]], verdicts: dict[str, list[Verdict]]
-) -> list[dict[str, Any]]:
-    modes = ctx.spec.modes_of(task)
-    severity = {mode.name: mode.severity for mode in modes}
+def _named(ctx: Context, task: str, answers: list[dict[str, Any]], verdicts: dict[str, list[Verdict]]) -> Named:
     failed = [Failed(a["row"], a["answer"], a["gold"], verdicts.get(a["answer_id"], [])) for a in answers]
-    names = name_failures(failed, modes, ctx.spec.tasks[task].verify)
+    probes = ctx.spec.tasks[task].probes
+    like = ctx.seen(task, probes) if failed and probes is not None else []
+    return name_failures(failed, ctx.spec.modes_of(task), ctx.spec.tasks[task].verify, like)
+
+
+def _failures(ctx: Context, task: str, answers: list[dict[str, Any]], modes: list[str]) -> list[dict[str, Any]]:
+    severity = {mode.name: mode.severity for mode in ctx.spec.modes_of(task)}
     return [
         {
             "node": ctx.node.fingerprint,
@@ -52,5 +58,5 @@ def _named(
             "mode": name,
             "severity": severity[name],
         }
-        for answer, name in zip(answers, names, strict=True)
+        for answer, name in zip(answers, modes, strict=True)
     ]

@@ -11,7 +11,16 @@ from flywheel.harness import Evaluated, SuiteJob
 from flywheel.harness.emitted import SuiteJudges, command, emit
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, Model, NodeResult
-from flywheel.nodes.measuring.suites import label_scores, noise, run_on, scored, suite_jobs, teachers_scored, too_long
+from flywheel.nodes.measuring.suites import (
+    label_scores,
+    noise,
+    run_on,
+    scored,
+    suite_jobs,
+    teachers_scored,
+    too_long,
+    undecided,
+)
 from flywheel.plan import VERBS
 from flywheel.records import Counts
 from flywheel.records.nodes import finished
@@ -61,6 +70,7 @@ def evaluate(ctx: Context) -> NodeResult:
             "too_long": too_long(rows),
             "ran_on": run_on(rows, ctx.spec.evals, ctx.spec.tasks),
             "labels": label_scores(rows, ctx.spec, ctx.root),
+            "undecided": undecided(ctx, rows),
             "lm_eval": measurement.folder,
             "lm_eval_commands": _commands(ctx, measurement, arms, suites),
         },
