@@ -24,7 +24,8 @@ from flywheel.teachers.bill import BEYOND_BELIEF, NO_BILL, Bill, read_bill
 from flywheel.teachers.chat import read_completion, retry_after
 from flywheel.teachers.faults import TeacherFault
 from flywheel.teachers.journal import Journal, Sent, drain, request_json
-from flywheel.teachers.money import Price, declared_price, price_of
+from flywheel.teachers.money import Price, declared_price
+from flywheel.teachers.prices import price_of
 
 #: Of "prompt 0", with 100 tokens of answer at a dollar a token in and two out.
 PROMPT_BOUND = len("prompt 0") + 128

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.records import Subject, Verdict
-from flywheel.spec.loader import Loaded, load
+from flywheel.spec.loader import LoadedSpec, load
 from flywheel.spec.verifiers import SqlVerifier
 from flywheel.store.taxonomy import Failed, name_failures
 from flywheel.verifiers.finding import Check
@@ -18,7 +18,7 @@ GROUPED = "SELECT channel, COUNT(*) FROM orders GROUP BY channel"
 
 
 @pytest.fixture(scope="module")
-def shop() -> tuple[Loaded, dict[str, Check]]:
+def shop() -> tuple[LoadedSpec, dict[str, Check]]:
     loaded = load(REPOSITORY / "flywheel.yaml")
     verifiers = {name: v for name, v in loaded.spec.verifiers.items() if isinstance(v, SqlVerifier)}
     return loaded, {name: open_sql(verifier, loaded.root) for name, verifier in verifiers.items()}
@@ -49,7 +49,7 @@ def shop() -> tuple[Loaded, dict[str, Check]]:
     ],
 )
 def test_a_failure_has_the_name_that_a_person_would_give_it(
-    shop: tuple[Loaded, dict[str, Check]], answer: str, gold: str, mode: str
+    shop: tuple[LoadedSpec, dict[str, Check]], answer: str, gold: str, mode: str
 ) -> None:
     loaded, checks = shop
     subject = Subject("s", "text_to_sql", {"question": "?"}, answer, gold)

@@ -39,7 +39,7 @@ _POINTS = 5
 _INFINITE = (Symbol("∞"), Term("neg", (Symbol("∞"),)))
 
 
-class Undecided(Exception):
+class NotComparable(Exception):
     """Neither equal nor different within the bounds of this package."""
 
 
@@ -75,7 +75,7 @@ class AnswerComparison:
         """Lists without brackets have no order, unless what tells their items apart is said on one side only."""
         gold, answer = _spread(gold), _spread(answer)
         if len(gold) > _MOST_ITEMS:
-            raise Undecided(f"a gold of {len(gold):,} items")
+            raise NotComparable(f"a gold of {len(gold):,} items")
         if len(answer) > _MOST_ITEMS:
             return False
         if len(gold) == len(answer) == 1:
@@ -401,7 +401,7 @@ def _same_or_undecided(gold: Node, answer: Node, point: dict[str, Value], base: 
     try:
         value(answer, point, base)
     except TooLarge:
-        raise Undecided("numbers too large to be worked out") from None
+        raise NotComparable("numbers too large to be worked out") from None
     except NoValue:
         return
 
@@ -676,4 +676,4 @@ def _minus(node: Node) -> Node:
     return node.args[0] if isinstance(node, Term) and node.head == "neg" else Term("neg", (node,))
 
 
-__all__ = ["AnswerComparison", "MathPolicy", "Undecided"]
+__all__ = ["AnswerComparison", "MathPolicy", "NotComparable"]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Finding, fail, unknown
 from flywheel.verifiers.maths import numerals, place
-from flywheel.verifiers.maths.comparing import AnswerComparison, MathPolicy, Undecided
+from flywheel.verifiers.maths.comparing import AnswerComparison, MathPolicy, NotComparable
 from flywheel.verifiers.maths.nodes import Items, Phrase, Reading
 from flywheel.verifiers.maths.script import folded
 
@@ -90,7 +90,7 @@ class Judgement:
             return fail(f"too long for a final answer ({len(final):,} characters)")
         try:
             return self._compared(gold, final, prose=found is None)
-        except Undecided as error:
+        except NotComparable as error:
             return unknown(str(error))
 
     def _compared(self, gold: _MathGold, final: str, prose: bool) -> Finding:
