@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
+from flywheel.spec.databases import row_faults
 from flywheel.spec.document import Document
-from flywheel.spec.models import DatasetTeacher, LabelVerifier, Task, Verifier
-from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, judged_columns
+from flywheel.spec.models import DatasetTeacher, LabelVerifier, SqlVerifier, Task, Verifier
+from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, hidden_columns, holes, judged_columns
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ CASE_LABELS = {"golden": "expect", "calibration": "label"}
 """Files of cases that a verifier may have, and the column in which each says what a person said: pass or fail."""
 
 
-def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
+def data_faults(document: Document, outline: Outline, good: dict[Path_, Path], root: Path) -> list[Fault]:
     """Faults of the contents of the files in `good` (place in the spec → path)."""
     prompts, faults = _read_prompts(outline, good)
     uses = [use for use in _uses(outline, prompts) if use.place in good]
@@ -49,6 +50,7 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
     faults += _overlaps(outline, uses, files)
     faults += _labels(document, outline, good)
     faults += _cases(document, outline, good, prompts, columns)
+    faults += _databases(root, outline, uses, files)
     return faults
 
 
@@ -146,7 +148,7 @@ def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict
     if task is None:
         return
     known = columns.get(name, set())
-    if place[0] == "tasks" and prompt.columns is None and (hidden := _judged(outline, task)):
+    if place[0] == "tasks" and prompt.columns is None and (hidden := _hidden(outline, task)):
         message = f'the prompt reads all of row, and with it "{hidden[0]}", which the student must not see.'
         yield Fault(message, place, "Name the columns: row.question.", prompt.file, 1)
     for variable, line in prompt.unknown.items():
@@ -241,6 +243,10 @@ def _judged(outline: Outline, task: Task) -> tuple[str, ...]:
     return tuple(judged_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers))
 
 
+def _hidden(outline: Outline, task: Task) -> list[str]:
+    return hidden_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers)
+
+
 def _input_columns(name: str, task: Task, prompts: dict[Path_, Prompt]) -> tuple[str, ...]:
     prompt = prompts.get(("tasks", name, "prompt"))
     columns = prompt.columns if prompt is not None else None
@@ -314,6 +320,18 @@ def _labels(document: Document, outline: Outline, good: dict[Path_, Path]) -> It
             continue
         if not text.strip():
             yield document.fault(place, f"{shown(good[place])} is empty: no labels.", "Write one a line.")
+
+
+def _databases(root: Path, outline: Outline, uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:
+    """Rows whose database is not there."""
+    for use in uses:
+        verify = outline.tasks[use.task].verify if use.task else []
+        named = [v for v in map(outline.verifiers.get, verify) if isinstance(v, SqlVerifier) and v.database]
+        for path in dict.fromkeys(v.database for v in named if v.database and holes(v.database)):
+            if use.place in files:
+                file = files[use.place]
+                rows = list(zip(file.lines, file.rows, strict=True))
+                yield from _cut(use.place, row_faults(root, path, use.place, file.file, rows))
 
 
 # --- cases that people judged -------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.spec import secrets
 from flywheel.spec.data import data_faults
+from flywheel.spec.databases import database_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
-from flywheel.spec.models import LitellmTeacher, Spec
+from flywheel.spec.models import LitellmTeacher, Spec, SqlVerifier
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
 from flywheel.spec.wording import schema_faults
@@ -69,7 +70,8 @@ def load(path: Path) -> Loaded:
     faults += _not_derived(reference_faults(document, outline), faults)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
-    faults += data_faults(document, outline, good)
+    faults += database_faults(document, root, outline)
+    faults += data_faults(document, outline, good, root)
     errors = [fault for fault in faults if not fault.warning]
     if spec is None or errors:
         raise SpecInvalid(_in_order(document, errors))
@@ -106,6 +108,10 @@ def missing_env(loaded: Loaded, environ: Mapping[str, str] | None = None) -> lis
             for key in _WITH_REFERENCES:
                 missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
                 faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
+    for name, verifier in loaded.spec.verifiers.items():
+        if isinstance(verifier, SqlVerifier):
+            missing = [v for v in secrets.names(verifier.dsn or "") if not known.get(v)]
+            faults += [_missing(loaded, ("verifiers", name, "dsn"), variable) for variable in missing]
     return faults
 
 
@@ -117,6 +123,7 @@ def _missing(loaded: Loaded, path: Path_, variable: str) -> Fault:
 # --- ${env:NAME} --------------------------------------------------------------------------------------------
 
 _WITH_REFERENCES = ("api_key", "api_base")
+_SECTIONS_WITH_REFERENCES = {"teachers": _WITH_REFERENCES, "verifiers": ("dsn",)}
 
 
 def _environment_faults(document: Document) -> list[Fault]:
@@ -133,7 +140,8 @@ def _texts(value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
 
 def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
     """The value is never repeated: it may be the secret."""
-    key = path[-1] if len(path) == 3 and path[0] == "teachers" else ""
+    allowed = _SECTIONS_WITH_REFERENCES.get(str(path[0]), ()) if len(path) == 3 else ()
+    key = path[-1] if path[-1] in allowed else ""
     if key == "api_key" and not secrets.REFERENCE.fullmatch(text):
         message = "a literal key does not belong in a file."
         yield document.fault(path, message, "Write ${env:NAME} and set the variable NAME.")
@@ -141,6 +149,6 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
-    elif key not in _WITH_REFERENCES and secrets.names(text):
-        places = " and ".join(_WITH_REFERENCES)
+    elif key == "" and secrets.names(text):
+        places = ", ".join(key for keys in _SECTIONS_WITH_REFERENCES.values() for key in keys)
         yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")

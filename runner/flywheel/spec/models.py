@@ -204,20 +204,35 @@ class VerifierLimits(Model):
 
 
 class SqlVerifier(VerifierLimits):
-    """SQL in a locked-down, throw-away DuckDB."""
+    """One query that reads, in a database of the task: `setup`, `database` or `dsn` says which."""
 
     kind: Literal["sql"]
-    """SQL in DuckDB."""
+    """SQL: one query."""
+    engine: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
+    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process; `postgres` asks a server of yours."""
     check: Literal["parses", "same_rows"]
     """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
     when the gold orders)."""
-    setup: str
-    """SQL script that makes the database."""
+    setup: str | None = None
+    """SQL script that makes the database (`duckdb`, `sqlite`; what `.dump` writes is one)."""
+    database: str | None = None
+    """`sqlite`: a database file, read only. It may be one per row: `databases/{{ row.db_id }}/{{ row.db_id }}.sqlite`."""
+    dsn: str | None = None
+    """`postgres`: how to reach the server, as `${env:NAME}`. Name a role that can only read."""
+    match: Literal["ours", "spider", "bird"] = "ours"
+    """When rows are the same. `spider`, `bird`: as those benchmarks' own scripts say, on the declared database alone."""
+    any_column_order: bool = False
+    """`ours`: columns may stand in another order than the gold's."""
+    ignore_duplicates: bool = False
+    """`ours`: a row counts once, so that DISTINCT makes no difference."""
+    decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    """`ours`: numbers are equal that differ by no more than rounding to so many decimals does."""
     max_rows: Positive = 10_000
-    """A result with more rows is wrong."""
-    instances: Annotated[int, Field(ge=0, le=20)] = 3
-    """`same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs; other
-    values), on which the rows must agree too, so that no lucky match passes."""
+    """`ours`: a result with more rows is wrong."""
+    instances: Annotated[int, Field(ge=0, le=20)] = 4
+    """`ours`, `same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs;
+    other values; rows that the gold's own conditions select), on which the rows must agree too, so that no lucky
+    match passes. None with `postgres`."""
 
 
 class MathVerifier(VerifierLimits):

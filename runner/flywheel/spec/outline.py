@@ -6,6 +6,7 @@ A spec with one wrong number may also name an unknown teacher; both are said at 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -258,5 +259,20 @@ def compares(verifier: Verifier) -> bool:
 
 def judged_columns(verifiers: Iterable[Verifier]) -> list[str]:
     """Columns of a row that verifiers read, whether or not the student sees them."""
+    read = list(verifiers)
+    databases = [v.database for v in read if isinstance(v, SqlVerifier) and v.database is not None]
+    return [*hidden_columns(read), *dict.fromkeys(column for path in databases for column in holes(path))]
+
+
+def hidden_columns(verifiers: Iterable[Verifier]) -> list[str]:
+    """Those of them that the student must not see."""
     code = [v for v in verifiers if isinstance(v, CodeVerifier)]
     return [c for v in code for c in (v.tests, v.entry_point, v.prefix) if c is not None]
+
+
+HOLE = re.compile(r"\{\{\s*row\.([A-Za-z_]\w*)\s*\}\}")
+
+
+def holes(path: str) -> list[str]:
+    """The columns of a row that fill a path such as `databases/{{ row.db_id }}.sqlite`, each once."""
+    return list(dict.fromkeys(HOLE.findall(path)))

@@ -16,7 +16,7 @@ from flywheel.spec.models import CodeVerifier, Task, Verifier
 from flywheel.text import final_answer
 from flywheel.verifiers.code import open_code
 from flywheel.verifiers.finding import Check, VerifierInvalid, unknown
-from flywheel.verifiers.kinds import KINDS, needs_reference, version_of
+from flywheel.verifiers.kinds import KINDS, is_confined, needs_reference, version_of
 
 #: Address space of one child: room for a user's numpy, too little for a bomb to reach the machine's limits.
 MEMORY_BYTES = 2 << 30
@@ -128,7 +128,7 @@ class Judge:
         return KINDS[spec.kind].patience(spec)
 
     def _is_confined(self, name: str) -> bool:
-        return KINDS[self._verifiers[name].kind].confined
+        return is_confined(self._verifiers[name])
 
     def _open(self, names: set[str]) -> None:
         """Pools whose children have these verifiers; a task that needs further ones has them opened anew."""
@@ -205,7 +205,8 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
 
 
 def _files(verifiers: Iterable[Verifier], root: Path) -> list[Path]:
-    return [root / file for spec in verifiers for file in KINDS[spec.kind].files(spec).values()]
+    named = ((KINDS[spec.kind], spec) for spec in verifiers)
+    return [root / file for kind, spec in named for file in (*kind.files(spec).values(), *kind.reads(spec, root))]
 
 
 def _opened(name: str, spec: Verifier, root: Path, unsafe: bool) -> Check:

@@ -5,14 +5,17 @@ A further kind is a model in `spec.models`, a function that builds its check in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 from flywheel.hashing import canonical, fingerprint, hash_file, short
-from flywheel.spec.models import JudgeVerifier, Verifier
+from flywheel.spec.databases import database_files, databases_digest
+from flywheel.spec.models import JudgeVerifier, SqlVerifier, Verifier
 from flywheel.verifiers.code import open_code, patience
 from flywheel.verifiers.command import open_command, program_files
 from flywheel.verifiers.documents import open_json_schema
@@ -39,12 +42,35 @@ class Kind:
     check that runs other people's code, or has a sandbox of its own."""
     programs: Callable[[Any, Path], Mapping[str, str]] = lambda spec, root: {}
     """Like `files`, where only the project's folder tells whether they are files."""
+    found: Callable[[Any, Path], Mapping[str, str]] = lambda spec, root: {}
+    """Part → value that only the project's folder or this machine tells. Raises OSError."""
+    reads: Callable[[Any, Path], Sequence[str]] = lambda spec, root: ()
+    """Further files, relative to the project, that a confined check reads."""
+    reaches_out: Callable[[Any], bool] = lambda spec: False
+    """Whether it talks to a server, so that its child cannot be confined after all."""
     patience: Callable[[Any], float] = lambda spec: spec.timeout_seconds
     """Seconds after which the child is killed and the verdict unknown."""
 
 
 def _asks_a_teacher(spec: Any, root: Path) -> Check:
     raise VerifierInvalid("a judge asks a teacher, which no child process can: verifiers.rubric asks it")
+
+
+def _databases(spec: SqlVerifier, root: Path) -> Mapping[str, str]:
+    if spec.engine == "duckdb":
+        return {"duckdb": package_version("duckdb")}
+    if spec.engine == "postgres":
+        return {"psycopg": installed_version("psycopg")}
+    found = {"sqlite": sqlite3.sqlite_version}
+    return found | ({} if spec.database is None else {"databases": databases_digest(spec, root)})
+
+
+def installed_version(package: str) -> str:
+    """Empty where it is not installed, which the check itself then says."""
+    try:
+        return package_version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -65,9 +91,11 @@ KINDS: Mapping[str, Kind] = {
     "sql": Kind(
         open_sql,
         lambda spec: spec.check == "same_rows",
-        files=lambda spec: {"setup": spec.setup},
-        packages=("duckdb",),
-        implementation=2,  # generated databases
+        files=lambda spec: {} if spec.setup is None else {"setup": spec.setup},
+        found=_databases,
+        reads=database_files,
+        reaches_out=lambda spec: spec.engine == "postgres",
+        implementation=3,  # engines, rules, rows that the gold selects
     ),
     "python": Kind(
         open_python,
@@ -112,7 +140,16 @@ def parts(
             found[part] = hash_file(root / file)
         except OSError as error:
             raise VerifierInvalid(f"verifiers.{name}: cannot read {file}: {error.strerror}") from error
-    return found
+    try:
+        return found | kind.found(spec, root)
+    except OSError as error:
+        raise VerifierInvalid(f"verifiers.{name}: cannot read {error.filename}: {error.strerror}") from error
+
+
+def is_confined(spec: Verifier) -> bool:
+    """Whether the child that judges by it can do nothing but compute and read the verifier's files."""
+    kind = KINDS[spec.kind]
+    return kind.confined and not kind.reaches_out(spec)
 
 
 def version_of(name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None) -> str:
