@@ -54,6 +54,9 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
         ("SELECT name FROM singer WHERE age BETWEEN 25 AND 30;", "select name from singer where age >= 25 and age <= 30 -- x"),
         ("VALUES (1), (2)", "SELECT 1 UNION SELECT 2"),
         ("WITH a AS (SELECT 1 AS x) SELECT x FROM a", "SELECT 1"),
+        ("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT count(*) FROM r", "SELECT 3"),
+        ("SELECT value FROM json_each('[1, 2]')", "VALUES (1), (2)"),
+        ("SELECT count(*) > 0 FROM sqlite_master", "SELECT 1"),
     ],
 )
 def test_what_sqlite_takes_for_the_same_is_the_same(check: Check, gold: str, answer: str) -> None:

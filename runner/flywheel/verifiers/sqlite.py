@@ -38,7 +38,7 @@ _LIMITS = {
 #: Functions that only look harmless. (None that opens files is built in; extensions cannot be loaded.)
 _FUNCTIONS_REFUSED = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
-_CATALOG = frozenset({"sqlite_master", "sqlite_schema"})
+_CATALOG = frozenset({"sqlite_master", "sqlite_schema", "sqlite_sequence"})
 _READS = frozenset({"SELECT", "WITH", "VALUES"})
 _ACTIONS = {
     getattr(sqlite3, name): name.removeprefix("SQLITE_").replace("_", " ")
@@ -56,7 +56,8 @@ class _Guard:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.tables: frozenset[str] = frozenset()
+        self.modules: frozenset[str] = frozenset()
+        """Virtual tables that are there without being declared."""
         self.open = True
         self.refusal = ""
         self._deadline = float("inf")
@@ -73,8 +74,10 @@ class _Guard:
     def _reason(self, action: int, first: str, second: str) -> str | None:
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return None
-        if action == sqlite3.SQLITE_READ:
-            return None if first.lower() in self.tables else f"table function not allowed: {one_line(first, 60)}"
+        if action == sqlite3.SQLITE_READ:  # of tables, and of names that the query itself gives (WITH)
+            name = first.lower()
+            refused = name in self.modules or (name.startswith(("pragma_", "sqlite_")) and name not in _CATALOG)
+            return f"table function not allowed: {one_line(first, 60)}" if refused else None
         if action == sqlite3.SQLITE_FUNCTION:
             refused = second.lower() in _FUNCTIONS_REFUSED
             return f"function not allowed: {one_line(second, 60)}" if refused else None
@@ -174,8 +177,8 @@ class SqliteFixture:
         if path is None:
             connection.executescript(setup)
         self.original = SqliteDatabase(connection, self._guard)
-        names = self.original.fetch("SELECT lower(name) FROM sqlite_master WHERE type IN ('table', 'view')")
-        self._guard.tables = frozenset(str(name) for (name,) in names) | _CATALOG | _TABLE_FUNCTIONS
+        modules = self.original.fetch("SELECT lower(name) FROM pragma_module_list")
+        self._guard.modules = frozenset(str(name) for (name,) in modules) - _TABLE_FUNCTIONS
         self._reads_unnamed = bool(self.original.fetch("SELECT 1 FROM sqlite_master WHERE type = 'view'"))
         self.tables = read_sqlite_tables(self.original.fetch) if instances else ()
         self.instances: tuple[Instance, ...] = tuple(self._generated(instances)) if instances else ()
@@ -217,6 +220,8 @@ class SqliteFixture:
         if path is not None:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a file that is no database says so now
+        for name in _TABLE_FUNCTIONS:  # what makes itself at its first use would then seem to write
+            connection.execute(f"SELECT 1 FROM {name}('[]')").fetchall()
         connection.set_authorizer(self._guard.authorize)
         connection.set_progress_handler(self._guard.overdue, _STEPS)
         return connection
