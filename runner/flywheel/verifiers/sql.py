@@ -24,7 +24,6 @@ from flywheel.verifiers.fixture import Instance, QueryRefused, QueryUndecided, R
 from flywheel.verifiers.instances import Content, turned
 from flywheel.verifiers.matching import Rule, rule_of
 from flywheel.verifiers.rows import Table, difference
-from flywheel.verifiers.syntax import Literals
 from flywheel.verifiers.witnesses import witnesses
 
 _GOLDS_KEPT = 1024
@@ -223,35 +222,34 @@ def _disagreement(rule: Rule, max_rows: int) -> Callable[[Engine, Any, Any], str
     """Compares an answer with a gold on every generated database: where and how they first differ."""
 
     @lru_cache(_EXPECTED_KEPT)
-    def expected(engine: Engine, place: int, gold: Any, met: Literals, answer: Any) -> _Expected | None:
-        further = engine.read_by(gold, _further(engine.instances[place], gold, answer, met))
-        return expected_rows(gold, engine.instances[place], further, engine, max_rows)
+    def expected(engine: Engine, instance: Instance, gold: Any, further: Content) -> _Expected | None:
+        return expected_rows(gold, instance, engine.read_by(gold, further), engine, max_rows)
 
     def compare(engine: Engine, answer: Any, gold: Any) -> str | None:
-        for place, instance in enumerate(engine.instances):
-            met = answer.literals | gold.literals if instance.spare else Literals()
-            right = expected(engine, place, gold, met, answer if instance.made_for else None)
-            if right is None:
-                continue
-            further = engine.read_by(answer, _further(instance, gold, answer, met))
-            try:
-                table = instance.database.rows(answer, max_rows, further)
-            except RowsRefused:
-                continue
-            except QueryRefused as error:
-                return f"on the {instance.label}: {error}"
-            if different := rule.differ(table, right.table, right.ordered):
-                return f"on the {instance.label}: {different}"
+        for instance in engine.instances:
+            for further in _further(instance, gold, answer):
+                right = expected(engine, instance, gold, further)
+                if right is not None and (different := differs(engine, instance, answer, further, right)):
+                    return f"on the {instance.label}: {different}"
         return None
+
+    def differs(engine: Engine, instance: Instance, answer: Any, further: Content, right: _Expected) -> str | None:
+        try:
+            table = instance.database.rows(answer, max_rows, engine.read_by(answer, further))
+        except RowsRefused:
+            return None
+        except QueryRefused as error:
+            return str(error)
+        return rule.differ(table, right.table, right.ordered)
 
     return compare
 
 
-def _further(instance: Instance, gold: Any, answer: Any, literals: Literals) -> Content:
-    """The rows that are added to the instance for these two queries."""
+def _further(instance: Instance, gold: Any, answer: Any) -> Sequence[Content]:
+    """The rows that are added to the instance for these two queries, in each of the ways to add some."""
     if instance.made_for:
         return witnesses(gold, answer, instance.made_for)
-    return instance.further(literals)
+    return [instance.further(answer.literals | gold.literals) if instance.spare else ()]
 
 
 def expected_rows(gold: Any, instance: Instance, further: Content, engine: Engine, max_rows: int) -> _Expected | None:

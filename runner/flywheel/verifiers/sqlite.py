@@ -12,7 +12,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -148,7 +148,9 @@ class SqliteDatabase:
         """What a constraint refuses is left out."""
         for table, rows in content:
             assert isinstance(table, SqliteTable)
-            self.connection.executemany(table.insert, map(table.values, rows))
+            for row in rows:
+                with suppress(sqlite3.IntegrityError):  # no number in an INTEGER PRIMARY KEY: IGNORE ignores all others
+                    self.connection.execute(table.insert, table.values(row))
         for table, _ in content:
             if table.foreign_keys:
                 self._drop_orphans(table.name)
