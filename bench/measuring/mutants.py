@@ -113,7 +113,18 @@ def _counted_once(tree: Any, rng: random.Random) -> Iterator[exp.Expression]:
 
 
 def _left_join(tree: Any, rng: random.Random) -> Iterator[exp.Expression]:
-    yield from _each(tree, exp.Join, lambda n: exp.Join(**{**n.args, "side": "LEFT"}) if not n.side and n.args.get("on") else n)
+    """Only where no other condition asks for a value of the joined table: it would undo the change."""
+
+    def change(node: Any) -> exp.Expression:
+        alias = node.this.alias_or_name.lower()
+        select = node.find_ancestor(exp.Select)
+        asked = [select.args.get("where"), select.args.get("having"), *select.args.get("joins", [])]
+        others = [c for part in asked if part is not None and part is not node for c in part.find_all(exp.Column)]
+        if node.side or not node.args.get("on") or any(c.table.lower() in ("", alias) for c in others):
+            return node
+        return exp.Join(**{**node.args, "side": "LEFT"})
+
+    yield from _each(tree, exp.Join, change)
 
 
 def _not_in(tree: Any, rng: random.Random) -> Iterator[exp.Expression]:

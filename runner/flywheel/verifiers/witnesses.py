@@ -22,9 +22,11 @@ from flywheel.verifiers.instances import Cells, Column, Content, Family, TableSh
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: Variants of the rows: strict orders; the same with more cases; repeats; repeats and NULLs.
-VARIANTS = 4
-_CASES = (14, 26, 26, 24)
+#: Cases of each variant. On the smallest a mean is its only value and no group ties with another.
+_CASES = (1, 2, 3, 5, 6, 14, 26, 24, 24)
+#: Variants in which values repeat, and of these the one with NULLs; in all others values differ, so that orders are strict.
+_REPEATS, _NULLS = (3, 7, 8), 8
+_GROUPED = 5
 _GROUP = 12
 _KEPT = 512
 _Node = tuple[int, str]
@@ -46,7 +48,7 @@ def _witnesses(gold: str, answer: str, dialect: str, tables: tuple[TableShape, .
     if not plans or not plans[0].slots:
         return ()
     near = _near(plans)
-    return tuple(_Maker(tables, near, variant).content(plans) for variant in range(VARIANTS))
+    return tuple(_Maker(tables, near, variant).content(plans) for variant in range(len(_CASES)))
 
 
 # --- taking a query apart -----------------------------------------------------------------------------------
@@ -385,8 +387,9 @@ class _Maker:
         self.tables = {table.name: table for table in tables}
         self.near = near
         self.variant = variant
-        self.strict = variant < 2
-        self.null_share = 0.2 if variant == 3 else 0.0
+        self.strict = variant not in _REPEATS
+        self.null_share = 0.2 if variant == _NULLS else 0.0
+        self.shares = False
         self.rng = random.Random(variant)
         self.rows: dict[str, list[list[str | None]]] = {table.name: [] for table in tables}
         self.keys: dict[tuple[str, tuple[str, ...]], set[tuple[str | None, ...]]] = {}
@@ -396,10 +399,10 @@ class _Maker:
     def content(self, plans: Sequence[_Plan]) -> Content:
         for number, plan in enumerate(plans):
             self.before = {}
-            cases = _CASES[self.variant] // (1 if number == 0 else 2)
-            for place in range(cases):
+            cases = _CASES[self.variant]
+            for place in range(cases if number == 0 else cases // 2):
                 self._case(plan, breaking=place % 3 == 2, fixed={})
-            if number == 0:
+            if number == 0 and self.variant >= _GROUPED:
                 self._groups(plan)
         return tuple((table, tuple(map(tuple, self.rows[name]))) for name, table in self.tables.items() if self.rows[name])
 
@@ -417,6 +420,7 @@ class _Maker:
         """Rows for one case; returns the values of the columns to `keep`."""
         case = _Case(plan, self.rng)
         case.take(plan.tree, breaking)
+        self.shares = self.rng.random() < 0.5
         chosen: dict[_Node, str | None] = {}
         for node in fixed:
             chosen.setdefault(case.root(node), fixed[node])
@@ -485,9 +489,9 @@ class _Maker:
         nullable = all(column.nullable and not column.key for _, column in columns)
         if nullable and chance < 0.5 * self.null_share:
             return None
-        if root in self.before and chance < 0.45:
+        if self.shares and root in self.before and chance < 0.6:
             return self.before[root]
-        if near and chance < 0.6:
+        if near and self.shares and chance < 0.8:
             return self._of(near, family)
         table, column = next(((t, c) for t, c in columns if c.key), columns[0])
         return self._fresh(table, column)
