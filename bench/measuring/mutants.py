@@ -87,9 +87,13 @@ def _one_condition_less(tree: Any, rng: random.Random) -> Iterator[exp.Expressio
 
 
 def _other_column(tree: Any, rng: random.Random) -> Iterator[exp.Expression]:
-    names = sorted({column.name for column in tree.find_all(exp.Column)})
-    for name in names:
-        yield from _each(tree, exp.Column, lambda node, name=name: exp.column(name, table=node.table or None))
+    names = {column.name.lower(): column.name for column in tree.find_all(exp.Column)}
+    for name in names.values():
+
+        def change(node: Any, name: str = name) -> exp.Expression:
+            return node if node.name.lower() == name.lower() else exp.column(name, table=node.table or None)
+
+        yield from _each(tree, exp.Column, change)
 
 
 def _other_limit(tree: Any, rng: random.Random) -> Iterator[exp.Expression]:

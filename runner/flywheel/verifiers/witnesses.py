@@ -125,6 +125,8 @@ class _Plan:
             self.scopes[id(select)] = self._scope(select)
         self.conditions = {id(select): list(self._conditions(select)) for select in self.selects}
         self.literals = {node: tuple(found) for node, found in self._literals().items()}
+        for node in self._computed():
+            self.literals.setdefault(node, (("5", True),))
         self.groups = [self._nodes(select.args.get("group"), select) for select in self.selects]
         self.sizes = self._sizes()
 
@@ -241,6 +243,14 @@ class _Plan:
                     for node in nodes:
                         found.setdefault(node, []).extend(self.constants(part, select))
         return found
+
+    def _computed(self) -> Iterator[_Node]:
+        """Columns that are added up or reckoned with: they should hold numbers, whatever they are declared as."""
+        from sqlglot import exp
+
+        for select in self.selects:
+            for part in select.find_all(exp.Sum, exp.Avg, exp.Mul, exp.Sub, exp.Add, exp.Div):
+                yield from self._nodes(part, select)
 
     def _nodes(self, tree: exp.Expression | None, select: Any) -> list[_Node]:
         from sqlglot import exp
@@ -409,10 +419,12 @@ class _Maker:
     def _groups(self, plan: _Plan) -> None:
         """Cases that are alike in what the query groups by, as many as it may count."""
         for nodes in filter(None, plan.groups):
-            for size in plan.sizes:
+            for place, size in enumerate(plan.sizes):
                 fixed: dict[_Node, str | None] = {}
                 for _ in range(size):
                     fixed = self._case(plan, breaking=False, fixed=fixed, keep=nodes)
+                for _ in range(2 * (len(plan.sizes) - place - 1)):  # the smaller a group, the more just miss it
+                    self._case(plan, breaking=True, fixed=fixed, keep=nodes)
 
     def _case(
         self, plan: _Plan, breaking: bool, fixed: Mapping[_Node, str | None], keep: Sequence[_Node] = ()
@@ -434,11 +446,27 @@ class _Maker:
             if root not in chosen:
                 chosen[root] = self._value(plan, nodes, [w for n in nodes for w in case.wanted.get(n, [])], root)
         self.before = chosen
+        if self.rng.random() < 0.5:
+            self._forget(plan, members, missing, chosen)
+        made = []
         for slot in sorted(case.slots - {missing}):
             table = plan.slots[slot]
             cells = [chosen[case.root((slot, column.name.lower()))] for column in table.columns]
-            self._add(table, cells)
+            self.rows[table.name].append(cells)
+            made.append((table, cells))
+        for table, cells in made:  # when all of the case are there: a row for a key is made only where none was
+            self._complete(table, cells)
         return {node: chosen[case.root(node)] for node in keep if case.root(node) in chosen}
+
+    def _forget(
+        self, plan: _Plan, members: Mapping[_Node, list[_Node]], missing: int, chosen: dict[_Node, str | None]
+    ) -> None:
+        """NULL in the columns that lead to the row that is missing, where they may be."""
+        for root, nodes in members.items():
+            if any(slot == missing for slot, _ in nodes):
+                others = [_column(plan.slots[slot], name) for slot, name in nodes if slot != missing]
+                if others and all(column.nullable and not column.key for column in others):
+                    chosen[root] = None
 
     def _value(
         self, plan: _Plan, nodes: Sequence[_Node], wanted: Sequence[tuple[_Atom, bool]], root: _Node
@@ -522,13 +550,12 @@ class _Maker:
 
     # -- into the tables
 
-    def _add(self, table: TableShape, cells: list[str | None], depth: int = 0) -> None:
-        """A row, and before it the rows that its foreign keys lead to."""
+    def _complete(self, table: TableShape, cells: list[str | None], depth: int = 0) -> None:
+        """The rows that the row's foreign keys lead to."""
         for key in table.foreign_keys:
             values = [cells[place] for place in key.columns]
             if None not in values and depth < 5:
                 self._parent(self.tables[key.parent], key.parent_columns, values, depth)
-        self.rows[table.name].append(cells)
 
     def _parent(self, table: TableShape, names: tuple[str, ...], values: list[str | None], depth: int) -> None:
         places = [_place(table, name) for name in names]
@@ -542,7 +569,8 @@ class _Maker:
                 cells.append(None)
             else:
                 cells.append(self._fresh(table, column) if column.key else self._free(table, column, column.family))
-        self._add(table, cells, depth + 1)
+        self.rows[table.name].append(cells)
+        self._complete(table, cells, depth + 1)
 
 
 def _column(table: TableShape, name: str) -> Column:
