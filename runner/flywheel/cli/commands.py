@@ -34,10 +34,13 @@ def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
     from dataclasses import replace
 
-    from flywheel.errors import render_fault
+    from flywheel.engine.golds import gold_faults
+    from flywheel.errors import SpecInvalid, render_fault
     from flywheel.spec.loader import missing_env
 
     project = _open(file)
+    if faults := gold_faults(project.loaded, project.root):
+        raise SpecInvalid(faults)
     unset = (replace(fault, warning=True) for fault in missing_env(project.loaded))
     for fault in (*project.loaded.warnings, *unset):
         print(render_fault(fault), file=sys.stderr)
@@ -206,11 +209,16 @@ def audit(
     """Measure how often the verifiers are wrong: on golden cases, seeds, and seeds made wrong."""
     from flywheel.console.audit import audit_json, audit_text, show_progress
     from flywheel.engine.audit import audit as run_audit
+    from flywheel.engine.golds import gold_doubts
+    from flywheel.errors import render_fault
 
     def confirm(calls: int) -> bool:
         return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?")
 
-    found = run_audit(_open(file), verifier, limit, confirm, show_progress)
+    project = _open(file)
+    for doubt in gold_doubts(project.spec, project.root):
+        print(render_fault(doubt), file=sys.stderr)
+    found = run_audit(project, verifier, limit, confirm, show_progress)
     if found is None:
         print("nothing was audited")
     else:

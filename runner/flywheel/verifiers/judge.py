@@ -187,7 +187,7 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
     from flywheel.sandbox import capability, confine  # here: only children need it
 
     verifiers, root, confined, unsafe = setup
-    tier = confine(_files(verifiers.values(), root)) if confined else ""
+    tier = confine(files_of(verifiers.values(), root)) if confined else ""
     checks = {name: _opened(name, spec, root, unsafe) for name, spec in verifiers.items()}
     tiers = {name: capability().tier if spec.kind == "code" else tier for name, spec in verifiers.items()}
     comparing = {name for name, spec in verifiers.items() if needs_reference(spec)}
@@ -204,7 +204,8 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
     return ask
 
 
-def _files(verifiers: Iterable[Verifier], root: Path) -> list[Path]:
+def files_of(verifiers: Iterable[Verifier], root: Path) -> list[Path]:
+    """What a confined child that judges by these verifiers may read."""
     named = ((KINDS[spec.kind], spec) for spec in verifiers)
     return [root / file for kind, spec in named for file in (*kind.files(spec).values(), *kind.reads(spec, root))]
 

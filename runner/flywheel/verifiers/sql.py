@@ -149,6 +149,12 @@ def _of_row(spec: SqlVerifier, root: Path, subject: Subject) -> Sequence[Source]
         raise QueryUndecided(str(error)) from error
 
 
+def engines_of(spec: SqlVerifier, root: Path) -> Callable[[Subject], Sequence[Engine]]:
+    """The opened databases of a row, without generated ones. The function raises QueryUndecided where there are none."""
+    sources_of = _sources(spec.model_copy(update={"instances": 0}), root)
+    return lambda subject: [_opened(source) for source in sources_of(subject)]
+
+
 # --- the two checks ---
 
 

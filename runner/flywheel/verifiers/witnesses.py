@@ -35,14 +35,17 @@ _Node = tuple[int, str]
 
 def witnesses(gold: Any, answer: Any, tables: tuple[TableShape, ...]) -> tuple[Content, ...]:
     """For each variant the rows of each table, parents first. Empty where nothing is known of the gold."""
-    return _witnesses(gold.text, answer.text, gold.dialect, tables)
+    brings = {value for _, value in answer.literals} - {value for _, value in gold.literals}
+    # An answer of the gold's own tables and constants asks for no rows of its own: what the gold gives is then kept.
+    alike = not brings and answer.tables == gold.tables
+    return _witnesses(gold.text, gold.text if alike else answer.text, gold.dialect, tables)
 
 
 @lru_cache(_KEPT)
 def _witnesses(gold: str, answer: str, dialect: str, tables: tuple[TableShape, ...]) -> tuple[Content, ...]:
     from flywheel.verifiers.analysis import tree_of
 
-    trees = [tree for text in (gold, answer) if (tree := tree_of(text, dialect)) is not None]
+    trees = [tree for text in dict.fromkeys((gold, answer)) if (tree := tree_of(text, dialect)) is not None]
     known = {table.bare_name: table for table in tables}
     plans = [_Plan(tree, known) for tree in trees]
     if not plans or not plans[0].slots:
@@ -526,7 +529,8 @@ class _Maker:
 
     def _free(self, table: TableShape, column: Column, family: Family) -> str | None:
         """Any value: its own in the strict variants, one of a few in the others."""
-        if family == "other" or (column.pool and self.rng.random() < 0.3):
+        is_own = family == column.family and column.pool and self.rng.random() < (0.1 if self.strict else 0.3)
+        if family == "other" or is_own:
             return self.rng.choice(column.pool) if column.pool else None
         if self.strict and family != "truth":
             return self._fresh(table, column, family)
