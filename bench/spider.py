@@ -2,13 +2,13 @@
 
     python bench/spider.py --data DIR --suite DIR --bird DIR [--size N]
 
-`--data`: `dev.json` and `database/<db_id>/<db_id>.sqlite` of Spider. `--suite`: a checkout of taoyds/test-suite-sql-eval.
-`--bird`: one of bird-bench/mini_dev. `--predictions FILE`: a prediction a line, with `--golds FILE` (gold, tab, db_id), as
-in taoyds/spider's `evaluation_examples`. None of them is part of this project.
+`--data`: `dev.json` and `database/<db_id>/<db_id>.sqlite` of Spider. `--suite`: a checkout of
+taoyds/test-suite-sql-eval. `--bird`: one of bird-bench/mini_dev. `--predictions FILE`: a prediction a line, with
+`--golds FILE` (gold, tab, db_id), as in taoyds/spider's `evaluation_examples`. None of them is part of this project.
 
 Answers: every gold itself, the predictions, and the golds with one thing changed. Spider's script is called as its
-`evaluation.py` calls it (`exec` without `--plug_value`), BIRD's as its `evaluation_ex.py` does. A disagreement is printed
-with what each says. "Unknown" is no pass: what the script calls wrong because it was stopped agrees with it.
+`evaluation.py` calls it (`exec` without `--plug_value`), BIRD's as its `evaluation_ex.py` does. A disagreement is
+printed with what each says. "Unknown" is no pass: what the script calls wrong because it was stopped agrees with it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def compared(name: str, says: Says, judge: Any, found: list[Item]) -> None:
         count[kind] += 1
         agreed[kind] += mine == theirs
         if mine != theirs:
-            apart.append(f"  {kind}, {db}: script {'pass' if theirs else 'wrong'}, ours {reason}\n    {gold}\n    {answer}")
+            apart.append(
+                f"  {kind}, {db}: script {'pass' if theirs else 'wrong'}, ours {reason}\n    {gold}\n    {answer}"
+            )
     total, same = sum(count.values()), sum(agreed.values())
     print(f"\nmatch: {name}: {same:,} of {total:,} agree ({same / total:.3%})")
     for kind in count:

@@ -140,7 +140,9 @@ CHANGES: dict[str, Change] = {
     "literal": lambda tree, rng: _each(tree, exp.Literal, _other_literal),
     "boundary": lambda tree, rng: _each(tree, (exp.GT, exp.GTE, exp.LT, exp.LTE), _swapped),
     "opposite": lambda tree, rng: _each(tree, (exp.GT, exp.GTE, exp.LT, exp.LTE), _opposite),
-    "equal": lambda tree, rng: (t for t in _each(tree, (exp.EQ, exp.NEQ), lambda n: n if n.find_ancestor(exp.Join) else _swapped(n))),
+    "equal": lambda tree, rng: (
+        t for t in _each(tree, (exp.EQ, exp.NEQ), lambda n: n if n.find_ancestor(exp.Join) else _swapped(n))
+    ),
     "and or": lambda tree, rng: _each(tree, (exp.And, exp.Or), _swapped),
     "aggregate": lambda tree, rng: _each(tree, (exp.Max, exp.Min, exp.Sum, exp.Avg), _swapped),
     "set operation": lambda tree, rng: _each(tree, (exp.Union, exp.Intersect, exp.Except), _swapped),

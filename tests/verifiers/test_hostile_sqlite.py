@@ -1,4 +1,4 @@
-"""Hostile answers to the sql verifier on SQLite: nothing gets out, nothing hangs, honest answers are judged as before."""
+"""Hostile answers on SQLite: nothing gets out, nothing hangs, and honest answers are judged as before."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ BOMBS = {
     "recursion of rows": FOREVER + "select n, hex(zeroblob(100000)) from r",
     "sort": FOREVER + "select n, hex(zeroblob(1000)) from r order by n desc",
     "distinct": FOREVER + "select count(distinct hex(randomblob(1000))) from r",
-    "cross join": FOREVER + ", s(n) as (select n from r limit 100000) select count(*) from s a, s b, s c where a.n + b.n = c.n",
+    "cross join": FOREVER
+    + ", s(n) as (select n from r limit 100000) select count(*) from s a, s b, s c where a.n + b.n = c.n",
     "like": "select hex(zeroblob(200000)) like '%' || replace(hex(zeroblob(2000)), '00', '0%_') || '1'",
     "unions": " union all ".join(["select name from city"] * 20_000),
     "parentheses": "select " + "(" * 5_000 + "1" + ")" * 5_000,

@@ -58,7 +58,9 @@ def count(fixture: Fixture, place: int, query: str) -> int:
     return int(found)
 
 
-def test_the_first_instance_is_empty_and_all_others_but_that_for_the_gold_have_rows_in_every_table(fixture: Fixture) -> None:
+def test_the_first_instance_is_empty_and_all_others_but_that_for_the_gold_have_rows_in_every_table(
+    fixture: Fixture,
+) -> None:
     for table in ("staff", "badge", '"odd ""name"', "note", "side.log"):
         counts = [count(fixture, place, f"SELECT count(*) FROM {table}") for place in (0, 1, 2, 4)]
         assert counts[0] == 0

@@ -18,7 +18,8 @@ from flywheel.verifiers.sql import open_sql
 
 SCRIPT = """
 CREATE TABLE city (id INTEGER, name TEXT, population NUMERIC, capital BOOLEAN);
-INSERT INTO city VALUES (1, 'Berlin', 3.7, true), (2, 'Rome', 2.8, true), (3, 'Turin', 0.8, false), (4, 'Bonn', NULL, false);
+INSERT INTO city VALUES (1, 'Berlin', 3.7, true), (2, 'Rome', 2.8, true), (3, 'Turin', 0.8, false),
+    (4, 'Bonn', NULL, false);
 CREATE ROLE judge LOGIN; GRANT pg_read_all_data TO judge;
 """
 
@@ -40,10 +41,16 @@ def socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     binaries = programs()
     if binaries is None or (os.geteuid() == 0 and shutil.which("runuser") is None):
         pytest.skip("no PostgreSQL server here: apt-get install postgresql")
-    folder = Path(subprocess.run(as_postgres("mktemp", "-d", "/tmp/pg.XXXXXX"), capture_output=True, text=True, check=True).stdout.strip())
+    folder = Path(
+        subprocess.run(
+            as_postgres("mktemp", "-d", "/tmp/pg.XXXXXX"), capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     try:
         run = {"check": True, "capture_output": True, "cwd": "/tmp"}
-        subprocess.run(as_postgres(binaries / "initdb", "-D", folder / "data", "-A", "trust", "-U", "owner", "-N"), **run)
+        subprocess.run(
+            as_postgres(binaries / "initdb", "-D", folder / "data", "-A", "trust", "-U", "owner", "-N"), **run
+        )
         options = f"-k {folder} -c listen_addresses= -c fsync=off"
         control = (binaries / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log")
         subprocess.run(as_postgres(*control, "-o", options, "start"), **run)
@@ -137,7 +144,9 @@ def test_a_superuser_is_refused(socket: Path, monkeypatch: pytest.MonkeyPatch, t
         open_sql(SPEC.model_copy(update={"dsn": "${env:OWNER_DSN}"}), tmp_path)
 
 
-def test_a_server_that_does_not_answer_is_told_without_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_told_without_its_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("psycopg")
     monkeypatch.setenv("NOWHERE_DSN", "host=127.0.0.1 port=1 user=judge password=hush")
     with pytest.raises(VerifierInvalid, match="does not answer") as told:

@@ -35,26 +35,47 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ('SELECT count(*) FROM singer WHERE country = "France"', "SELECT count(*) FROM singer WHERE country = 'France'"),
+        (
+            'SELECT count(*) FROM singer WHERE country = "France"',
+            "SELECT count(*) FROM singer WHERE country = 'France'",
+        ),
         ("SELECT name, max(age) FROM singer", "SELECT name, age FROM singer ORDER BY age DESC LIMIT 1"),
         (
             "SELECT name, min(age) FROM singer",
             "SELECT name, age FROM singer WHERE age IS NOT NULL ORDER BY age LIMIT 1",
         ),
-        ("SELECT name FROM singer WHERE country LIKE 'FRANCE'", "SELECT name FROM singer WHERE lower(country) = 'france'"),
-        ("SELECT name FROM singer WHERE country GLOB 'F*'", "SELECT name FROM singer WHERE substr(country, 1, 1) = 'F'"),
+        (
+            "SELECT name FROM singer WHERE country LIKE 'FRANCE'",
+            "SELECT name FROM singer WHERE lower(country) = 'france'",
+        ),
+        (
+            "SELECT name FROM singer WHERE country GLOB 'F*'",
+            "SELECT name FROM singer WHERE substr(country, 1, 1) = 'F'",
+        ),
         ("SELECT 7 / 2", "SELECT 3"),
         ("SELECT 7 / 2.0", "SELECT 3.5"),
         ("SELECT '1' + 1", "SELECT 2"),
-        ("SELECT name FROM singer ORDER BY age LIMIT 1", "SELECT name FROM singer ORDER BY age IS NOT NULL, age LIMIT 1"),
+        (
+            "SELECT name FROM singer ORDER BY age LIMIT 1",
+            "SELECT name FROM singer ORDER BY age IS NOT NULL, age LIMIT 1",
+        ),
         ("SELECT `name` FROM [singer]", 'SELECT "name" FROM "singer"'),
-        ("SELECT sum(age > 26) FROM singer", "SELECT sum(CASE WHEN age > 26 THEN 1 WHEN age <= 26 THEN 0 END) FROM singer"),
+        (
+            "SELECT sum(age > 26) FROM singer",
+            "SELECT sum(CASE WHEN age > 26 THEN 1 WHEN age <= 26 THEN 0 END) FROM singer",
+        ),
         ("SELECT iif(1, 'a', 'b')", "SELECT 'a'"),
         ("SELECT strftime('%Y', '2001-02-03')", "SELECT '2001'"),
-        ("SELECT name FROM singer WHERE age BETWEEN 25 AND 30;", "select name from singer where age >= 25 and age <= 30 -- x"),
+        (
+            "SELECT name FROM singer WHERE age BETWEEN 25 AND 30;",
+            "select name from singer where age >= 25 and age <= 30 -- x",
+        ),
         ("VALUES (1), (2)", "SELECT 1 UNION SELECT 2"),
         ("WITH a AS (SELECT 1 AS x) SELECT x FROM a", "SELECT 1"),
-        ("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT count(*) FROM r", "SELECT 3"),
+        (
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT count(*) FROM r",
+            "SELECT 3",
+        ),
         ("SELECT value FROM json_each('[1, 2]')", "VALUES (1), (2)"),
         ("SELECT count(*) > 0 FROM sqlite_master", "SELECT 1"),
     ],
@@ -69,7 +90,11 @@ def test_what_sqlite_takes_for_the_same_is_the_same(check: Check, gold: str, ans
     [
         ("SELECT 7 / 2", "SELECT 3.5", "other rows: first difference (3.5) instead of (3)"),
         ("SELECT name, max(age) FROM singer", "SELECT name, age FROM singer ORDER BY age LIMIT 1", "other rows"),
-        ("SELECT name FROM singer WHERE country = 'France'", "SELECT name FROM singer WHERE country LIKE 'France'", "2 rows"),
+        (
+            "SELECT name FROM singer WHERE country = 'France'",
+            "SELECT name FROM singer WHERE country LIKE 'France'",
+            "2 rows",
+        ),
         ("SELECT '2001'", "SELECT 2001", "other rows: first difference (integer 2001) instead of (text '2001')"),
         ("SELECT 1", "SELECT 1.5", "other rows: first difference (1.5) instead of (1)"),
         ("SELECT name FROM singer", "SELECT nam FROM singer", "unknown column: nam"),
@@ -174,7 +199,10 @@ def test_text_that_is_no_utf8_is_read_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "table"),
     [
-        ("CREATE TABLE a (x INTEGER PRIMARY KEY, y INT REFERENCES b (x)); CREATE TABLE b (x INTEGER PRIMARY KEY, y INT REFERENCES a (x))", "a"),
+        (
+            "CREATE TABLE a (x INTEGER PRIMARY KEY, y REFERENCES b); CREATE TABLE b (x INTEGER PRIMARY KEY, y REFERENCES a)",
+            "a",
+        ),
         ("CREATE TABLE t (x INT REFERENCES nowhere (y), z)", "t"),
         ("CREATE TABLE t (x TEXT PRIMARY KEY, y) WITHOUT ROWID", "t"),
         ("CREATE TABLE t (x INT, y INT GENERATED ALWAYS AS (x * 2))", "t"),
@@ -182,8 +210,14 @@ def test_text_that_is_no_utf8_is_read_all_the_same(tmp_path: Path) -> None:
         ('CREATE TABLE t ("a b" INT, [c]]d] TEXT)'.replace("[c]]d]", "[c d]"), "t"),
         ("CREATE TABLE t (x VARCHAR(3) CHECK (x IN ('on', 'off')), y REAL NOT NULL)", "t"),
         ("CREATE VIRTUAL TABLE v USING fts5(body); CREATE TABLE t (x)", "t"),
-        ("CREATE TABLE t (x); CREATE VIEW w AS SELECT x FROM t; CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END", "t"),
-        ("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, d DATE, b BOOLEAN, n NUMERIC, k TEXT COLLATE NOCASE)", "t"),
+        (
+            "CREATE TABLE t (x); CREATE VIEW w AS SELECT x FROM t; CREATE TRIGGER g INSERT ON t BEGIN SELECT 1; END",
+            "t",
+        ),
+        (
+            "CREATE TABLE t (i INTEGER PRIMARY KEY AUTOINCREMENT, d DATE, b BOOLEAN, n NUMERIC, k TEXT COLLATE NOCASE)",
+            "t",
+        ),
     ],
 )
 def test_odd_schemas_get_generated_databases_too(tmp_path: Path, schema: str, table: str) -> None:

@@ -40,7 +40,11 @@ def golds(spec: Spec, root: Path) -> Iterator[Gold]:
     named: list[tuple[Path_, str, str]] = []
     for name, task in spec.tasks.items():
         named += [(("tasks", name, key), name, path) for key in ("probes", "seeds") if (path := getattr(task, key))]
-    named += [(("evals", name, "data"), suite.task, suite.data) for name, suite in spec.evals.items() if suite.task and suite.data]
+    named += [
+        (("evals", name, "data"), suite.task, suite.data)
+        for name, suite in spec.evals.items()
+        if suite.task and suite.data
+    ]
     for place, task_name, path in named:
         target = spec.tasks[task_name].target
         file = read_row_file(root / path)
@@ -68,7 +72,9 @@ def gold_faults(loaded: Loaded, root: Path) -> list[Fault]:
     faults: list[Fault] = []
     with Judge(chosen, root, workers=1) as judge:
         for gold, verdicts in zip(found, judge.judge((gold.subject for gold in found), tasks), strict=True):
-            faults += [_fault(gold, f"{v.verifier} refuses the gold: {v.reason}") for v in verdicts if v.outcome == "fail"]
+            faults += [
+                _fault(gold, f"{v.verifier} refuses the gold: {v.reason}") for v in verdicts if v.outcome == "fail"
+            ]
     return _cut(faults)
 
 
@@ -102,4 +108,4 @@ def _fault(gold: Gold, message: str) -> Fault:
 
 def _cut(faults: list[Fault]) -> list[Fault]:
     rest = faults[MAX_FAULTS:]
-    return [*faults[:MAX_FAULTS], *([Fault(f"and {plural(len(rest), 'more fault')}.", rest[0].place)] if rest else [])]
+    return [*faults[:MAX_FAULTS], *([Fault(f"and {plural(len(rest), 'more fault')}.", rest[0].path)] if rest else [])]

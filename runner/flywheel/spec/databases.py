@@ -6,7 +6,7 @@ What fills a hole is a plain name: a row cannot lead out of the folder that the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ def database_problem(root: Path, name: str) -> tuple[str, str] | None:
     for suffix, what in _LEFT_OVER.items():
         log = path.with_name(path.name + suffix)
         if log.is_file() and log.stat().st_size:
-            hint = f"Open it once with the sqlite3 program, and close it: sqlite3 {name} 'PRAGMA wal_checkpoint(TRUNCATE)'."
+            hint = f"Open it once and close it: sqlite3 {name} 'PRAGMA wal_checkpoint(TRUNCATE)'."
             return f'"{one_line(name, 120)}" has {what} beside it, whose rows are not in it yet.', hint
     return None
 
@@ -167,7 +167,9 @@ def _begins(path: Path, magic: bytes) -> bool:
         return False
 
 
-def row_faults(root: Path, path: str, place: Path_, file: str, rows: list[tuple[int, Mapping[str, Any]]]) -> Iterator[Fault]:
+def row_faults(
+    root: Path, path: str, place: Path_, file: str, rows: Sequence[tuple[int, Mapping[str, Any]]]
+) -> Iterator[Fault]:
     """A fault for each database that rows (with their lines) name and that cannot be read, at the first such row."""
     first: dict[str, tuple[int, int]] = {}
     for line, row in rows:

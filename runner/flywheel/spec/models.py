@@ -209,18 +209,18 @@ class SqlVerifier(VerifierLimits):
     kind: Literal["sql"]
     """SQL: one query."""
     engine: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
-    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process; `postgres` asks a server of yours."""
+    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process; `postgres` on a server of yours."""
     check: Literal["parses", "same_rows"]
     """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
     when the gold orders)."""
     setup: str | None = None
     """SQL script that makes the database (`duckdb`, `sqlite`; what `.dump` writes is one)."""
     database: str | None = None
-    """`sqlite`: a database file, read only. It may be one per row: `databases/{{ row.db_id }}/{{ row.db_id }}.sqlite`."""
+    """`sqlite`: a database file, read only. One per row: `databases/{{ row.db_id }}/{{ row.db_id }}.sqlite`."""
     dsn: str | None = None
     """`postgres`: how to reach the server, as `${env:NAME}`. Name a role that can only read."""
     match: Literal["ours", "spider", "bird"] = "ours"
-    """When rows are the same. `spider`, `bird`: as those benchmarks' own scripts say, on the declared database alone."""
+    """When rows are the same. `spider`, `bird`: as those benchmarks' own scripts say, on the declared database."""
     any_column_order: bool = False
     """`ours`: columns may stand in another order than the gold's."""
     ignore_duplicates: bool = False

@@ -20,7 +20,7 @@ _CHARACTERS = 10_000
 
 
 @lru_cache(2_048)
-def tree_of(text: str, dialect: str) -> exp.Expression | None:
+def tree_of(text: str, dialect: str) -> exp.Expr | None:
     """The tree of the one query in the text; None where it cannot be read."""
     if len(text) > _CHARACTERS:
         return None
@@ -42,7 +42,7 @@ class Analysed:
     dialect: str
 
     @property
-    def tree(self) -> exp.Expression | None:
+    def tree(self) -> exp.Expr | None:
         return tree_of(self.text, self.dialect)
 
     @cached_property

@@ -175,7 +175,8 @@ class Fixture:
     @property
     def empty(self) -> Database:
         """The database without rows; there where `instances` are."""
-        return self.instances[0].database
+        database: Database = self.instances[0].database
+        return database
 
     def close(self) -> None:
         self.original.connection.close()

@@ -58,11 +58,11 @@ def _asks_a_teacher(spec: Any, root: Path) -> Check:
 
 def _databases(spec: SqlVerifier, root: Path) -> Mapping[str, str]:
     if spec.engine == "duckdb":
-        return {"duckdb": package_version("duckdb")}
+        return {"duckdb": package_version("duckdb"), "sqlglot": package_version("sqlglot")}
     if spec.engine == "postgres":
         return {"psycopg": installed_version("psycopg")}
-    found = {"sqlite": sqlite3.sqlite_version}
-    return found | ({} if spec.database is None else {"databases": databases_digest(spec, root)})
+    found = {"sqlite": sqlite3.sqlite_version, "sqlglot": package_version("sqlglot")}
+    return found if spec.database is None else {**found, "databases": databases_digest(spec, root)}
 
 
 def installed_version(package: str) -> str:
@@ -141,7 +141,7 @@ def parts(
         except OSError as error:
             raise VerifierInvalid(f"verifiers.{name}: cannot read {file}: {error.strerror}") from error
     try:
-        return found | kind.found(spec, root)
+        return {**found, **kind.found(spec, root)}
     except OSError as error:
         raise VerifierInvalid(f"verifiers.{name}: cannot read {error.filename}: {error.strerror}") from error
 

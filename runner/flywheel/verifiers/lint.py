@@ -2,7 +2,7 @@
 
 A LIMIT that cuts through a tie, so that which row is right is chance; an ORDER BY over NULLs, which engines sort to
 different ends; numbers that are kept as text and sorted as text ("9" above "10"). Looked for on the declared database,
-by running the gold with its sort keys beside its columns. (Found in BIRD's gold queries by bird-bench/mini_dev issue 49.)
+by running the gold with its sort keys beside its columns. (Those of BIRD's golds: bird-bench/mini_dev, issue 49.)
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def open_lint(spec: Verifier, root: Path) -> Lint | None:
     return lint
 
 
-def _doubts(engine: Any, tree: exp.Expression, dialect: str) -> Iterator[str]:
+def _doubts(engine: Any, tree: exp.Expr, dialect: str) -> Iterator[str]:
     from sqlglot import exp
 
     order, limit = tree.args.get("order"), _limit(tree)
@@ -59,7 +59,12 @@ def _doubts(engine: Any, tree: exp.Expression, dialect: str) -> Iterator[str]:
     width = len(order.expressions)
     keys, others = [row[-width:] for row in rows], [row[:-width] for row in rows]
     names = [one_line(ordered.this.sql(dialect=dialect), 60) for ordered in order.expressions]
-    if limit is not None and len(rows) > limit > 0 and keys[limit - 1] == keys[limit] and others[limit - 1] != others[limit]:
+    if (
+        limit is not None
+        and len(rows) > limit > 0
+        and keys[limit - 1] == keys[limit]
+        and others[limit - 1] != others[limit]
+    ):
         tied = sum(key == keys[limit] for key in keys)
         yield f"LIMIT {limit} cuts through {plural(tied, 'row')} that tie in {', '.join(names)}"
     shown = keys if limit is None else keys[:limit]
@@ -70,13 +75,13 @@ def _doubts(engine: Any, tree: exp.Expression, dialect: str) -> Iterator[str]:
             yield f"ORDER BY {name} sorts numbers that are kept as text: '10' comes before '9'"
 
 
-def _limit(tree: exp.Expression) -> int | None:
+def _limit(tree: exp.Expr) -> int | None:
     limit = tree.args.get("limit")
     number = number_of(limit.expression.this) if limit is not None and hasattr(limit.expression, "this") else None
     return None if number is None else int(number)
 
 
-def _with_keys(engine: Any, tree: exp.Expression, dialect: str) -> list[tuple[Any, ...]]:
+def _with_keys(engine: Any, tree: exp.Expr, dialect: str) -> list[tuple[Any, ...]]:
     """The gold's rows without its LIMIT, each followed by what it is sorted by; none where that cannot be asked."""
     copy = tree.copy()
     if copy.args.get("distinct"):

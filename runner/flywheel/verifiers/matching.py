@@ -140,7 +140,9 @@ def _permuted(answer: Table, gold: Table, ordered: bool) -> bool:
     return _placed(answer.rows, gold.rows, fits, ())
 
 
-def _placed(rows: Sequence[tuple[Any, ...]], gold: Sequence[tuple[Any, ...]], fits: list[list[int]], used: tuple[int, ...]) -> bool:
+def _placed(
+    rows: Sequence[tuple[Any, ...]], gold: Sequence[tuple[Any, ...]], fits: list[list[int]], used: tuple[int, ...]
+) -> bool:
     """Columns are placed one by one; what is placed must already give the gold's beginnings of rows."""
     if len(used) > 1:
         mine = Counter(tuple(row[i] for i in used) for row in rows)
@@ -161,5 +163,8 @@ def _bird(answer: Table, gold: Table, ordered: bool) -> str | None:
         return None
     if answer.columns != gold.columns:
         return difference(answer, gold, ordered)
-    some, others = Table(answer.columns, list(dict.fromkeys(answer.rows))), Table(gold.columns, list(dict.fromkeys(gold.rows)))
+    some, others = (
+        Table(answer.columns, list(dict.fromkeys(answer.rows))),
+        Table(gold.columns, list(dict.fromkeys(gold.rows))),
+    )
     return difference(some, others, ordered=False) or unlike(some.rows, others.rows, ordered=False)

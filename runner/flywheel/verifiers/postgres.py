@@ -1,9 +1,9 @@
-"""PostgreSQL on a server that the user names: the queries run there, read-only and with a time limit, one after the other.
+"""PostgreSQL on a server that the user names: the queries run there, read-only and with a time limit.
 
-The child that asks is not confined, since it needs the network: what an answer may do, the server says. Every query runs
-in a read-only transaction that is rolled back; but a role may be allowed more than reading (functions that read the
-server's files, other connections), so name one that can only read: `CREATE ROLE judge LOGIN; GRANT pg_read_all_data TO judge`.
-A superuser is refused.
+The child that asks is not confined, since it needs the network: what an answer may do, the server says. Every query
+runs in a read-only transaction that is rolled back; but a role may be allowed more than reading (functions that read
+the server's files, other connections), so name one that can only read: `CREATE ROLE judge LOGIN` and `GRANT
+pg_read_all_data TO judge`. A superuser is refused.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class PostgresServer:
 
 
 def _one(cursor: psycopg.Cursor[Any], statement: str) -> None:
-    """By the protocol that takes one statement: with the other, `SELECT 1; COMMIT; DELETE …` would leave the transaction."""
+    """By the protocol that takes one statement: by the other `SELECT 1; COMMIT; DELETE …` leaves the transaction."""
     cursor.execute(statement.encode(), binary=True)
 
 

@@ -17,7 +17,7 @@ _Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What numbers may differ by and be equal all the same: `relative` holds for floating-point ones, `absolute` for all."""
+    """What numbers may differ by and be equal all the same: floating-point ones by `relative`, all by `absolute`."""
 
     relative: float = RELATIVE_TOLERANCE
     absolute: float = 0.0

@@ -44,9 +44,10 @@ class SqliteTable(TableShape):
         columns = ", ".join(f"CAST({quoted(column.name)} AS TEXT)" for column in self.columns)
         return f"SELECT {columns} FROM {self.name}"
 
-    def texts(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Cells]:
-        for row in rows:
-            yield tuple(None if cell is None else str(cell) for cell in row)
+
+def texts(rows: Iterable[tuple[Any, ...]]) -> Iterator[Cells]:
+    for row in rows:
+        yield tuple(None if cell is None else str(cell) for cell in row)
 
 
 def read_sqlite_tables(fetch: Fetch) -> tuple[SqliteTable, ...]:
@@ -72,7 +73,9 @@ def _read_table(fetch: Fetch, name: str, sql: str, known: dict[str, str]) -> Sql
     }
     checks = re.findall(r"CHECK\s*\((.*?)\)\s*(?:,|\)|$)", sql, re.IGNORECASE | re.DOTALL)
     columns = tuple(
-        _read_column(fetch, name, str(column), str(type_), not required and not key, bool(key) or str(column) in keyed, checks)
+        _read_column(
+            fetch, name, str(column), str(type_), not required and not key, bool(key) or str(column) in keyed, checks
+        )
         for _, column, type_, required, _, key, hidden in described
         if not hidden
     )
@@ -83,9 +86,7 @@ def _read_table(fetch: Fetch, name: str, sql: str, known: dict[str, str]) -> Sql
     return SqliteTable(quoted(name), name.lower(), columns, _foreign_keys(fetch, name, columns, known), insert)
 
 
-def _foreign_keys(
-    fetch: Fetch, name: str, columns: Sequence[Column], known: dict[str, str]
-) -> tuple[ForeignKey, ...]:
+def _foreign_keys(fetch: Fetch, name: str, columns: Sequence[Column], known: dict[str, str]) -> tuple[ForeignKey, ...]:
     places = {column.name.lower(): place for place, column in enumerate(columns)}
     found: dict[Any, list[tuple[Any, ...]]] = {}
     for number, _, parent, own, theirs, *_ in fetch(f"PRAGMA foreign_key_list({quoted(name)})", []):
@@ -131,7 +132,7 @@ def _family(type_: str, values: Sequence[str]) -> Family:
         return family_of_values(values) or "time"
     if _NUMBER.search(type_) or _TRUTH.search(type_):
         return "number"
-    return family_of_values(values) or ("text" if not values else "text")
+    return family_of_values(values) or "text"
 
 
 def _value(column: Column, cell: str | None) -> Any:

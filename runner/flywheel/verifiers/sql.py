@@ -46,6 +46,8 @@ class Engine(Protocol):
     @property
     def empty(self) -> Any: ...
 
+    def __hash__(self) -> int: ...
+
 
 class Source(NamedTuple):
     """A database that is opened when it is asked, and its name where a row has several."""
@@ -150,7 +152,7 @@ def _of_row(spec: SqlVerifier, root: Path, subject: Subject) -> Sequence[Source]
 
 
 def engines_of(spec: SqlVerifier, root: Path) -> Callable[[Subject], Sequence[Engine]]:
-    """The opened databases of a row, without generated ones. The function raises QueryUndecided where there are none."""
+    """The opened databases of a row, without generated ones. The function raises QueryUndecided without any."""
     sources_of = _sources(spec.model_copy(update={"instances": 0}), root)
     return lambda subject: [_opened(source) for source in sources_of(subject)]
 
@@ -178,7 +180,11 @@ def _same_rows(spec: SqlVerifier, sources_of: Callable[[Subject], Sequence[Sourc
             engine = _opened(source)
             finding = on_one(engine, subject)
             if finding.outcome != "pass":
-                return finding if not source.name else finding.__class__(finding.outcome, f"on {source.name}: {finding.reason}")
+                return (
+                    finding
+                    if not source.name
+                    else finding.__class__(finding.outcome, f"on {source.name}: {finding.reason}")
+                )
         return PASS
 
     def on_one(engine: Engine, subject: Subject) -> Finding:

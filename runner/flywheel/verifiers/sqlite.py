@@ -22,7 +22,7 @@ from flywheel.verifiers.analysis import Analysed
 from flywheel.verifiers.fixture import MADE, MADE_LABEL, Instance, QueryRefused, QueryUndecided
 from flywheel.verifiers.instances import Content, needed, various, with_nulls
 from flywheel.verifiers.rows import Table
-from flywheel.verifiers.shapes import SqliteTable, read_sqlite_tables
+from flywheel.verifiers.shapes import SqliteTable, read_sqlite_tables, texts
 from flywheel.verifiers.tokens import first_word
 
 #: Bytes that SQLite may allocate in this process, and those of one value.
@@ -201,7 +201,8 @@ class SqliteFixture:
 
     @property
     def empty(self) -> SqliteDatabase:
-        return self.instances[0].database  # type: ignore[return-value]
+        database: SqliteDatabase = self.instances[0].database
+        return database
 
     def close(self) -> None:
         for instance in self.instances:
@@ -221,7 +222,9 @@ class SqliteFixture:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         if path is not None:
             connection.execute("PRAGMA query_only = ON")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # a file that is no database says so now
+            connection.execute(
+                "SELECT count(*) FROM sqlite_master"
+            ).fetchall()  # a file that is no database says so now
         for name in _TABLE_FUNCTIONS:  # what makes itself at its first use would then seem to write
             connection.execute(f"SELECT 1 FROM {name}('[]')").fetchall()
         connection.set_authorizer(self._guard.authorize)
@@ -241,7 +244,7 @@ class SqliteFixture:
     def _filled(self, label: str, content: Content, spare: Content = ()) -> Instance:
         database = self._copy()
         database.insert(content)
-        kept = tuple((table, tuple(table.texts(database.fetch(table.select())))) for table, _ in content)
+        kept = tuple((table, tuple(texts(database.fetch(table.select())))) for table, _ in content)
         return Instance(label, database, kept, spare)
 
     def _copy(self) -> SqliteDatabase:
@@ -269,8 +272,8 @@ def kept_sqlite(path: Path | None, setup: str, query_seconds: float, instances: 
 # --- SQLite's messages, in the words that a taxonomy looks for ---
 
 _STATEMENTS = frozenset(
-    "ALTER ANALYZE ATTACH BEGIN COMMIT CREATE DELETE DETACH DROP END EXPLAIN INSERT PRAGMA REINDEX RELEASE REPLACE"
-    " ROLLBACK SAVEPOINT UPDATE VACUUM".split()
+    {"ALTER", "ANALYZE", "ATTACH", "BEGIN", "COMMIT", "CREATE", "DELETE", "DETACH", "DROP", "END", "EXPLAIN", "INSERT"}
+    | {"PRAGMA", "REINDEX", "RELEASE", "REPLACE", "ROLLBACK", "SAVEPOINT", "UPDATE", "VACUUM"}
 )
 _REWORDED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), words)

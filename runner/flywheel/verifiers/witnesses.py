@@ -1,8 +1,8 @@
 """Rows that a gold query's own conditions select, and rows that just miss them: what two queries must agree on.
 
-A query is taken apart into *slots* (a table under an alias) and *conditions*. A *case* is one row for each slot: columns
-that joins call equal have one value, and conditions hold, or all but one. Many cases make a database: groups of the sizes
-that HAVING asks for, more rows than LIMIT lets through, strict orders in one variant and repeats and NULLs in others.
+A query is taken apart into *slots* (a table under an alias) and *conditions*. A *case* is one row for each slot:
+columns that joins call equal have one value, and conditions hold, or all but one. Many cases make a database: groups of
+the sizes that HAVING asks for, more rows than LIMIT lets through, strict orders in some variants, repeats in others.
 After the neighbour queries and test suites of Zhong, Yu and Klein (EMNLP 2020), but made for the query at hand.
 
 sqlglot reads the queries. What it cannot read, or what is not understood here, leaves values to chance.
@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flywheel.verifiers.instances import Cells, Column, Content, Family, TableShape, around, moment_of, number_of
+from flywheel.verifiers.instances import Column, Content, Family, TableShape, around, number_of
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 #: Cases of each variant. On the smallest a mean is its only value and no group ties with another.
 _CASES = (1, 2, 3, 5, 6, 14, 26, 24, 24)
-#: Variants in which values repeat, and of these the one with NULLs; in all others values differ, so that orders are strict.
+#: Variants in which values repeat, and of these the one with NULLs; in the others values differ: orders are strict.
 _REPEATS, _NULLS = (3, 7, 8), 8
 _GROUPED = 5
 _GROUP = 12
@@ -115,7 +115,7 @@ def _ordered(text: str, numeric: bool) -> Any:
 class _Plan:
     """A query's slots, its conditions, and which of its parts stand beside each other."""
 
-    def __init__(self, tree: exp.Expression, known: Mapping[str, TableShape]) -> None:
+    def __init__(self, tree: exp.Expr, known: Mapping[str, TableShape]) -> None:
         from sqlglot import exp
 
         self.tree = tree
@@ -150,7 +150,7 @@ class _Plan:
                 found.derived[item.alias.lower()] = item.this
         return found
 
-    def _conditions(self, select: exp.Select) -> Iterator[exp.Expression]:
+    def _conditions(self, select: exp.Select) -> Iterator[exp.Expr]:
         from sqlglot import exp
 
         for join in select.args.get("joins") or []:
@@ -161,7 +161,7 @@ class _Plan:
                 whole = select.args[key].this
                 yield from whole.flatten() if isinstance(whole, exp.And) else [whole]
 
-    def node_of(self, column: exp.Expression | None, select: Any) -> _Node | None:
+    def node_of(self, column: exp.Expr | None, select: Any) -> _Node | None:
         """The slot and column that a column means, looked for outwards."""
         from sqlglot import exp
 
@@ -195,14 +195,14 @@ class _Plan:
         inner = query if isinstance(query, exp.Select) else query.find(exp.Select)
         return [] if inner is None else [self.node_of(item.find(exp.Column), inner) for item in inner.expressions]
 
-    def is_text(self, column: exp.Expression, select: Any) -> bool:
+    def is_text(self, column: exp.Expr, select: Any) -> bool:
         """Whether it is a word in double quotes that names no column: SQLite takes it as text."""
         from sqlglot import exp
 
         is_quoted = isinstance(column, exp.Column) and not column.table and column.this.args.get("quoted")
         return bool(is_quoted) and self.node_of(column, select) is None
 
-    def constants(self, condition: exp.Expression, select: Any) -> list[tuple[str, bool]]:
+    def constants(self, condition: exp.Expr, select: Any) -> list[tuple[str, bool]]:
         """The constants below a condition, sub-queries aside: text, and whether it is a number."""
         from sqlglot import exp
 
@@ -214,10 +214,10 @@ class _Plan:
             elif isinstance(node, exp.Boolean):
                 found.append(("true" if node.this else "false", False))
             elif self.is_text(node, select):
-                found.append((node.name, False))  # type: ignore[attr-defined]
+                found.append((node.name, False))
         return found
 
-    def atom(self, condition: exp.Expression, select: Any) -> _Atom | None:
+    def atom(self, condition: exp.Expr, select: Any) -> _Atom | None:
         """The condition as one on a plain column, where it is one."""
         from sqlglot import exp
 
@@ -255,7 +255,7 @@ class _Plan:
             for part in select.find_all(exp.Sum, exp.Avg, exp.Mul, exp.Sub, exp.Add, exp.Div):
                 yield from self._nodes(part, select)
 
-    def _nodes(self, tree: exp.Expression | None, select: Any) -> list[_Node]:
+    def _nodes(self, tree: exp.Expr | None, select: Any) -> list[_Node]:
         from sqlglot import exp
 
         columns = [node for node in _own(tree) if isinstance(node, exp.Column)] if tree is not None else []
@@ -274,7 +274,7 @@ class _Plan:
         return sorted(found)
 
 
-def _own(tree: exp.Expression) -> Iterator[exp.Expression]:
+def _own(tree: exp.Expr) -> Iterator[exp.Expr]:
     """The nodes of a tree without those of sub-queries."""
     from sqlglot import exp
 
@@ -333,9 +333,11 @@ class _Case:
         return self.plan.projection(query)
 
     def _take_both(self, query: Any, breaking: bool) -> list[_Node | None]:
-        sides = self.rng.choice(("both", "both", "left", "right"))
-        left = self.take(query.left, breaking) if sides != "right" else []
-        right = self.take(query.right, breaking and self.rng.random() < 0.5) if sides != "left" else []
+        # What one side just misses tells only where the other has it.
+        sides = "both" if breaking else self.rng.choice(("both", "both", "left", "right"))
+        missed = self.rng.choice(("left", "right")) if breaking else ""
+        left = self.take(query.left, missed == "left") if sides != "right" else []
+        right = self.take(query.right, missed == "right") if sides != "left" else []
         for one, other in zip(left, right, strict=False):
             self.equal(one, other)
         return left or right
@@ -417,7 +419,9 @@ class _Maker:
                 self._case(plan, breaking=place % 3 == 2, fixed={})
             if number == 0 and self.variant >= _GROUPED:
                 self._groups(plan)
-        return tuple((table, tuple(map(tuple, self.rows[name]))) for name, table in self.tables.items() if self.rows[name])
+        return tuple(
+            (table, tuple(map(tuple, self.rows[name]))) for name, table in self.tables.items() if self.rows[name]
+        )
 
     def _groups(self, plan: _Plan) -> None:
         """Cases that are alike in what the query groups by, as many as it may count."""
@@ -439,7 +443,9 @@ class _Maker:
         chosen: dict[_Node, str | None] = {}
         for node in fixed:
             chosen.setdefault(case.root(node), fixed[node])
-        missing = self.rng.choice(sorted(case.slots)) if len(case.slots) > 1 and not keep and self.rng.random() < 0.2 else -1
+        missing = (
+            self.rng.choice(sorted(case.slots)) if len(case.slots) > 1 and not keep and self.rng.random() < 0.2 else -1
+        )
         members: dict[_Node, list[_Node]] = {}
         for slot in sorted(case.slots):
             for column in plan.slots[slot].columns:
@@ -515,7 +521,7 @@ class _Maker:
         near: Sequence[tuple[str, bool]],
         family: Family,
     ) -> str | None:
-        """Mostly a value of its own; now and then the one of the case before, or of any: so that rows share a parent."""
+        """Mostly a value of its own; now and then that of the case before, so that rows share a parent."""
         chance = self.rng.random()
         nullable = all(column.nullable and not column.key for _, column in columns)
         if nullable and chance < 0.5 * self.null_share:
@@ -543,7 +549,7 @@ class _Maker:
         return self.rng.choice(few[family])
 
     def _fresh(self, table: TableShape, column: Column, family: Family | None = None) -> str:
-        """A value that the column has not had, in no order: 7 is prime to 101, so steps of 7 meet all of 101 numbers."""
+        """A value that the column has not had, in no order: steps of 7 meet all of 101 numbers."""
         place = (table.name, column.name)
         count = self.counts[place] = self.counts.get(place, self.rng.randrange(50)) + 1
         number = count * 7 % 101 + 101 * (count // 101) + 1
