@@ -74,11 +74,17 @@ def test_golds_outside_the_declared_labels_are_told_with_their_lines(tmp_path: P
 
 DOUBTS = {
     "SELECT name FROM player ORDER BY score DESC LIMIT 1": "",
-    "SELECT name FROM player WHERE score > 1 ORDER BY score DESC LIMIT 1": "LIMIT 1 cuts through 2 rows that tie in score.",
+    "SELECT name FROM player WHERE score > 1 ORDER BY score DESC LIMIT 1": (
+        "LIMIT 1 cuts through 2 rows that tie in score."
+    ),
     "SELECT name FROM player WHERE score > 1 ORDER BY score DESC LIMIT 2": "",
     "SELECT score FROM player WHERE score > 1 ORDER BY score DESC LIMIT 1": "",
-    "SELECT name FROM player ORDER BY score": "ORDER BY score sorts 1 NULL among its rows, which engines put at different ends.",
-    "SELECT name FROM player ORDER BY size": "ORDER BY size sorts numbers that are kept as text: '10' comes before '9'.",
+    "SELECT name FROM player ORDER BY score": (
+        "ORDER BY score sorts 1 NULL among its rows, which engines put at different ends."
+    ),
+    "SELECT name FROM player ORDER BY size": (
+        "ORDER BY size sorts numbers that are kept as text: '10' comes before '9'."
+    ),
     "SELECT name FROM player ORDER BY CAST(size AS INTEGER)": "",
     "SELECT name FROM player ORDER BY name LIMIT 2": "",
     "SELECT name FROM player": "",

@@ -200,7 +200,7 @@ def test_text_that_is_no_utf8_is_read_all_the_same(tmp_path: Path) -> None:
     ("schema", "table"),
     [
         (
-            "CREATE TABLE a (x INTEGER PRIMARY KEY, y REFERENCES b); CREATE TABLE b (x INTEGER PRIMARY KEY, y REFERENCES a)",
+            "CREATE TABLE a (x INT PRIMARY KEY, y REFERENCES b); CREATE TABLE b (x INT PRIMARY KEY, y REFERENCES a)",
             "a",
         ),
         ("CREATE TABLE t (x INT REFERENCES nowhere (y), z)", "t"),

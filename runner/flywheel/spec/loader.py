@@ -150,5 +150,5 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
     elif key == "" and secrets.names(text):
-        places = ", ".join(key for keys in _SECTIONS_WITH_REFERENCES.values() for key in keys)
+        places = "api_key, api_base and dsn"
         yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")

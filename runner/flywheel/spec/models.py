@@ -209,7 +209,7 @@ class SqlVerifier(VerifierLimits):
     kind: Literal["sql"]
     """SQL: one query."""
     engine: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
-    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process; `postgres` on a server of yours."""
+    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process, `postgres` on your server."""
     check: Literal["parses", "same_rows"]
     """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
     when the gold orders)."""

@@ -69,8 +69,8 @@ flywheel.yaml:22:32: generate[0].teachers[1]: unknown teacher "chaty". Did you m
   1 MiB, 64 levels and 50,000 values.
 - Types are strict: `rank: "16"` is text and refused. A whole number is good where a number is wanted.
 - Paths are relative to the spec's folder and stay in it: no `..`, no absolute path, no link that leads out.
-- `${env:NAME}` is read in `api_key` and `api_base` only, and only when a teacher is called: plan, store and
-  report hold the reference, never the value.
+- `${env:NAME}` is read in `api_key`, `api_base` and `dsn` only, and only when a teacher or a server is asked: plan,
+  store and report hold the reference, never the value.
 - A **bold** key must be given. Everything else has the default shown.
 
 In an editor with a YAML language server, this first line completes and checks the file while you write:

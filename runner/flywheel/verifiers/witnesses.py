@@ -45,13 +45,17 @@ def witnesses(gold: Any, answer: Any, tables: tuple[TableShape, ...]) -> tuple[C
 def _witnesses(gold: str, answer: str, dialect: str, tables: tuple[TableShape, ...]) -> tuple[Content, ...]:
     from flywheel.verifiers.analysis import tree_of
 
-    trees = [tree for text in dict.fromkeys((gold, answer)) if (tree := tree_of(text, dialect)) is not None]
+    trees = [tree_of(text, dialect) for text in dict.fromkeys((gold, answer))]
     known = {table.bare_name: table for table in tables}
-    plans = [_Plan(tree, known) for tree in trees]
-    if not plans or not plans[0].slots:
+    if trees[0] is None:
         return ()
-    near = _near(plans)
-    return tuple(_Maker(tables, near, variant).content(plans) for variant in range(len(_CASES)))
+    try:
+        plans = [_Plan(tree, known) for tree in trees if tree is not None]
+        near = _near(plans)
+        makers = [_Maker(tables, near, variant) for variant in range(len(_CASES))] if plans[0].slots else []
+        return tuple(maker.content(plans) for maker in makers)
+    except RecursionError:  # an expression of hundreds of levels
+        return ()
 
 
 # --- taking a query apart -----------------------------------------------------------------------------------
@@ -184,8 +188,8 @@ class _Plan:
             return None
         for item in inner.expressions:
             if item.alias_or_name.lower() == name or isinstance(item, exp.Star):
-                column = item.unalias() if isinstance(item.unalias(), exp.Column) else item.find(exp.Column)
-                return self.node_of(column if column is not None else exp.column(name), inner)
+                column = exp.column(name) if isinstance(item, exp.Star) else item.find(exp.Column)
+                return None if column is None else self.node_of(column, inner)
         return None
 
     def projection(self, query: Any) -> list[_Node | None]:
@@ -302,6 +306,7 @@ class _Case:
         self.wanted: dict[_Node, list[tuple[_Atom, bool]]] = {}
         self.slots: set[int] = set()
         self._leads: dict[_Node, _Node] = {}
+        self._taken: set[int] = set()
 
     def root(self, node: _Node) -> _Node:
         while node in self._leads:
@@ -320,8 +325,9 @@ class _Case:
             return self.take(query.this, breaking)
         if isinstance(query, exp.SetOperation):
             return self._take_both(query, breaking)
-        if not isinstance(query, exp.Select):
+        if not isinstance(query, exp.Select) or id(query) in self._taken:  # a WITH may be read twice, and by itself
             return []
+        self._taken.add(id(query))
         scope = self.plan.scopes[id(query)]
         self.slots |= set(scope.slots.values())
         for inner in scope.derived.values():
@@ -508,6 +514,9 @@ class _Maker:
         if any(atom.kind == "Is" for atom, _ in wanted):
             values.append(None)
         fitting = [value for value in values if all(atom.holds(value) in (truth, None) for atom, truth in wanted)]
+        exact = [text for text, _ in constants if text in fitting]
+        if exact and self.rng.random() < 0.4:  # at the very border
+            return self.rng.choice(exact)
         return self.rng.choice(fitting or values or [None])
 
     def _of(self, near: Sequence[tuple[str, bool]], family: Family) -> str | None:
