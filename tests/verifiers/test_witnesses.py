@@ -106,9 +106,11 @@ RIGHT = [
     ("SELECT name FROM city WHERE size BETWEEN 3 AND 5", "SELECT name FROM city WHERE size IN (3, 4, 5)"),
     ("SELECT max(size) FROM city", "SELECT max(size) + 0 FROM city"),
     (
-        "WITH RECURSIVE r AS (SELECT id FROM city WHERE size = 3 UNION SELECT v.id FROM visit v JOIN r ON v.city_id = r.id)"
+        "WITH RECURSIVE r AS (SELECT id FROM city WHERE size = 3"
+        " UNION SELECT v.id FROM visit v, r WHERE city_id = r.id)"
         " SELECT count(*) FROM r",
-        "WITH RECURSIVE q AS (SELECT id FROM city WHERE size = 3 UNION SELECT v.id FROM visit v JOIN q ON v.city_id = q.id)"
+        "WITH RECURSIVE q AS (SELECT id FROM city WHERE size = 3"
+        " UNION SELECT v.id FROM visit v, q WHERE city_id = q.id)"
         " SELECT count(id) FROM q",
     ),
 ]

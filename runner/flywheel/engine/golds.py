@@ -16,14 +16,12 @@ from flywheel.executor import Pool
 from flywheel.records import Subject
 from flywheel.records.rows import MAX_FAULTS, read_row_file, target_text
 from flywheel.spec.loader import Loaded
-from flywheel.spec.models import LabelVerifier, Spec, SqlVerifier
+from flywheel.spec.models import LabelVerifier, Spec, SqlVerifier, Verifier
+from flywheel.spec.outline import judged_columns
 from flywheel.text import one_line, plural
 from flywheel.verifiers import Judge
 from flywheel.verifiers.judge import MEMORY_BYTES
 from flywheel.verifiers.kinds import is_confined
-
-#: Milliseconds a gold; a judgement of whole results is for the audit.
-_CHEAP = (SqlVerifier, LabelVerifier)
 
 
 class Gold(NamedTuple):
@@ -57,11 +55,7 @@ def golds(spec: Spec, root: Path) -> Iterator[Gold]:
 
 def gold_faults(loaded: Loaded, root: Path) -> list[Fault]:
     """Golds that a cheap verifier of their own task refuses. Raises VerifierInvalid where one cannot be built."""
-    chosen = {
-        name: spec.model_copy(update={"check": "parses"}) if isinstance(spec, SqlVerifier) else spec
-        for name, spec in loaded.spec.verifiers.items()
-        if isinstance(spec, _CHEAP) and not (isinstance(spec, SqlVerifier) and spec.engine == "postgres")
-    }
+    chosen = _cheap(loaded.spec)
     tasks = {
         name: task.model_copy(update={"verify": [v for v in task.verify if v in chosen]})
         for name, task in loaded.spec.tasks.items()
@@ -69,13 +63,40 @@ def gold_faults(loaded: Loaded, root: Path) -> list[Fault]:
     found = [gold for gold in golds(loaded.spec, root) if tasks[gold.subject.task].verify]
     if not found:
         return []
-    faults: list[Fault] = []
+    columns = judged_columns(chosen.values())
+    alike: dict[tuple[str, ...], list[Gold]] = {}
+    for gold in found:  # a text that stands in many rows is asked about once
+        row = [target_text(gold.subject.row.get(column)) for column in columns]
+        alike.setdefault((gold.subject.task, gold.subject.answer, *row), []).append(gold)
+    refused: dict[tuple[Path_, int], str] = {}
     with Judge(chosen, root, workers=1) as judge:
-        for gold, verdicts in zip(found, judge.judge((gold.subject for gold in found), tasks), strict=True):
-            faults += [
-                _fault(gold, f"{v.verifier} refuses the gold: {v.reason}") for v in verdicts if v.outcome == "fail"
-            ]
-    return _cut(faults)
+        asked = (same[0].subject for same in alike.values())
+        for same, verdicts in zip(alike.values(), judge.judge(asked, tasks), strict=True):
+            said = [f"{v.verifier} refuses the gold: {v.reason}" for v in verdicts if v.outcome == "fail"]
+            refused |= {(gold.place, gold.line): reason for gold in same for reason in said[:1]}
+    wrong = ((gold, refused.get((gold.place, gold.line))) for gold in found)
+    return _cut([_fault(gold, reason) for gold, reason in wrong if reason is not None])
+
+
+def _cheap(spec: Spec) -> dict[str, Verifier]:
+    """The verifiers that take milliseconds a gold; of those that ask one database the same, the first."""
+    found: dict[str, Verifier] = {}
+    for name, verifier in spec.verifiers.items():
+        if isinstance(verifier, SqlVerifier) and verifier.engine != "postgres":
+            binds = SqlVerifier(
+                kind="sql",
+                check="parses",
+                engine=verifier.engine,
+                setup=verifier.setup,
+                database=verifier.database,
+                match=verifier.match,
+                timeout_seconds=verifier.timeout_seconds,
+            )
+            if binds not in found.values():
+                found[name] = binds
+        elif isinstance(verifier, LabelVerifier):
+            found[name] = verifier
+    return found
 
 
 def gold_doubts(spec: Spec, root: Path) -> list[Fault]:
