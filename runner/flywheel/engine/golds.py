@@ -55,9 +55,11 @@ def golds(spec: Spec, root: Path) -> Iterator[Gold]:
 
 def gold_faults(loaded: Loaded, root: Path) -> list[Fault]:
     """Golds that a cheap verifier of their own task refuses. Raises VerifierInvalid where one cannot be built."""
-    chosen = _cheap(loaded.spec)
+    chosen, same_as = _cheap(loaded.spec)
     tasks = {
-        name: task.model_copy(update={"verify": [v for v in task.verify if v in chosen]})
+        name: task.model_copy(
+            update={"verify": list(dict.fromkeys(same_as[verifier] for verifier in task.verify if verifier in same_as))}
+        )
         for name, task in loaded.spec.tasks.items()
     }
     found = [gold for gold in golds(loaded.spec, root) if tasks[gold.subject.task].verify]
@@ -78,25 +80,20 @@ def gold_faults(loaded: Loaded, root: Path) -> list[Fault]:
     return _cut([_fault(gold, reason) for gold, reason in wrong if reason is not None])
 
 
-def _cheap(spec: Spec) -> dict[str, Verifier]:
-    """The verifiers that take milliseconds a gold; of those that ask one database the same, the first."""
+def _cheap(spec: Spec) -> tuple[dict[str, Verifier], dict[str, str]]:
+    """The verifiers that take milliseconds a gold, and for each name the one that stands for it: those that ask one
+    database whether a query binds are one."""
     found: dict[str, Verifier] = {}
+    same_as: dict[str, str] = {}
     for name, verifier in spec.verifiers.items():
         if isinstance(verifier, SqlVerifier) and verifier.engine != "postgres":
-            binds = SqlVerifier(
-                kind="sql",
-                check="parses",
-                engine=verifier.engine,
-                setup=verifier.setup,
-                database=verifier.database,
-                match=verifier.match,
-                timeout_seconds=verifier.timeout_seconds,
-            )
-            if binds not in found.values():
-                found[name] = binds
+            asks = {key: getattr(verifier, key) for key in ("engine", "setup", "database", "timeout_seconds")}
+            binds = SqlVerifier(kind="sql", check="parses", **asks)
+            same_as[name] = next((other for other, known in found.items() if known == binds), name)
+            found.setdefault(same_as[name], binds)
         elif isinstance(verifier, LabelVerifier):
-            found[name] = verifier
-    return found
+            found[name], same_as[name] = verifier, name
+    return found, same_as
 
 
 def gold_doubts(spec: Spec, root: Path) -> list[Fault]:
