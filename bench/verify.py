@@ -123,9 +123,8 @@ def sql(size: int, rounds: int) -> None:
             }
             runs["flywheel, and that for the gold"]()
             times = interleaved(runs, rounds)
-            print(
-                f"{len(found):,} answers to {len({gold for _, gold in found}):,} gold queries; confined: {judge.tiers['checks']}"
-            )
+            golds = len({gold for _, gold in found})
+            print(f"{len(found):,} answers to {golds:,} gold queries; confined: {judge.tiers['checks']}")
     print(rate_table(times, dict.fromkeys(times, len(found)), "answers"))
 
 
