@@ -73,7 +73,9 @@ class Project:
 
     def validate(self) -> list[Fault]:
         """Warnings. Raises SpecInvalid, whose `faults` are every fault of the spec and of the files that it names."""
-        return list(self._workspace().warnings)
+        from flywheel.engine.golds import validated
+
+        return validated(self._workspace())
 
     def plan(self, iterations: int | None = None) -> Plan:
         """What `apply` would do, and why. Raises SpecInvalid, StoreLocked.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
-from flywheel.errors import SpecInvalid
-from flywheel.spec.files import confined, spec_files
+from flywheel.spec.files import spec_files
 
 INSIDE = "Name a file inside the project, relative to the spec."
 
@@ -150,9 +148,3 @@ def test_bases(project, base: str) -> None:
 def test_deployment_overwrites_nothing(project, path: str, message: str) -> None:
     project.edit(("version: 1\n", f"version: 1\ndeploy: {{path: {path}}}\n"))
     assert project.messages() == [f"flywheel.yaml:3:16: deploy.path: {message}"]
-
-
-def test_confined(tmp_path: Path) -> None:
-    assert confined(tmp_path, "a/b") == tmp_path.resolve() / "a" / "b"
-    with pytest.raises(SpecInvalid, match="leads out of its folder"):
-        confined(tmp_path, "../b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from flywheel.verifiers.checker import MEMORY_BYTES
 
 VERIFIERS: dict[str, Verifier] = {
     "sql": SqlVerifier(kind="sql", check="same_rows", setup="shop.sql"),
+    "sqlite": SqlVerifier(kind="sql", engine="sqlite", check="same_rows", database="dbs/{{ row.db }}.sqlite"),
     "math": MathVerifier(kind="math"),
     "json": JsonSchemaVerifier(kind="json_schema", schema_file="any.schema.json"),
     "label": LabelVerifier(kind="label", labels="labels.txt"),
@@ -33,10 +35,17 @@ VERIFIERS: dict[str, Verifier] = {
 }
 
 
+SAID = "on the empty database: 1 row instead of 0"
+
+
 @pytest.fixture(scope="module")
 def root(project: Path) -> Path:
     (project / "any.schema.json").write_text("{}")
     (project / "labels.txt").write_text("1\n2\n")
+    (project / "dbs").mkdir(exist_ok=True)
+    with sqlite3.connect(project / "dbs" / "one.sqlite") as connection:
+        connection.executescript("CREATE TABLE IF NOT EXISTS t (a); INSERT INTO t VALUES (1)")
+    connection.close()
     return project
 
 
@@ -86,6 +95,8 @@ def test_all_our_kinds_work_confined(root: Path) -> None:
         assert [verdict.outcome for verdict in found] == ["pass"]
         [found] = judge.judge([subject("select 1 + 1", "select 2")], tasks(t=["sql"]))
         assert [verdict.outcome for verdict in found] == ["pass"]
+        [found] = judge.judge([subject("select 1", "select a from t", db="one")], tasks(t=["sqlite"]))
+        assert [(verdict.outcome, verdict.reason) for verdict in found] == [("fail", SAID)]
 
 
 def test_the_projects_own_code_is_not_confined(root: Path, tmp_path: Path) -> None:

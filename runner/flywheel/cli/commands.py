@@ -46,9 +46,10 @@ def flywheel_(
 @app.command()
 def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
+    from flywheel.engine.golds import validated
     from flywheel.errors import render_fault
 
-    for fault in _open(file).warnings:
+    for fault in validated(_open(file)):
         print(render_fault(fault), file=sys.stderr)
     print(f"{file}: valid")
 
@@ -241,11 +242,16 @@ def audit(
     """Measure how often the verifiers are wrong: on golden cases, seeds, and seeds made wrong."""
     from flywheel.console.audit import audit_json, audit_text, show_progress
     from flywheel.engine.audit import audit as run_audit
+    from flywheel.engine.golds import gold_doubts
+    from flywheel.errors import render_fault
 
     def confirm(calls: int) -> bool:
         return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?")
 
-    found = run_audit(_open(file), verifier, limit, confirm, show_progress)
+    workspace = _open(file)
+    for doubt in gold_doubts(workspace.spec, workspace.root):
+        print(render_fault(doubt), file=sys.stderr)
+    found = run_audit(workspace, verifier, limit, confirm, show_progress)
     if found is None:
         print("nothing was audited")
     else:

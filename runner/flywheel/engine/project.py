@@ -55,7 +55,12 @@ class Workspace:
     def warnings(self) -> tuple[Fault, ...]:
         """What is valid and worth a word: predicates that never hold, secrets that are not set."""
         unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
-        return (*self.loaded.warnings, *predicate_warnings(self.loaded), *unset)
+        return (*self.loaded.warnings, *self.predicates[1], *unset)
+
+    @cached_property
+    def predicates(self) -> tuple[list[Fault], list[Fault]]:
+        """Of the taxonomy: those that cannot run, and those worth a word."""
+        return _predicates(self.loaded)
 
     @cached_property
     def spec_hash(self) -> str:
@@ -135,7 +140,7 @@ class Workspace:
 
     def _blocked(self) -> dict[str, str]:
         """Generators that cannot run now, with the reason."""
-        missing = missing_env(self.loaded)
+        missing = [fault for fault in missing_env(self.loaded) if fault.path[0] == "teachers"]
         return {
             generator.name: faults[0].message
             for generator in self.spec.generate
@@ -146,8 +151,8 @@ class Workspace:
 def open_project(file: Path) -> Workspace:
     """Load and check a spec with its predicates. Raises SpecInvalid with every fault found."""
     project = Workspace(load(file), file)
-    if faults := predicate_faults(project.loaded):
-        raise SpecInvalid(faults)
+    if project.predicates[0]:
+        raise SpecInvalid(project.predicates[0])
     return project
 
 
@@ -174,7 +179,7 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
 
 
 def _unset(project: Workspace, plan: Plan) -> list[Fault]:
-    """Variables and addresses without which a pending node could not ask its teachers."""
+    """Variables and addresses without which a pending node could not ask its teachers, or a verifier its server."""
     from flywheel.plan import VERBS
 
     spec = project.spec
@@ -184,38 +189,21 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
     if any(VERBS[node.kind].asks_teachers_of_suites for node in plan.pending):
         asked |= {name for suite in spec.evals.values() for name in suite.teachers}
     needed = with_fallbacks(spec, sorted(asked))
-    return [fault for fault in missing_env(project.loaded) if fault.path[1] in needed]
+    judging = {name for task in spec.tasks.values() for name in task.verify}
+    waited_for = {"teachers": {*needed}, "verifiers": judging}
+    return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
 
 
-def predicate_faults(loaded: LoadedSpec) -> list[Fault]:
-    """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
-    faults, _ = _predicates(loaded)
-    return [
-        loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
-        for index, text in sorted(faults.items())
-    ]
-
-
-def predicate_warnings(loaded: LoadedSpec) -> list[Fault]:
-    """Taxonomy predicates of which a part never holds, or that cannot be computed for some rows."""
-    from flywheel.store.predicates import never_holds
-
-    _, doubts = _predicates(loaded)
-    found = [(index, f"{text}.", "It is unknown for those.") for index, text in sorted(doubts.items())]
-    for index, mode in enumerate(loaded.spec.taxonomy):
-        found += [(index, "a part of the predicate never holds:", text) for text in never_holds(mode.when or "true")]
-    return [replace(loaded.fault(("taxonomy", i, "when"), text, hint), warning=True) for i, text, hint in found]
-
-
-def _predicates(loaded: LoadedSpec) -> tuple[dict[int, str], dict[int, str]]:
-    """(what cannot run, what cannot be computed for some rows): index in the taxonomy → why, and over which file."""
+def _predicates(loaded: LoadedSpec) -> tuple[list[Fault], list[Fault]]:
+    """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name; and those of which a
+    part never holds, or that cannot be computed for some rows."""
     spec = loaded.spec
+    if not any(mode.when for mode in spec.taxonomy):
+        return [], []
+    from flywheel.store.predicates import check_predicates, never_holds
+
     faults: dict[int, str] = {}
     doubts: dict[int, str] = {}
-    if not any(mode.when for mode in spec.taxonomy):
-        return faults, doubts
-    from flywheel.store.predicates import check_predicates
-
     for name, task in spec.tasks.items():
         modes = spec.modes_of(name)
         # Of each file for itself: its columns have types of their own.
@@ -225,7 +213,16 @@ def _predicates(loaded: LoadedSpec) -> tuple[dict[int, str], dict[int, str]]:
                 for into, found in zip((faults, doubts), check_predicates(rows, modes, task.verify), strict=True):
                     for index, text in found:
                         into.setdefault(spec.taxonomy.index(modes[index]), f"{text} ({path})")
-    return faults, doubts
+    said = [(index, f"{text}.", "It is unknown for those.") for index, text in sorted(doubts.items())]
+    for index, vain in enumerate(never_holds([mode.when or "true" for mode in spec.taxonomy])):
+        said += [(index, "a part of the predicate never holds:", text) for text in vain]
+    return (
+        [
+            loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
+            for index, text in sorted(faults.items())
+        ],
+        [replace(loaded.fault(("taxonomy", i, "when"), text, hint), warning=True) for i, text, hint in said],
+    )
 
 
 _PREDICATE_HINT = (

@@ -14,7 +14,7 @@ from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
 from flywheel.spec.models import Task
-from flywheel.spec.outline import Outline, judged_columns
+from flywheel.spec.outline import Outline, hidden_columns, judged_columns
 from flywheel.spec.verifiers import Verifier
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
@@ -34,7 +34,7 @@ CASE_LABELS = {"golden": "expect", "calibration": "label"}
 """Files of cases that a verifier may have, and the column in which each says what a person said: pass or fail."""
 
 
-def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
+def data_faults(document: Document, root: Path, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
     """Faults of the contents of the files in `good` (place in the spec → path)."""
     prompts, faults = _read_prompts(outline, good)
     uses = [use for use in _uses(outline, prompts) if use.place in good]
@@ -47,6 +47,7 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
             faults += _own_columns(document, use, files[use.place])
             faults += _cut(use.place, _row_faults(use, files[use.place], columns))
             faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
+            faults += _cut(use.place, _unjudged(root, outline, use, files[use.place]))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
@@ -148,7 +149,7 @@ def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict
     if task is None:
         return
     known = columns.get(name, set())
-    if place[0] == "tasks" and prompt.columns is None and (hidden := _judged(outline, task)):
+    if place[0] == "tasks" and prompt.columns is None and (hidden := _hidden(outline, task)):
         message = f'the prompt reads all of row, and with it "{hidden[0]}", which the student must not see.'
         yield Fault(message, place, "Name the columns: row.question.", prompt.file, 1)
     for variable, line in prompt.unknown.items():
@@ -243,6 +244,10 @@ def _judged(outline: Outline, task: Task) -> tuple[str, ...]:
     return tuple(judged_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers))
 
 
+def _hidden(outline: Outline, task: Task) -> list[str]:
+    return hidden_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers)
+
+
 def _input_columns(name: str, task: Task, prompts: dict[Path_, Prompt]) -> tuple[str, ...]:
     prompt = prompts.get(("tasks", name, "prompt"))
     columns = prompt.columns if prompt is not None else None
@@ -311,6 +316,15 @@ def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_,
         readable = {key: good[*place, key] for key in verifier.files if (*place, key) in good}
         for index, message, hint in verifier.gold_faults(golds, readable):
             yield Fault(f"{message} of verifiers.{name}.", use.place, hint, file.file, known[index][0])
+
+
+def _unjudged(root: Path, outline: Outline, use: Use, file: RowFile) -> Iterator[Fault]:
+    """Rows that the task's verifiers could not judge, each said once."""
+    task = outline.tasks.get(use.task)
+    named = [outline.verifiers[name] for name in task.verify if name in outline.verifiers] if task else []
+    problems = (problem for verifier in named for problem in verifier.row_faults_in(root, file.rows))
+    for index, message, hint in dict.fromkeys(problems):
+        yield Fault(message, use.place, hint, file.file, file.lines[index])
 
 
 def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]) -> Iterator[Fault]:

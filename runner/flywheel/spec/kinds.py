@@ -42,6 +42,8 @@ class Kind(SpecModel):
 
     implementation: ClassVar[int] = 1
     """Rises when what the kind does with the same keys and input could differ."""
+    variables: ClassVar[tuple[str, ...]] = ()
+    """Keys that may refer to an environment variable, `${env:NAME}`."""
     distinct: ClassVar[Mapping[str, str]] = {}
     """Keys that hold a list whose entries must differ, with what an entry is called."""
     origin: ClassVar[Origin | None] = None
@@ -59,6 +61,10 @@ class Kind(SpecModel):
 
     def key_faults(self) -> Iterator[tuple[Path_, str, str]]:
         """What is wrong with its keys beyond their types: (place below the entry, message, hint)."""
+        return iter(())
+
+    def faults_in(self, root: Path) -> Iterator[tuple[Path_, str, str]]:
+        """Like `key_faults`, of what only the project's folder tells."""
         return iter(())
 
     def file_faults(self, files: Mapping[str, Path]) -> Iterator[tuple[str, Fault]]:
@@ -106,6 +112,11 @@ class Family:
         """The class of a raw entry; a stranger's where it was loaded before."""
         said = raw.get(self.key, self.default) if isinstance(raw, dict) else None
         return (self.by_name.get(said) or _LOADED.get((self.group, said))) if isinstance(said, str) else None
+
+    def variables_of(self, raw: Any) -> tuple[str, ...]:
+        """Keys of a raw entry in which variables are read; where its kind is not known, those of any kind of ours."""
+        kind = self.class_of(raw)
+        return kind.variables if kind is not None else tuple(key for own in self.own for key in own.variables)
 
     def names(self) -> list[str]:
         """What the key may say: ours, then those of installed packages."""

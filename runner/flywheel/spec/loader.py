@@ -20,10 +20,12 @@ from flywheel.spec.addresses import address_problem, has_user, literal_problem
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
+from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
-from flywheel.spec.teachers import LitellmTeacher, Teacher, variable_keys
+from flywheel.spec.teachers import TEACHERS, Teacher
+from flywheel.spec.verifiers import VERIFIERS, Verifier
 from flywheel.spec.wording import schema_faults
 from flywheel.text import one_line
 
@@ -73,7 +75,7 @@ def load(path: Path) -> LoadedSpec:
     faults += _not_derived(reference_faults(document, outline), faults)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
-    faults += data_faults(document, outline, good)
+    faults += data_faults(document, root, outline, good)
     errors = [fault for fault in faults if not fault.warning]
     if spec is None or errors:
         raise SpecInvalid(_in_order(document, errors))
@@ -115,18 +117,25 @@ def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
 
 
 def missing_env(loaded: LoadedSpec, environ: Mapping[str, str] | None = None) -> list[Fault]:
-    """A fault for each unset variable that a teacher in use refers to, judges and those that stand in included: ask
-    before money is spent."""
+    """A fault for each unset variable that a verifier or a teacher in use refers to, judges and those that stand in
+    included: ask before money is spent."""
     known = os.environ if environ is None else environ
     used = set(asked_teachers(loaded.spec))
-    faults = []
+    faults: list[Fault] = []
     for name, teacher in loaded.spec.teachers.items():
         if name in used:
-            for key in teacher.variables:
-                missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
-                faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
+            faults += _unset(loaded, ("teachers", name), teacher, known)
             faults += _address_faults(loaded, name, teacher, known)
+    for name, verifier in loaded.spec.verifiers.items():
+        faults += _unset(loaded, ("verifiers", name), verifier, known)
     return faults
+
+
+def _unset(loaded: LoadedSpec, place: Path_, kind: Teacher | Verifier, known: Mapping[str, str]) -> Iterator[Fault]:
+    for key in kind.variables:
+        for variable in secrets.names(getattr(kind, key) or ""):
+            if not known.get(variable):
+                yield _missing(loaded, (*place, key), variable)
 
 
 def _address_faults(loaded: LoadedSpec, name: str, teacher: Teacher, known: Mapping[str, str]) -> Iterator[Fault]:
@@ -149,6 +158,8 @@ def _missing(loaded: LoadedSpec, path: Path_, variable: str) -> Fault:
 
 # --- ${env:NAME} --------------------------------------------------------------------------------------------
 
+_WITH_VARIABLES: Mapping[str, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS}
+
 
 def _environment_faults(document: Document) -> list[Fault]:
     return [fault for path, text in _texts(document.tree, ()) for fault in _environment(document, path, text)]
@@ -164,7 +175,9 @@ def _texts(value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
 
 def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
     """The value is never repeated: it may be the secret."""
-    key = path[-1] if len(path) == 3 and path[0] == "teachers" else ""
+    section = str(path[0])
+    family = _WITH_VARIABLES.get(section) if len(path) == 3 else None
+    key = path[-1] if family is not None and path[-1] in family.variables_of(document.tree[section][path[1]]) else ""
     if key == "api_key" and not secrets.REFERENCE.fullmatch(text):
         message = "a literal key does not belong in a file."
         yield document.fault(path, message, "Write ${env:NAME} and set the variable NAME.")
@@ -174,6 +187,5 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
     elif key == "api_base" and (problem := literal_problem(text)):
         yield document.fault(path, f"the address {problem[0]}", problem[1])
-    elif secrets.names(text) and key not in variable_keys(document.tree["teachers"][path[1]] if key else None):
-        places = " and ".join(LitellmTeacher.variables)
-        yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")
+    elif key == "" and secrets.names(text):
+        yield document.fault(path, "variables are read only in api_key, api_base and dsn.", "Write the value itself.")

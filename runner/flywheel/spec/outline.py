@@ -215,3 +215,8 @@ def with_fallbacks(spec: Spec, names: list[str]) -> list[str]:
 def judged_columns(verifiers: Iterable[Verifier]) -> list[str]:
     """Columns of a row that verifiers read, whether or not the student sees them."""
     return [column for verifier in verifiers for column in verifier.columns]
+
+
+def hidden_columns(verifiers: Iterable[Verifier]) -> list[str]:
+    """Those of them that the student must not see."""
+    return [column for verifier in verifiers for column in verifier.hidden]

@@ -32,8 +32,6 @@ class Teacher(Kind):
         {"concurrency", "timeout_seconds", "max_retries", "max_calls", "fallback"}
     )
     """Keys that cannot change an answer."""
-    variables: ClassVar[tuple[str, ...]] = ()
-    """Keys in which `${env:NAME}` is read."""
     remote: ClassVar[bool] = False
     """It is reached over a network: its calls can fail, be tried again, and cost money."""
     reads_prompts: ClassVar[bool] = False
@@ -274,9 +272,3 @@ TEACHERS = Family(
     facts=("is_simulated", "deadline", "answer_tokens", "price", "priced_as", "usd_limit", "matched_column", "files"),
 )
 AnyTeacher = Annotated[Teacher, TEACHERS]
-
-
-def variable_keys(raw: Any) -> tuple[str, ...]:
-    """Keys of a raw entry in which `${env:NAME}` is read; those of a model's where its kind is not known."""
-    kind = TEACHERS.class_of(raw)
-    return kind.variables if kind is not None and issubclass(kind, Teacher) else LitellmTeacher.variables

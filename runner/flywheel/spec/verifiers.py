@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from flywheel.answers import Language, extract_answer
+from flywheel.answers import READING, Language, extract_answer
 from flywheel.errors import Fault, Path_
+from flywheel.hashing import canonical, hash_file
 from flywheel.records.rows import shown
+from flywheel.spec import secrets
 from flywheel.spec.base import Name, Positive, Seconds
+from flywheel.spec.databases import database_files, databases_digest, holes, path_problem, row_problems
 from flywheel.spec.kinds import Family, Kind
 from flywheel.spec.labels import Labels
 from flywheel.text import did_you_mean, one_line
@@ -33,7 +39,6 @@ class Verifier(Kind):
     confined: ClassVar[bool] = True
     """Its check needs nothing but `files`, to be built and to judge: its process gives up everything else. False for a
     check that runs other people's code, or has a sandbox of its own."""
-
     sees_form: ClassVar[bool] = False
     """It compares with a known answer and fails an answer of the wrong form without one, too."""
 
@@ -41,6 +46,16 @@ class Verifier(Kind):
         """The check of a stranger's kind: from `records.Subject` to True or False, with a reason as (bool, str), or a
         `verifiers.finding.Finding`. Called in the process that judges; what it raises is "unknown"."""
         raise NotImplementedError(f"{type(self).__name__} has no method open")
+
+    @property
+    def reaches_out(self) -> bool:
+        """It talks to a server, so that its process cannot be confined after all."""
+        return False
+
+    @property
+    def is_confined(self) -> bool:
+        """Its process can do nothing but compute and read its files."""
+        return self.confined and not self.reaches_out
 
     @property
     def needs_reference(self) -> bool:
@@ -56,6 +71,11 @@ class Verifier(Kind):
     def columns(self) -> tuple[str, ...]:
         """Columns of a row that it reads, whether or not the student sees them."""
         return ()
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Those of them that the student must not see."""
+        return self.columns
 
     @property
     def asks(self) -> str | None:
@@ -107,6 +127,11 @@ class Verifier(Kind):
         """Seconds after which its process is killed and the verdict unknown."""
         return self.timeout_seconds
 
+    @property
+    def form(self) -> Verifier | None:
+        """What tells in milliseconds that a right answer is none, by its form; None where nothing does."""
+        return None
+
     def labels_in(self, root: Path) -> Labels:
         """The answers that there are, where they are a fixed set; else none."""
         return Labels(())
@@ -119,6 +144,32 @@ class Verifier(Kind):
         """Like `files`, where only the project's folder tells whether they are files."""
         return {}
 
+    def reads_in(self, root: Path) -> Sequence[str]:
+        """Further files, relative to the project, that its confined process reads."""
+        return ()
+
+    def parts_in(self, root: Path) -> Mapping[str, str]:
+        """Part → value, of what can change a verdict and only the project's folder or this machine tells. Raises
+        OSError."""
+        return {}
+
+    def parts(self, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, str]:
+        """Everything that can change its verdicts, for fingerprints. `teachers`: parameters of each teacher
+        (`teachers.parameters`), where one that it asks is among them. Raises OSError where a file cannot be read."""
+        settings = self.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
+        found = {"spec": canonical(settings), "implementation": str(self.implementation), "reading": str(READING)}
+        if self.origin is not None:
+            found["code"] = self.origin.digest
+        if self.asks is not None and teachers is not None:
+            found["teacher"] = canonical(dict(teachers[self.asks]))
+        found |= {package: package_version(package) for package in self.packages}
+        found |= {part: hash_file(root / file) for part, file in {**self.files, **self.programs_in(root)}.items()}
+        return {**found, **self.parts_in(root)}
+
+    def row_faults_in(self, root: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, str]]:
+        """Rows that it could not judge: (index, message, hint)."""
+        return iter(())
+
     @property
     def takes_answers_as_written(self) -> bool:
         """It compares letter by letter, as lm-eval's `exact_match` does."""
@@ -126,35 +177,133 @@ class Verifier(Kind):
 
 
 class SqlVerifier(Verifier):
-    """SQL in a locked-down, throw-away DuckDB."""
+    """One query that reads, in a database of the task: `setup`, `database` or `dsn` says which."""
 
     kind: Literal["sql"]
-    """SQL in DuckDB."""
+    """SQL: one query."""
+    engine: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
+    """Whose SQL it is. `duckdb` and `sqlite` run in a locked-down, confined process, `postgres` on your server."""
     check: Literal["parses", "same_rows"]
     """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
     when the gold orders)."""
-    setup: str
-    """SQL script that makes the database."""
+    setup: str | None = None
+    """SQL script that makes the database (`duckdb`, `sqlite`; what `.dump` writes is one)."""
+    database: str | None = None
+    """`sqlite`: a database file, read only. One per row: `databases/{{ row.db_id }}/{{ row.db_id }}.sqlite`."""
+    dsn: str | None = None
+    """`postgres`: how to reach the server, as `${env:NAME}`. Name a role that can only read."""
+    match: Literal["ours", "spider", "bird"] = "ours"
+    """When rows are the same. `spider`, `bird`: as those benchmarks' own scripts say, on the declared database."""
+    any_column_order: bool = False
+    """`ours`: columns may stand in another order than the gold's."""
+    ignore_duplicates: bool = False
+    """`ours`: a row counts once, so that DISTINCT makes no difference."""
+    decimals: Annotated[int, Field(ge=0, le=15)] | None = None
+    """`ours`: numbers are equal that differ by no more than rounding to so many decimals does."""
     max_rows: Positive = 10_000
-    """A result with more rows is wrong."""
-    instances: Annotated[int, Field(ge=0, le=20)] = 3
-    """`same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs; other
-    values), on which the rows must agree too, so that no lucky match passes."""
+    """`ours`: a result with more rows is wrong."""
+    instances: Annotated[int, Field(ge=0, le=20)] = 4
+    """`ours`, `same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs;
+    other values; rows that the gold's own conditions select), on which the rows must agree too, so that no lucky
+    match passes. None with `postgres`."""
 
-    implementation: ClassVar[int] = 2  # generated databases
-    packages: ClassVar[tuple[str, ...]] = ("duckdb",)
+    implementation: ClassVar[int] = 3  # engines, rules, rows that the gold selects
+    variables: ClassVar[tuple[str, ...]] = ("dsn",)
 
     @property
     def needs_reference(self) -> bool:
         return self.check == "same_rows"
 
     @property
+    def reaches_out(self) -> bool:
+        return self.engine == "postgres"
+
+    @property
     def files(self) -> Mapping[str, str]:
-        return {"setup": self.setup}
+        return {} if self.setup is None else {"setup": self.setup}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What fills the holes of `database`."""
+        return () if self.database is None else tuple(holes(self.database))
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def language(self) -> Language:
         return "sql"
+
+    @property
+    def form(self) -> Verifier | None:
+        """Whether a gold binds; of a server nothing is asked before it must be."""
+        if self.reaches_out:
+            return None
+        keys = {key: getattr(self, key) for key in ("engine", "setup", "database", "timeout_seconds")}
+        return SqlVerifier(kind="sql", check="parses", **keys)
+
+    def reads_in(self, root: Path) -> Sequence[str]:
+        return [] if self.database is None else database_files(root, self.database, self.match == "spider")
+
+    def parts_in(self, root: Path) -> Mapping[str, str]:
+        if self.engine == "duckdb":
+            return {"duckdb": package_version("duckdb"), "sqlglot": package_version("sqlglot")}
+        if self.engine == "postgres":
+            return {"psycopg": _version_or_none("psycopg")}
+        found = {"sqlite": sqlite3.sqlite_version, "sqlglot": package_version("sqlglot")}
+        files = self.reads_in(root)
+        return found if self.database is None else {**found, "databases": databases_digest(root, files)}
+
+    def key_faults(self) -> Iterator[tuple[Path_, str, str]]:
+        sources = _SOURCES[self.engine]
+        given = [key for key in ("setup", "database", "dsn") if getattr(self, key) is not None]
+        for key in given:
+            if key not in sources:
+                engines = [engine for engine, keys in _SOURCES.items() if key in keys]
+                yield (key,), f"engine {self.engine} has no {key}.", f"Write engine: {' or '.join(engines)}."
+        if not given:
+            yield (), f"no database: {' or '.join(sources)} is missing.", _SOURCE_HINTS[self.engine]
+        elif len(given) > 1 and all(key in sources for key in given):
+            yield (given[1],), f"{given[0]} names the database already.", "Keep one of the two."
+        if self.dsn is not None and not secrets.REFERENCE.fullmatch(self.dsn):
+            yield ("dsn",), "it may hold a password.", "Write ${env:NAME} and set the variable NAME."
+        yield from self._rule_faults()
+
+    def _rule_faults(self) -> Iterator[tuple[Path_, str, str]]:
+        given = self.model_fields_set
+        for key in _OURS_ALONE:
+            if key in given and self.match != "ours":
+                hint = f"Remove it: match: {self.match} has rules of its own."
+                yield (key,), f"counts with match: ours alone, not with {self.match}.", hint
+        if "instances" in given and self.engine == "postgres" and self.instances:
+            yield ("instances",), "a role that can only read makes no databases.", "Remove it."
+
+    def faults_in(self, root: Path) -> Iterator[tuple[Path_, str, str]]:
+        if self.engine == "sqlite" and self.database is not None and (problem := path_problem(root, self.database)):
+            yield ("database",), *problem
+
+    def row_faults_in(self, root: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, str]]:
+        """Rows whose database is not there."""
+        return row_problems(root, self.database, rows) if self.columns and self.database else iter(())
+
+
+_SOURCES = {"duckdb": ("setup",), "sqlite": ("setup", "database"), "postgres": ("dsn",)}
+"""Keys that say where the database is, by engine."""
+_SOURCE_HINTS = {
+    "duckdb": "Add setup: schema.sql.",
+    "sqlite": "Add database: shop.sqlite, or setup: schema.sql.",
+    "postgres": "Add dsn: ${env:NAME}.",
+}
+_OURS_ALONE = ("any_column_order", "ignore_duplicates", "decimals", "max_rows", "instances")
+
+
+def _version_or_none(package: str) -> str:
+    """Empty where it is not installed, which the check itself then says."""
+    try:
+        return package_version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 class MathVerifier(Verifier):

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from flywheel.errors import Fault, Path_
+from flywheel.spec.docstrings import field_docstrings
 from flywheel.spec.document import Document
 from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
@@ -212,9 +213,10 @@ def _of_other_kinds(document: Document, path: Path_) -> str:
 def _description(document: Document, path: Path_) -> str:
     """The first sentence that the models say of a missing key."""
     for model in _models_at(document, path[:-1]):
-        field = fields_by_key(model).get(str(path[-1]))
-        if field is not None and field.description:
-            return field.description.split("\n")[0].split(". ")[0].rstrip(".") + "."
+        said = field_docstrings(model)
+        for name, field in model.model_fields.items():
+            if (field.alias or name) == str(path[-1]) and name in said:
+                return said[name].split("\n")[0].split(". ")[0].rstrip(".") + "."
     return ""
 
 

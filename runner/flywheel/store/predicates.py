@@ -14,7 +14,7 @@ import duckdb
 
 from flywheel.records import Outcome, Row
 from flywheel.spec.models import ErrorMode
-from flywheel.store.taxonomy import UNKNOWN, Failed, first_lines, held, open_table, why_unknown
+from flywheel.store.taxonomy import UNKNOWN, Failed, first_lines, held, memory, open_table, why_unknown
 
 _NEVER_NULL = {
     "regexp_extract": "regexp_extract gives '' where nothing matches",
@@ -58,16 +58,21 @@ def _trial(connection: duckdb.DuckDBPyConnection, mode: ErrorMode) -> tuple[str,
     return "", len(unknown), why_unknown(connection, mode.when, unknown[0]) if unknown else ""
 
 
-def never_holds(when: str) -> list[str]:
-    """Parts of a predicate that are never true (or, of `IS NOT NULL`, always), each in words that end in the right
-    thing to write. Nothing for what does not parse."""
-    connection = duckdb.connect(":memory:")
+def never_holds(predicates: Sequence[str]) -> list[list[str]]:
+    """Of each predicate the parts that are never true (or, of `IS NOT NULL`, always), each in words that end in the
+    right thing to write. Nothing for what does not parse."""
+    connection = memory()
+    try:
+        return [_never_holds(connection, when) for when in predicates]
+    finally:
+        connection.close()
+
+
+def _never_holds(connection: duckdb.DuckDBPyConnection, when: str) -> list[str]:
     try:
         found = connection.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [f"SELECT ({when}\n)"]).fetchall()
     except duckdb.Error:
         return []
-    finally:
-        connection.close()
     return list(dict.fromkeys(words for node in _nodes(json.loads(found[0][0])) if (words := _vain(node))))
 
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -157,15 +158,30 @@ def open_table(
 
     Rows go in as JSON: `validate` comes here too, and must not wait for pyarrow.
     """
-    connection = duckdb.connect(":memory:")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET python_enable_replacements = false")
+    connection = memory()
     rows, structure = _as_json(failed, verifiers, like)
     connection.execute(
-        "CREATE TABLE failed AS SELECT unnest(one, max_depth := 1) FROM (SELECT unnest(from_json(?, ?)) AS one)",
+        "CREATE TEMP TABLE failed AS SELECT unnest(one, max_depth := 1) FROM (SELECT unnest(from_json(?, ?)) AS one)",
         [json.dumps(rows, ensure_ascii=True), json.dumps([structure])],
     )
-    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def memory() -> duckdb.DuckDBPyConnection:
+    """A connection to one locked-down database in memory: what is temporary is the connection's own. (To open a
+    database costs more than most questions.)"""
+    return _memory().cursor()
+
+
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    for setting in (
+        "enable_external_access = false",
+        "python_enable_replacements = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
     return connection
 
 

@@ -128,7 +128,7 @@ class Checker:
         return self._verifiers[name].patience
 
     def _is_confined(self, name: str) -> bool:
-        return self._verifiers[name].confined
+        return self._verifiers[name].is_confined
 
     def _open(self, names: set[str]) -> None:
         """Pools whose children have these verifiers; a task that needs further ones has them opened anew."""
@@ -189,7 +189,7 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
     from flywheel.sandbox import capability, confine  # here: only children need it
 
     verifiers, root, confined, unsafe = setup
-    tier = confine(_files(verifiers.values(), root)) if confined else ""
+    tier = confine(files_of(verifiers.values(), root)) if confined else ""
     checks = {name: open_check(name, spec, root, unsafe) for name, spec in verifiers.items()}
     tiers = {name: capability().tier if spec.runs_programs else tier for name, spec in verifiers.items()}
 
@@ -202,8 +202,9 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
     return ask
 
 
-def _files(verifiers: Iterable[Verifier], root: Path) -> list[Path]:
-    return [root / file for spec in verifiers for file in spec.files.values()]
+def files_of(verifiers: Iterable[Verifier], root: Path) -> list[Path]:
+    """What a confined child that judges by these verifiers may read."""
+    return [root / file for spec in verifiers for file in (*spec.files.values(), *spec.reads_in(root))]
 
 
 def with_final_answer(subject: Subject, pattern: str | None) -> Subject:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from flywheel.answers import READING
-from flywheel.hashing import canonical, fingerprint, hash_file, short
+from flywheel.hashing import fingerprint, short
 from flywheel.project_code import where
 from flywheel.records import Subject
 from flywheel.spec.verifiers import Verifier
@@ -67,25 +65,17 @@ def _strangers(spec: Verifier, root: Path) -> Check:
 def parts(
     name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, str]:
-    """Everything that can change the verdicts of the verifier called `name`, for fingerprints.
+    """`Verifier.parts` of the one called `name`. Raises VerifierInvalid where a file that it names cannot be read."""
+    try:
+        return spec.parts(root, teachers)
+    except OSError as error:
+        raise VerifierInvalid(
+            f"verifiers.{name}: cannot read {_below(root, error.filename)}: {error.strerror}"
+        ) from error
 
-    `teachers`: parameters of each teacher (`teachers.parameters`), where one that it asks is among them. Raises
-    VerifierInvalid where a file that it names cannot be read.
-    """
-    settings = spec.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
-    found = {"spec": canonical(settings), "implementation": str(spec.implementation), "reading": str(READING)}
-    if spec.origin is not None:
-        found["code"] = spec.origin.digest
-    if spec.asks is not None and teachers is not None:
-        found["teacher"] = canonical(dict(teachers[spec.asks]))
-    for package in spec.packages:
-        found[package] = package_version(package)
-    for part, file in {**spec.files, **spec.programs_in(root)}.items():
-        try:
-            found[part] = hash_file(root / file)
-        except OSError as error:
-            raise VerifierInvalid(f"verifiers.{name}: cannot read {file}: {error.strerror}") from error
-    return found
+
+def _below(root: Path, file: str) -> str:
+    return Path(file).relative_to(root).as_posix() if Path(file).is_relative_to(root) else file
 
 
 def version_of(name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None) -> str:
