@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from flywheel.records import Subject
 from mini_domain import Domain
 
 ROOT = Path(__file__).parent.parent
@@ -59,3 +63,39 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "python.html").is_file()
     fetched = re.compile(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//')
     assert not [page for page in (tmp_path / "site").rglob("*.html") if fetched.search(page.read_text("utf-8"))]
+
+
+def blocks(page: Path) -> list[str]:
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+def test_the_kinds_of_the_page_go_round_the_wheel(domain: Domain) -> None:
+    page = DOCS / "kinds.md"
+    (domain.root / "kinds.py").write_text("\n".join(blocks(page)))
+    found = re.search(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    shown = yaml.safe_load(found[1])
+    domain.edit(lambda spec: spec["verifiers"].update(shown["verifiers"]))
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(verify=["right", "by_noun"]))
+    domain.edit(lambda spec: spec.update(teachers=shown["teachers"], generate=shown["generate"]))
+
+    outcome = domain.apply()
+
+    assert outcome.error == ""
+    assert domain.query("SELECT count(*) AS n FROM verdicts WHERE verifier = 'by_noun' AND reason = 'it is blue'")[0][
+        "n"
+    ]
+    assert domain.query("SELECT count(*) AS n FROM candidates WHERE strategy = 'kinds.py:Twice'")[0]["n"] >= 16
+
+
+def test_the_verifier_of_the_contributors_page_judges() -> None:
+    keys, code = blocks(ROOT / "CONTRIBUTING.md")
+    names: dict[str, Any] = {}
+    for module in ("typing", "pathlib", "flywheel.records", "flywheel.spec.verifiers", "flywheel.verifiers.finding"):
+        exec(f"from {module} import *", names)
+    exec(compile(keys + code, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
+
+    check = names["open_palindrome"](names["PalindromeVerifier"](kind="palindrome"), ROOT, False)
+
+    assert [check(Subject("1", "t", {}, answer)).outcome for answer in ("never odd or even", "odd")] == ["pass", "fail"]

@@ -75,9 +75,9 @@ class Generator(Kind):
     writes_the_question: ClassVar[bool] = False
     """It starts from an answer: rows of `data` may lack all else."""
 
-    def make(self, generation: Any, wanted: Mapping[str, int]) -> list[Any]:
-        """The candidates of a stranger's strategy: `nodes.lessons.pieces.Piece`s of a `Generation`, for so many of each
-        mode."""
+    def make(self, round: Any, wanted: Mapping[str, int]) -> list[Any]:
+        """The candidates of a stranger's strategy: a list of `nodes.lessons.pieces.Piece`, from a
+        `nodes.lessons.round.Round` and how many are wanted of each mode."""
         raise NotImplementedError(f"{type(self).__name__} has no method make")
 
     @property
