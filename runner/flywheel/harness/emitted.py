@@ -133,7 +133,9 @@ def _judging(judging: SuiteJudges) -> dict[str, Any]:
     verifiers = {
         name: spec.model_dump(mode="json", by_alias=True, exclude_none=True) for name, spec in judging.verifiers.items()
     }
-    task = judging.task.model_dump(mode="json", by_alias=True, exclude_none=True)
+    # Without what no scorer reads: another description is no reason to measure anew.
+    read = {"prompt", "target", "verify", "final"}
+    task = judging.task.model_dump(mode="json", by_alias=True, exclude_none=True, include=read)
     return {"name": judging.name, "task": task, "verifiers": verifiers, "pass_at": judging.pass_at}
 
 

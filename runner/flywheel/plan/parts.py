@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.hashing import seed_from
-from flywheel.spec.models import Spec
+from flywheel.spec.models import Spec, Suite
 from flywheel.spec.strategies import Generator
 
 
@@ -92,21 +92,35 @@ class Iteration:
 
     def wording(self, task: str) -> dict[str, Any]:
         """In which words a task is asked."""
+        stop = self.spec.tasks[task].stop
+        return {**self.question(task), **({f"tasks.{task}.stop": stop} if stop else {})}  # without one nothing changes
+
+    def question(self, task: str) -> dict[str, Any]:
+        """What makes a row of the task a question."""
         spec = self.spec.tasks[task]
-        stop = {f"tasks.{task}.stop": spec.stop} if spec.stop else {}  # without one nothing is asked otherwise
-        return {f"tasks.{task}.target": spec.target, **stop, **self.file(spec.prompt)}
+        return {f"tasks.{task}.target": spec.target, **self.file(spec.prompt)}
 
     def judging(self, task: str) -> dict[str, Any]:
         """Who says whether an answer to the task is right."""
-        inputs: dict[str, Any] = {f"tasks.{task}.final": self.spec.tasks[task].final}
-        for name in self.spec.tasks[task].verify:
+        spec = self.spec.tasks[task]
+        inputs: dict[str, Any] = {f"tasks.{task}.final": spec.final, f"tasks.{task}.verify": spec.verify}
+        for name in spec.verify:
             verifier = self.spec.verifiers[name]
             inputs.update(flatten(f"verifiers.{name}", dict(self.facts.verifiers[name])))
             if verifier.asks is not None:
-                inputs.update(self.teacher(verifier.asks))
+                inputs |= {**self.teacher(verifier.asks), **self.judged_by(name)}
             if verifier.runs_programs:
                 inputs["allow_unsafe_execution"] = self.spec.allow_unsafe_execution
         return inputs
+
+    def judged_by(self, judge: str) -> dict[str, Any]:
+        """What a teacher that judges is told of tasks: of all that it judges, for it is calibrated on all of them."""
+        tasks = {name: task for name, task in self.spec.tasks.items() if judge in task.verify}
+        return {
+            f"tasks.{name}.{key}": getattr(task, key)
+            for name, task in tasks.items()
+            for key in ("description", "target", "final")
+        }
 
     def teacher(self, name: str) -> dict[str, Any]:
         return flatten(f"teachers.{name}", self.facts.teachers[name])
@@ -121,14 +135,22 @@ class Iteration:
         computed = any(mode.when is not None for mode in self.spec.taxonomy)
         return {**inputs, "taxonomy engine": self.facts.predicates} if computed else inputs
 
-    def suites(self) -> dict[str, Any]:
+    def suites(self, names: Iterable[str]) -> dict[str, Any]:
+        """How models are measured on these suites, and who says whether they are right."""
+        chosen = {name: self.spec.evals[name] for name in names}
         inputs: dict[str, Any] = {}
-        for name, suite in self.spec.evals.items():
-            inputs.update(flatten(f"evals.{name}", suite.model_dump(mode="json", exclude={"role"})))
-            inputs |= self.files(suite.data)
-            if suite.lm_eval is not None:
-                inputs["lm-eval task files"] = self.facts.eval_tasks
-        return inputs
+        for name, suite in chosen.items():
+            inputs |= flatten(f"evals.{name}", suite.model_dump(mode="json", exclude={"role"}))
+            if suite.task is not None:
+                inputs |= {**self.asking(suite.task), **self.judging(suite.task)}
+                inputs |= self.files(self.spec.tasks[suite.task].seeds) if suite.num_fewshot else {}
+        return {**inputs, **self.answering(), **self.items(chosen.values()), **self.modes(), "seed": self.spec.seed}
+
+    def items(self, suites: Collection[Suite]) -> dict[str, Any]:
+        """The files in which suites have their items."""
+        inputs = {part: file for suite in suites for part, file in self.files(suite.data).items()}
+        named = any(suite.lm_eval is not None for suite in suites)
+        return {**inputs, "lm-eval task files": self.facts.eval_tasks} if named else inputs
 
     def file(self, path: str) -> dict[str, str]:
         return {f"file {path}": self.facts.files[path]}

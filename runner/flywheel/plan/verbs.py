@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from flywheel.plan.estimates import Asked, History, calls_of_lessons, candidates_of, suite_calls, votes
 from flywheel.plan.parts import Iteration, flatten
 from flywheel.spec.models import Spec
-from flywheel.spec.outline import with_fallbacks
+from flywheel.spec.outline import judged_columns, with_fallbacks
 from flywheel.spec.strategies import Generator
 
 Place = tuple[str, int]
@@ -193,8 +193,12 @@ class CurateStep(Verb):
         if it.spec.curate.dedup.semantic is not None:
             inputs["curate.dedup.embedder weights"] = it.facts.embedder
         for name, task in it.spec.tasks.items():
-            inputs |= {**it.asking(name), **it.files(task.seeds)}
-        return {**inputs, **it.suites(), "seed": it.seed(self.name)}
+            # What makes a row of a task: by it lessons and seeds are held against the items of the suites.
+            columns = judged_columns(it.spec.verifiers[verifier] for verifier in task.verify)
+            inputs |= {**it.question(name), f"tasks.{name}.judged columns": columns, **it.files(task.seeds)}
+        for name, suite in it.spec.evals.items():
+            inputs[f"evals.{name}"] = [suite.task, suite.data, suite.lm_eval]
+        return {**inputs, **it.answering(), **it.items(it.spec.evals.values()), "seed": it.seed(self.name)}
 
 
 class TrainStep(Verb):
@@ -219,14 +223,10 @@ class EvaluateStep(Verb):
         return [it.name("train"), *it.incumbent()]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        inputs = {**it.suites(), **it.answering(), "seed": it.spec.seed}
-        for task in sorted({suite.task for suite in it.spec.evals.values() if suite.task}):
-            inputs |= {**it.asking(task), **it.judging(task)}
-            if any(suite.task == task and suite.num_fewshot for suite in it.spec.evals.values()):
-                inputs |= it.files(it.spec.tasks[task].seeds)
+        inputs = it.suites(it.spec.evals)
         for teacher in sorted({name for suite in it.spec.evals.values() for name in suite.teachers}):
             inputs |= it.teacher(teacher)
-        return inputs | it.modes()
+        return inputs
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         """From the second iteration on, incumbent and teachers were measured before."""
@@ -253,7 +253,7 @@ class AblateStep(Verb):
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         ablation = next(a for a in it.spec.ablate if a.name == place[0])
         own = flatten("ablate", ablation.model_dump(mode="json"))
-        return {**VERBS["train"].inputs(it, place), **VERBS["evaluate"].inputs(it, place), **own}
+        return {**VERBS["train"].inputs(it, place), **it.suites([ablation.suite]), **own}
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         suite = next(spec.evals[ablation.suite] for ablation in spec.ablate if ablation.name == place[0])
