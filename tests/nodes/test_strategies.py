@@ -112,6 +112,16 @@ def test_what_is_too_near_to_earlier_questions_is_filtered_before_it_is_verified
     assert any(c["problem"].startswith("ROUGE-L") for c in filtered)
 
 
+def test_no_second_opinion_is_paid_for_on_what_is_filtered(domain: Domain) -> None:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["other"], novelty=0.5)
+    found = applied(domain)
+    statuses = Counter(c["status"] for c in found)
+    assert statuses["filtered"]
+    [calls] = domain.query("SELECT count(*) AS n FROM calls WHERE teacher = 'other' AND purpose = 'answer'")
+    assert calls["n"] == statuses["parsed"]
+    assert all((c["reference"] is None) == (c["status"] == "filtered") for c in found)
+
+
 def test_evolving_counts_the_depth_and_turns_through_the_directions(domain: Domain) -> None:
     using(domain, {}, strategy="evolve", prompt="prompts/made.md", second_opinion=["other"])
     found = applied(domain)

@@ -59,6 +59,12 @@ def test_the_second_iteration_says_which_model_it_began_with(applied: Domain) ->
     assert ("the model that it promoted" in start) == (outcome == "promote")
 
 
+def test_an_iteration_that_found_nothing_to_teach_says_so(applied: Domain) -> None:
+    verdict = report_of(applied, 2).verdict
+    assert verdict.outcome == "untrained"
+    assert "failed none of its 12 probes" in verdict.headline
+
+
 def test_a_report_that_is_written_again_is_listed_once(applied: Domain) -> None:
     shutil.rmtree(applied.root / "reports" / "iter-001")
     applied.apply()

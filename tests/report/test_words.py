@@ -55,8 +55,8 @@ def test_the_headline_says_what_was_measured_and_decided(promoted: Report, rejec
     score = promoted.scores.suites[0]
     assert f"fixed {score.fixed} items and broke {score.broken}" in promoted.verdict.headline
     assert "takes over" in promoted.verdict.headline
-    assert "basics loses less than 2.0 points" in rejected.verdict.headline
-    assert "holdout gains at least 2.0 points" in rejected.verdict.headline
+    assert "guard loses less than 20.0 points" in rejected.verdict.headline
+    assert "holdout gains at least 5.0 points" in rejected.verdict.headline
     assert rejected.verdict.headline.endswith("The incumbent stays.")
 
 
@@ -85,11 +85,24 @@ def test_why_nothing_was_trained(promoted: Report, rows: tuple[int, ...], reason
     assert reason in words.why_untrained(promoted.modes, funnel)
 
 
-def test_guards_come_worst_first(promoted: Report) -> None:
+@pytest.mark.parametrize(
+    ("generated", "reason"),
+    [(0, "the student failed none of its 7 probes, so no lessons were bought"), (9, "9 candidates none was within")],
+)
+def test_who_failed_nothing_may_have_bought_lessons_all_the_same(promoted: Report, generated: int, reason: str) -> None:
+    """From seeds, say."""
+    modes = promoted.modes.model_copy(update={"probes": 7, "probe_failures": 0})
+    first, *others = (stage.model_copy(update={"rows": 0}) for stage in promoted.funnel.stages)
+    stages = (first.model_copy(update={"rows": generated}), *others)
+    assert reason in words.why_untrained(modes, promoted.funnel.model_copy(update={"stages": stages}))
+
+
+def test_guards_come_worst_first(promoted: Report, rejected: Report) -> None:
     guard = promoted.scores.suites[1]
     worse = guard.model_copy(update={"suite": "zz", "change": Change(value=-0.2, low=-0.3, high=-0.1)})
     scores = promoted.scores.model_copy(update={"suites": (*promoted.scores.suites, worse)})
-    assert [s.suite for s in words.worst_first(scores)] == ["zz", "basics"]
+    assert [s.suite for s in words.worst_first(scores)] == ["zz", "guard", "tags"]
+    assert [s.suite for s in words.worst_first(rejected.scores)] == ["guard", "tags"]
 
 
 def _at_most(measure: str, **more: object) -> RuleResult:

@@ -156,10 +156,12 @@ def test_a_row_that_does_not_fit_takes_its_transaction_along(store: Store) -> No
             transaction.insert("losses", [{"node": "n", "step": 1}])
             transaction.insert("losses", [{"node": "n", "step": "no number"}])
 
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(duckdb.Error, match="no number"):
         misfit()
 
     assert store.query("SELECT * FROM losses") == []
+    store.write("losses", [{"node": "n", "step": 3}])
+    assert store.query("SELECT step FROM losses") == [{"step": 3}]
 
 
 def test_clearing_a_node_leaves_the_others(store: Store) -> None:

@@ -126,7 +126,7 @@ def _unmet(rules: tuple[RuleResult, ...], blocked: tuple[str, ...]) -> str:
 def why_untrained(modes: Modes, funnel: Funnel) -> str:
     """Which step left nothing to train on."""
     rows = {stage.name: stage.rows for stage in funnel.stages}
-    if modes.probes and not modes.probe_failures:
+    if modes.probes and not modes.probe_failures and not rows["generated"]:
         return f"the student failed none of its {plural(modes.probes, 'probe')}, so no lessons were bought"
     if not rows["generated"]:
         return "no teacher proposed a lesson"

@@ -30,10 +30,9 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
     batch = pa.table({name: _array(pa, values) for name, values in data.items()})
     names = ", ".join(f'"{name}"' for name in columns)
     connection.register("incoming_rows", batch)
-    try:
-        connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming_rows")
-    finally:
-        connection.unregister("incoming_rows")
+    connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming_rows")
+    # Not where that failed: an aborted transaction refuses this too, and would hide why. It ends with the transaction.
+    connection.unregister("incoming_rows")
 
 
 def _encoded(column: str, value: Any) -> Any:

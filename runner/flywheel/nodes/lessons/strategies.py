@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from flywheel.answers import extract_answer, final_answer
 from flywheel.errors import FlywheelError, NodeFailed
+from flywheel.nodes.lessons.filters import filtered
 from flywheel.nodes.lessons.pieces import Ask, Material, Piece
 from flywheel.nodes.lessons.queue import human
 from flywheel.nodes.lessons.round import Round
@@ -34,7 +35,7 @@ def targeted(g: Round, wanted: Wanted) -> list[Piece]:
                 asks += _row_asks(g, teacher, mode, number)
             else:
                 asks += g.requests.rows(teacher, mode, number)
-    return g.second_opinions(_pieces(g, asks, g.open(asks)))
+    return _with_opinions(g, _pieces(g, asks, g.open(asks)))
 
 
 def _row_asks(g: Round, teacher: str, mode: str, number: int) -> list[Ask]:
@@ -45,6 +46,11 @@ def _row_asks(g: Round, teacher: str, mode: str, number: int) -> list[Ask]:
     if not pool:
         return []
     return [g.requests.answer(teacher, mode, i, pool[i % len(pool)], prompt) for i in range(first, first + number)]
+
+
+def _with_opinions(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
+    """Second opinions on what the generator's rules do not drop: the others would be paid for and never verified."""
+    return g.second_opinions(filtered(g, pieces))
 
 
 def _pieces(g: Round, asks: Sequence[Ask], replies: Sequence[Reply]) -> list[Piece]:
@@ -66,7 +72,7 @@ def evolve(g: Round, wanted: Wanted) -> list[Piece]:
         return g.requests.rows_from(teacher, mode, sample, source, direction=directions[sample % len(directions)])
 
     asks = _source_asks(g, wanted, ask, lambda source: source.depth < g.generator.max_depth)
-    return g.second_opinions(_pieces(g, asks, g.open(asks)))
+    return _with_opinions(g, _pieces(g, asks, g.open(asks)))
 
 
 def paraphrase(g: Round, wanted: Wanted) -> list[Piece]:
@@ -79,7 +85,7 @@ def paraphrase(g: Round, wanted: Wanted) -> list[Piece]:
         if ask.source is not None
         for piece in g.read.rows(ask, reply, target=ask.source.answer)
     ]
-    return g.second_opinions(pieces)
+    return _with_opinions(g, pieces)
 
 
 def back_translate(g: Round, wanted: Wanted) -> list[Piece]:
