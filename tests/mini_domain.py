@@ -133,7 +133,7 @@ class Domain:
         for folder in ("prompts", "evals", "student"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         if student is None:
-            (root / "student" / "model.safetensors").write_bytes(b"stands for weights")
+            write_empty_student(root / "student")
         else:
             copytree(student, root / "student", dirs_exist_ok=True)
         (root / "prompts" / "colour.md").write_text(PROMPT)
@@ -222,6 +222,14 @@ class Domain:
 
 
 # --- students ---------------------------------------------------------------------------------------------------------
+
+
+def write_empty_student(folder: Path, words: str = "stands for weights") -> None:
+    """A model without a weight: what is looked at before one is loaded is there."""
+    header = json.dumps({"__metadata__": {"words": words}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    (folder / "tokenizer.json").write_text("{}")
 
 
 def write_mini_student(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.errors import SpecInvalid
-from flywheel.spec.files import confined, local_base, spec_files
+from flywheel.spec.files import confined, spec_files
 
 INSIDE = "Name a file inside the project, relative to the spec."
 
@@ -114,32 +114,6 @@ def test_a_json_schema_must_be_json(project, content: str, message: str) -> None
     project.edit(("{kind: exact}", "{kind: json_schema, schema: s.json}")).write("s.json", content)
     assert project.messages()[0].startswith("s.json")
     assert message in project.messages()[0]
-
-
-@pytest.mark.parametrize(
-    ("base", "message"),
-    [
-        ("builtin:small", 'unknown built-in model "builtin:small". Did you mean "builtin:tiny"?'),
-        ("./models", '"./models" is not a folder. Name a folder with config.json and safetensors.'),
-        ("../models", f'"../models" leads out of its folder (..). {INSIDE}'),
-        ("/models", f'"/models" is not relative to the project. {INSIDE}'),
-        ("a/b/c", '"a/b/c" is neither a folder nor a Hugging Face id. '
-                  "Write builtin:tiny, a folder (./models/small), or a Hugging Face id (org/name)."),
-    ],
-)  # fmt: skip
-def test_bases_that_are_refused(project, base: str, message: str) -> None:
-    project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n"))
-    assert project.messages() == [f"flywheel.yaml:3:17: student.base: {message}"]
-
-
-@pytest.mark.parametrize(
-    ("base", "folder"),
-    [("builtin:tiny", None), ("Qwen/Qwen3-0.6B", None), ("gpt2", None), ("evals", "evals"), ("./evals", "evals")],
-)
-def test_bases(project, base: str, folder: str | None) -> None:
-    loaded = project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n")).load()
-    found = local_base(loaded.root, loaded.spec.student.base)
-    assert found == (None if folder is None else project.root / folder)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flywheel.engine.overview import write_overview
@@ -16,7 +17,7 @@ from flywheel.prompting import render
 from flywheel.records.rows import read_rows
 from flywheel.spec.models import Spec
 from flywheel.store import Store
-from flywheel.student.loading import Arm
+from flywheel.student.loading import base_arm
 from flywheel.student.work import AnswerJob, Asking
 
 #: Rows asked in the smoke evaluation.
@@ -150,10 +151,8 @@ def _smoke(project: Project, resources: Resources, target: dict[str, Any], known
 def _answers(project: Project, resources: Resources, manifest: Mapping[str, Any], prompts: list[str]) -> list[str]:
     student = project.spec.student
     home = project.root / project.spec.deploy.path / str(manifest["model_id"])
-    arm = Arm(
-        project.student.source, project.student.revision, student.dtype, student.device, project.student.weights_hash,
-        str(home), manifest["adapter_hash"],
-    )  # fmt: skip
+    base = base_arm(project.student, student.dtype, student.device)
+    arm = replace(base, adapter=str(home), adapter_hash=manifest["adapter_hash"])
     asked = tuple((str(i), prompt) for i, prompt in enumerate(prompts))
     job = AnswerJob(arm, Asking(student.system, student.max_new_tokens, student.batch_size), asked)
     return [answer.text for answer in resources.compute("flywheel.student.work:answer", job, lambda _: None)]

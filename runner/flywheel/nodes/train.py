@@ -34,7 +34,7 @@ def _adapter(ctx: Context, result: TrainingResult) -> dict[str, Any]:
     curated = ctx.query("SELECT summary FROM nodes WHERE list_contains(?, node)", [ctx.fingerprints("curate")])
     return {
         "node": ctx.node.fingerprint, "model_id": model_id(ctx.student.weights_hash, result.weights_hash),
-        "base": ctx.student.base, "base_hash": ctx.student.weights_hash,
+        "base": ctx.student.name, "base_hash": ctx.student.weights_hash,
         "path": ctx.artifact.relative_to(ctx.root).as_posix(), "weights_hash": result.weights_hash,
         "dataset_hash": curated[-1]["summary"]["dataset_hash"], "settings": ctx.spec.train.model_dump(mode="json"),
         "rows": result.rows, "left_out": result.left_out, "tokens": result.tokens, "steps": result.steps,

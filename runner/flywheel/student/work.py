@@ -93,8 +93,12 @@ def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
 
 def losses(job: LossJob, progress: Progress) -> list[float]:
     """The student's loss on each pair, in nats a token."""
-    del progress
-    return completion_losses(load(job.arm), job.pairs, system=job.asking.system, batch_size=job.asking.batch_size)
+    return completion_losses(
+        load(job.arm),
+        job.pairs,
+        system=job.asking.system,
+        progress=lambda done: progress({"done": done, "total": len(job.pairs)}),
+    )
 
 
 def effect(job: EffectJob, progress: Progress) -> Effect:
