@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One thread a process: the tests run in two processes, and threads that wait for each other cost more than they give.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow check check-static setup docs template bench clean
+.PHONY: demo test test-slow check check-static setup docs site template bench clean
 
 demo: setup
 	$(BIN)/flywheel apply
@@ -36,8 +36,12 @@ docs: setup
 	$(BIN)/python -m flywheel.report.schema > schemas/report.schema.json
 	$(BIN)/python -m flywheel.cli.reference > docs/cli.md
 
+# The documentation as pages, in build/site; a dead link is an error.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: setup
-	for bench in $(filter-out bench/gate.py bench/killed.py bench/teachers.py bench/faulty.py,$(wildcard bench/*.py)); do $(BIN)/python $$bench || exit 1; done
+	for bench in $(filter-out bench/gate.py bench/killed.py bench/teachers.py bench/faulty.py bench/mbpp.py,$(wildcard bench/*.py)); do $(BIN)/python $$bench || exit 1; done
 
 clean:
 	rm -rf .flywheel deploy reports/iter-* reports/index.html

@@ -25,16 +25,17 @@ from measuring import footer, interleaved, options, questions, rate_table, tiny_
 
 from flywheel.harness import EvaluationJob, Item, SuiteJob, evaluate
 from flywheel.records import Subject
-from flywheel.spec.models import ExactVerifier, Task
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import ExactVerifier
 from flywheel.student.loading import Arm, Loaded, load
 from flywheel.student.work import Asking
-from flywheel.verifiers import Judge
+from flywheel.verifiers import Checker
 
 BATCH, NEW_TOKENS = 64, 32
 TASKS = {"bench": Task(prompt="none.md", target="gold", verify=["exact"])}
 
 
-def harness(arm: Arm, prompts: list[str], judge: Judge) -> None:
+def harness(arm: Arm, prompts: list[str], judge: Checker) -> None:
     items = tuple(Item(str(i), prompt, {"question": prompt}, "gold") for i, prompt in enumerate(prompts))
     job = EvaluationJob(arm, Asking(None, NEW_TOKENS, BATCH), (SuiteJob("holdout", "bench", items),), seed=0)
     found = evaluate(job, lambda _: None).suites["holdout"]
@@ -67,7 +68,7 @@ def main() -> None:
     given = options(__doc__, 300, 3)
     prompts = questions(given.size, seed=1)
     exact = ExactVerifier(kind="exact")
-    with tempfile.TemporaryDirectory() as folder, Judge({"exact": exact}, Path(folder)) as judge:
+    with tempfile.TemporaryDirectory() as folder, Checker({"exact": exact}, Path(folder)) as judge:
         student = tiny_student(Path(folder) / "student", prompts)
         arm = Arm(str(student), None, "float32", "cpu", "bench")
         loaded = load(arm)

@@ -32,7 +32,7 @@ from aiohttp import web
 from measuring import lesson_request
 
 from flywheel.errors import BudgetStop
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers import Desk, read_journal
 
 IN_FLIGHT = 128

@@ -22,8 +22,9 @@ from typing import Any
 from measuring import footer, interleaved, options, rate_table
 
 from flywheel.records import Subject
-from flywheel.spec.models import CodeVerifier, Task
-from flywheel.verifiers import Judge
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import CodeVerifier
+from flywheel.verifiers import Checker
 
 WORKERS = 2
 SPEC = CodeVerifier(kind="code", tests="test", prefix="prompt", entry_point="entry_point")
@@ -75,7 +76,7 @@ def script(row: Row, answer: str) -> str:
 # --- the three ---
 
 
-def ours(judge: Judge, rows: Sequence[Row], answers: Sequence[str]) -> list[bool]:
+def ours(judge: Checker, rows: Sequence[Row], answers: Sequence[str]) -> list[bool]:
     subjects = (Subject(str(i), "t", row, answer) for i, (row, answer) in enumerate(zip(rows, answers, strict=True)))
     return [said[0].outcome == "pass" for said in judge.judge(subjects, TASKS)]
 
@@ -125,7 +126,7 @@ def _forked(source: str) -> int:
 def main() -> None:
     chosen = options(__doc__, size=164, rounds=3)
     rows, answers = problems(chosen.size)
-    with Judge({"code": SPEC}, Path.cwd(), workers=WORKERS) as judge:
+    with Checker({"code": SPEC}, Path.cwd(), workers=WORKERS) as judge:
         runs: dict[str, Callable[[Sequence[Row], Sequence[str]], list[bool]]] = {
             "bare fork, exit status": in_forks,
             "ours": lambda rows, answers: ours(judge, rows, answers),

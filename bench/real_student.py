@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from typing import Any
 HERE = Path(__file__).resolve()
 OURS = HERE.parents[1] / "runner"
 STUDENTS = {"smollm2": "smollm2-135m-instruct", "gemma": "gemma-3-270m"}
-WORDS = "please tell me how my card was charged twice for the same hotel in another country last week and why".split()
+WORDS = re.findall("[a-z]+", "please tell me how my card was charged twice for the same hotel abroad last week and why")
 
 
 def pairs(count: int) -> list[tuple[str, str]]:
@@ -122,13 +123,13 @@ def plain(folder: str, scratch: str) -> dict[str, float]:
 
 
 def noise_part(suite: Any) -> Any:
-    from flywheel.nodes import measuring
+    from flywheel.nodes.measuring import suites
 
-    return measuring._part(suite, 0)
+    return suites._part(suite, 0)
 
 
 def effect_of(adapted: Any, asking: Any, items: Any, answers: Any) -> None:
-    from flywheel.nodes.evaluate import EFFECT_PROMPTS
+    from flywheel.nodes.verbs.evaluate import EFFECT_PROMPTS
     from flywheel.student.work import EffectJob, effect
 
     prompts = tuple((item.item_id, item.prompt) for item in items)[:EFFECT_PROMPTS]

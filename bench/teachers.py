@@ -27,7 +27,7 @@ from typing import Any
 
 from measuring import lesson_request
 
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers import Desk
 
 CONCURRENCY = 128

@@ -22,8 +22,9 @@ import duckdb
 from measuring import footer, interleaved, options, rate_table
 
 from flywheel.records import Subject
-from flywheel.spec.models import MathVerifier, SqlVerifier, Task
-from flywheel.verifiers import Judge
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import MathVerifier, SqlVerifier
+from flywheel.verifiers import Checker
 from flywheel.verifiers.maths import open_math
 from flywheel.verifiers.sql import open_sql
 
@@ -112,19 +113,19 @@ def sql(size: int, rounds: int) -> None:
         spec = SqlVerifier(kind="sql", check="same_rows", setup="setup.sql")
         tasks = {"t": Task(prompt="p", target="y", verify=["rows"])}
         subjects = [Subject(f"{n}", "t", {}, answer, gold) for n, (answer, gold) in enumerate(found)]
-        with Judge({"rows": spec}, root) as judge:
+        with Checker({"rows": spec}, root) as judge:
             list(judge.judge(subjects[:20], tasks))  # the children start
             runs: dict[str, Callable[[], object]] = {
                 "DuckDB loop, one database": lambda: plain(connection, found),
                 "flywheel, one database": checked(root, found, 0),
                 "flywheel, and 3 generated ones": checked(root, found, 3),
+                "flywheel, and that for the gold": checked(root, found, 4),
                 "the same, by a Judge's 2 children": lambda: list(judge.judge(subjects, tasks)),
             }
-            runs["flywheel, and 3 generated ones"]()
+            runs["flywheel, and that for the gold"]()
             times = interleaved(runs, rounds)
-            print(
-                f"{len(found):,} answers to {len({gold for _, gold in found}):,} gold queries; confined: {judge.tier}"
-            )
+            golds = len({gold for _, gold in found})
+            print(f"{len(found):,} answers to {golds:,} gold queries; confined: {judge.tiers['checks']}")
     print(rate_table(times, dict.fromkeys(times, len(found)), "answers"))
 
 

@@ -79,6 +79,7 @@ def chat_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Domain:
     """A small complete project whose model is played by `StandInWorker`: an apply costs about a second."""
     monkeypatch.setattr("flywheel.engine.resources.Worker", StandInWorker)
+    monkeypatch.setattr("flywheel.engine.asking.Worker", StandInWorker)
     return Domain.written(tmp_path / "project")
 
 
@@ -106,3 +107,22 @@ def applied(_applied_once: Path, domain: Domain) -> Domain:
     shutil.copytree(_applied_once, domain.root, symlinks=True)
     domain.spec["loop"]["iterations"] = 2
     return domain
+
+
+@pytest.fixture
+def flywheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`flywheel …` in a domain's folder, in this process: (exit code, stdout, stderr)."""
+
+    from flywheel.cli import main
+
+    def run(domain: Domain, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(domain.root)
+        monkeypatch.setattr(sys, "argv", ["flywheel", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run

@@ -104,17 +104,26 @@ def evaluate(job: Any, progress: Progress) -> Any:
     return Evaluated(found, settings)
 
 
+def embed(job: Any, progress: Progress) -> Any:
+    from flywheel.student.embedding import embed as real
+
+    return real(job, progress)
+
+
 WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
     "flywheel.training:train": train,
     "flywheel.harness:evaluate": evaluate,
+    "flywheel.student.embedding:embed": embed,
 }
 
 if __name__ == "__main__":
+    import flywheel.engine.asking
     import flywheel.engine.resources
     from flywheel.cli import main
 
+    flywheel.engine.asking.Worker = StandInWorker  # type: ignore[assignment,misc]
     flywheel.engine.resources.Worker = StandInWorker  # type: ignore[assignment,misc]
     main()

@@ -59,9 +59,3 @@ def hash_file(path: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def hash_folder(path: Path) -> str:
-    """Digest of a folder: relative names and contents of all its files, in sorted order."""
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return fingerprint([[p.relative_to(path).as_posix(), hash_file(p)] for p in files])

@@ -10,7 +10,6 @@ from typing import Any
 Broken = Callable[[str, str], None]
 """Is told (what is wrong, the piece) of each piece that could not be read."""
 
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _OBJECT = re.compile(r"\{\s*[\"'}]")
 _STARTS = re.compile(r"[\[{]")
 _NEXT_LINE = re.compile(r"\n[ \t]*(?=\{)")
@@ -27,12 +26,16 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields. Raises ValueError where a key stands twice: which of the two is meant, nobody can say."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f'the key "{next(key for key in keys if keys.count(key) > 1)}" stands twice')
+    return fields
 
 
-def without_thoughts(text: str) -> str:
-    """`text` without what a reasoning model puts between `<think>` and `</think>`."""
-    return _THOUGHT.sub("", text)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=distinct)
 
 
 def json_values(text: str, broken: Broken = lambda reason, piece: None) -> Iterator[Any]:

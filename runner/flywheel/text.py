@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Iterable
+
+from flywheel.normal import normalised as normalised
 
 #: Bidirectional controls can make shown text lie about its order; they are shown as escapes.
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
-_OPERATOR = re.compile(r"(?<![^\W\d_])[-+*/<>=%^](?![^\W\d_])")
-_WORD_OR_OPERATOR = re.compile(rf"\w+|{_OPERATOR.pattern}")
-_ASCII_SPACES = {code: " " for code in range(128) if not re.match(r"\w", chr(code))}
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -36,17 +34,6 @@ def printable(text: str, limit: int = 2_000) -> str:
 def one_line(text: str, limit: int = 120) -> str:
     flat = _SPACE.sub(" ", printable(text, limit * 4)).strip()
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
-
-
-def normalised(text: str) -> str:
-    """Lower case, NFKC, words and operators, single spaces: how duplicates and contamination are looked for.
-
-    An operator between numbers or spaces says something (3 + 4, weight < 30); a sign beside a letter does not (e-mail).
-    """
-    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    if text.isascii() and not _OPERATOR.search(folded):  # the same, many times as fast
-        return " ".join(folded.translate(_ASCII_SPACES).split())
-    return " ".join(_WORD_OR_OPERATOR.findall(folded))
 
 
 def duration(seconds: float) -> str:
@@ -76,7 +63,12 @@ def matches(pattern: str, text: str) -> list[str]:
         return []
 
 
-def final_answer(text: str, pattern: str | None) -> str:
-    """The last match of `pattern`'s one group in `text`; all of it where nothing matches, or without a pattern."""
-    found = matches(pattern, text) if pattern is not None else []
-    return found[-1].strip() if found else text
+def first_match(pattern: str, text: str) -> int | None:
+    """Where the first match's one group begins; None where there is none, or looking takes over a second."""
+    import regex  # here: `validate` has no use for it
+
+    try:
+        found = regex.search(pattern, text, timeout=PATTERN_SECONDS)
+    except TimeoutError:
+        return None
+    return None if found is None else max(found.start(1), found.start())

@@ -45,6 +45,13 @@ def test_near_duplicates_that_are_reported_are_real_and_nearly_all_are_found() -
         assert (float(precision), int(missed)) == (1.0, 0)
 
 
+def test_pairs_made_to_deceive_are_told_apart_in_every_language() -> None:
+    printed = run("adversarial_pairs", "--size", "600")
+    rows = re.findall(r"^(\w+) +\d+ +([\d.]+) +([\d.]+) ", printed, re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["English", "Russian", "Arabic", "Hindi", "Chinese", "Japanese", "all"]
+    assert all(float(precision) >= 0.99 and float(recall) >= 0.98 for _, precision, recall in rows), printed
+
+
 def test_the_store_stands_beside_arrow_and_jsonl() -> None:
     printed = run("store", "--size", "500", "--rounds", "1")
     assert [line.split("  ")[0] for line in printed.splitlines()[2:5]] == [

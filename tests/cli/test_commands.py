@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from flywheel.cli import main
-from mini_domain import Domain
-
-
-@pytest.fixture
-def flywheel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """`flywheel …` in a domain's folder, in this process: (exit code, stdout, stderr)."""
-
-    def run(domain: Domain, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(domain.root)
-        monkeypatch.setattr(sys, "argv", ["flywheel", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
+from mini_domain import Domain, rows
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
 
@@ -132,6 +116,19 @@ def test_an_invalid_spec_is_exit_code_4_with_its_place(domain: Domain, flywheel)
     assert code == 4
     assert "flywheel.yaml:" in error
     assert 'Did you mean "rank"?' in error
+
+
+def test_validate_warns_of_predicates_that_never_hold_or_are_unknown_for_some_rows(domain: Domain, flywheel) -> None:
+    modes = [("digits", "row.text::INT > 2"), ("none", "regexp_extract(answer, 'x') IS NULL"), ("other", None)]
+    domain.edit(lambda spec: spec.update(taxonomy=[{"name": n} | ({"when": w} if w else {}) for n, w in modes]))
+    domain.write_rows("evals/probes.jsonl", [{"text": "7", "label": "red"}, *rows(101, 11)])
+
+    code, out, error = flywheel(domain, "validate")
+
+    assert (code, out) == (0, "flywheel.yaml: valid\n")
+    assert "taxonomy[0].when: for 11 of 12 rows it cannot be computed: Conversion Error" in error
+    assert "taxonomy[1].when: a part of the predicate never holds: regexp_extract gives ''" in error
+    assert error.count("warning: ") == 2
 
 
 def test_without_a_spec_the_way_on_is_named(tmp_path: Path, flywheel) -> None:
@@ -279,9 +276,38 @@ def test_the_doctor_exits_with_1_where_something_is_broken(
 ) -> None:
     from flywheel.engine import doctor
 
-    monkeypatch.setattr(doctor, "disk", lambda free: doctor.Finding("disk", "broken", "0.0 GiB free", "Free some."))
+    monkeypatch.setattr(doctor, "disk", lambda free: doctor.Diagnosis("disk", "broken", "0.0 GiB free", "Free some."))
 
     code, out, _ = flywheel(domain, "doctor", "--json")
 
     assert code == 1
     assert {"name": "disk", "outcome": "broken", "text": "0.0 GiB free", "mend": "Free some."} in json.loads(out)
+
+
+def test_version_is_printed(tmp_path: Path, flywheel) -> None:
+    assert flywheel(Domain(tmp_path), "--version") == (0, f"flywheel {version('flywheel-loop')}\n", "")
+
+
+def test_flywheel_alone_shows_the_help(tmp_path: Path, flywheel) -> None:
+    code, _, error = flywheel(Domain(tmp_path))
+
+    assert code == 64
+    assert error.startswith("Usage: flywheel")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_is_given_its_completion(tmp_path: Path, flywheel, shell: str) -> None:
+    code, out, _ = flywheel(Domain(tmp_path), "--show-completion", shell)
+
+    assert code == 0
+    assert "_FLYWHEEL_COMPLETE" in out
+
+
+def test_a_shell_that_asks_is_told_how_a_command_goes_on(tmp_path: Path) -> None:
+    asked = {"_FLYWHEEL_COMPLETE": "complete_bash", "COMP_WORDS": "flywheel va", "COMP_CWORD": "1"}
+
+    ended = subprocess.run(
+        Domain.command(stand_in=False), cwd=tmp_path, env={**os.environ, **asked}, capture_output=True, text=True
+    )
+
+    assert ended.stdout.split() == ["validate"]

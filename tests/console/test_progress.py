@@ -5,6 +5,14 @@ from __future__ import annotations
 from flywheel.console.progress import in_words
 
 
+def test_predicates_that_could_not_be_computed_are_told() -> None:
+    undecided = {"sql: no_json": {"rows": 3, "why": "Malformed JSON"}}
+    summary = {"failures": 5, "modes": {"other": 5}, "undecided": undecided}
+    assert in_words("diagnose", {"summary": summary, "counts": {}}) == (
+        "5 failures: other 5 (unknown: sql: no_json of 3; Malformed JSON)"
+    )
+
+
 def test_an_ablation_says_what_the_part_brings() -> None:
     measured = {"measured": True, "without": "curate.dedup", "difference": -0.035, "low": -0.0736, "high": 0.0024}
 

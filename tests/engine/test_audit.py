@@ -8,29 +8,30 @@ from typing import Any
 
 import pytest
 
-from flywheel.engine.audit import Audit, audit
+from flywheel.engine.audit import AuditRun, audit
 from flywheel.errors import BudgetStop, StoreLocked, UsageError
 from flywheel.records import Subject
-from flywheel.spec.models import SqlVerifier, Task
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import SqlVerifier
 from flywheel.store import Store
-from flywheel.verifiers import Judge
-from flywheel.verifiers.rates import TOGETHER, Rate, audit_rows, never_audited, versions_of
+from flywheel.verifiers import Checker
+from flywheel.verifiers.rates import TOGETHER, ErrorRate, audit_rows, never_audited, versions_of
 from mini_domain import Domain, rows
 
 
-def known(audited: Audit | None) -> dict[tuple[str, str], dict[str, Any]]:
+def known(audited: AuditRun | None) -> dict[tuple[str, str], dict[str, Any]]:
     """(verifier, source) → its row."""
     assert audited is not None
     return {(row["verifier"], row["source"]): row for row in audited.rows}
 
 
-def rates(audited: Audit | None) -> dict[str, tuple[Rate, Rate]]:
+def rates(audited: AuditRun | None) -> dict[str, tuple[ErrorRate, ErrorRate]]:
     """Verifier → (false accepts, false rejects)."""
     assert audited is not None
     return {found.verifier: (found.false_accepts, found.false_rejects) for found in audited.reliability}
 
 
-def audit_of(domain: Domain, **options: Any) -> Audit | None:
+def audit_of(domain: Domain, **options: Any) -> AuditRun | None:
     return audit(domain.open(), **options)
 
 
@@ -46,7 +47,7 @@ def with_label(domain: Domain) -> Domain:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Audit | None:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> AuditRun | None:
     """An audit of the task with a verifier of the form, and one that knows the labels."""
     return audit_of(with_label(Domain.written(tmp_path_factory.mktemp("labelled") / "project")))
 
@@ -54,15 +55,15 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Audit | None:
 # --- rates ------------------------------------------------------------------------------------------------------------
 
 
-def test_seeds_must_pass_and_corruptions_of_them_must_fail(labelled: Audit | None) -> None:
+def test_seeds_must_pass_and_corruptions_of_them_must_fail(labelled: AuditRun | None) -> None:
     found = rates(labelled)
 
-    assert found[TOGETHER] == found["label"] == (Rate(0, 24, 0), Rate(0, 8, 0))
+    assert found[TOGETHER] == found["label"] == (ErrorRate(0, 24, 0), ErrorRate(0, 8, 0))
     assert found["label"][0].interval == pytest.approx((0, 0.138), abs=1e-3)
 
 
-def test_a_verifier_of_the_form_alone_need_not_notice_a_wrong_answer(labelled: Audit | None) -> None:
-    assert rates(labelled)["known"] == (Rate(0, 0, 0), Rate(0, 8, 0))
+def test_a_verifier_of_the_form_alone_need_not_notice_a_wrong_answer(labelled: AuditRun | None) -> None:
+    assert rates(labelled)["known"] == (ErrorRate(0, 0, 0), ErrorRate(0, 8, 0))
 
 
 def test_a_verifier_that_accepts_what_is_wrong_is_found_out_with_the_answers(domain: Domain) -> None:
@@ -76,7 +77,7 @@ def test_a_verifier_that_accepts_what_is_wrong_is_found_out_with_the_answers(dom
 
     audited = audit_of(domain)
 
-    assert rates(audited)["known"] == (Rate(1, 1, 0), Rate(1, 10, 0))
+    assert rates(audited)["known"] == (ErrorRate(1, 1, 0), ErrorRate(1, 10, 0))
     [accepted] = [row for row in audited.rows if audited and row["source"] == "golden" and row["expected"] == "fail"][
         :1
     ]
@@ -104,7 +105,7 @@ def test_a_broken_verifier_is_unknown_not_wrong(domain: Domain) -> None:
 
     found = rates(audit_of(domain))
 
-    assert found["right"] == (Rate(0, 0, 0), Rate(0, 0, 8))
+    assert found["right"] == (ErrorRate(0, 0, 0), ErrorRate(0, 0, 8))
 
 
 def test_one_verifier_by_itself_and_the_same_few_seeds_every_time(domain: Domain) -> None:
@@ -146,7 +147,7 @@ def test_tables_with_as_many_rows_are_told_apart(tmp_path: Path) -> None:
     task = Task(prompt="p.md", target="sql", verify=["same_rows"])
     subject = Subject("s", "t", {}, "SELECT COUNT(*) FROM orders", "SELECT COUNT(*) FROM products")
 
-    with Judge({"same_rows": same_rows}, tmp_path, workers=1) as judge:
+    with Checker({"same_rows": same_rows}, tmp_path, workers=1) as judge:
         [[verdict]] = judge.judge([subject], {"t": task})
 
     assert verdict.outcome == "fail"

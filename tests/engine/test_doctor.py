@@ -41,7 +41,7 @@ def test_a_package_that_does_not_fit_names_both_versions() -> None:
 
 def test_a_missing_package_is_broken() -> None:
     found = doctor.package("no-such-package-as-this", ">=1")
-    assert found == doctor.Finding(
+    assert found == doctor.Diagnosis(
         "no-such-package-as-this", "broken", "not installed", "pip install 'no-such-package-as-this>=1'"
     )
 

@@ -23,7 +23,9 @@ def with_programs(domain: Domain, **settings: Any) -> Domain:
 @pytest.fixture
 def no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which every tier is refused."""
-    monkeypatch.setattr("flywheel.sandbox.box.capability", lambda: Capability("none", (("namespaces", "not here"),)))
+    monkeypatch.setattr(
+        "flywheel.sandbox.sandbox.capability", lambda: Capability("none", (("namespaces", "not here"),))
+    )
 
 
 def ran(domain: Domain) -> list[str]:
@@ -83,7 +85,7 @@ def test_a_limit_of_dollars_needs_the_price_of_judges_and_of_teachers_that_answe
     domain: Domain, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     # litellm knows no such model; finding that out takes its import, which is slow.
-    monkeypatch.setattr("flywheel.teachers.money.price_of", lambda teacher: None)
+    monkeypatch.setattr("flywheel.teachers.prices.price_of", lambda teacher: None)
 
     def answers(spec: dict[str, Any]) -> None:
         spec["teachers"]["critic"] = PAID
@@ -119,6 +121,25 @@ def test_a_generator_whose_judge_has_no_key_is_blocked(domain: Domain, monkeypat
 
     monkeypatch.setenv("CRITIC_KEY", "a")
     assert blocked(domain) == {}
+
+
+@pytest.mark.parametrize("base", [None, "http://${env:CRITIC_HOST}/v1"])
+def test_an_apply_that_lacks_a_variable_ends_before_anything_is_probed(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch, base: str | None
+) -> None:
+    monkeypatch.delenv("CRITIC_KEY", raising=False)
+    monkeypatch.setenv("CRITIC_HOST", "host:not-a-port")
+    with_judge(domain, api_key="${env:CRITIC_KEY}", **({"api_base": base} if base else {}))
+
+    with pytest.raises(SpecInvalid, match="the environment variable CRITIC_KEY is not set"):
+        domain.apply()
+    if base:
+        monkeypatch.setenv("CRITIC_KEY", "a")
+        with pytest.raises(SpecInvalid, match=r"the address that CRITIC_HOST gives is no address") as invalid:
+            domain.apply()
+        assert "not-a-port" not in str(invalid.value)
+
+    assert (ran(domain), domain.calls("asked")) == ([], [])
 
 
 def test_a_generator_whose_stand_in_has_no_key_is_blocked(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from flywheel.engine.rollback import rollback
 from flywheel.errors import FlywheelError, Tampered
-from flywheel.nodes.evidence import decision_hash
+from flywheel.nodes.trust.evidence import decision_hash
 from flywheel.store import Store
 from mini_domain import Domain
 from stand_in import StandInWorker
@@ -280,7 +280,7 @@ def test_a_model_that_answers_otherwise_than_when_it_was_measured_is_refused(
 
 
 def test_a_deployment_without_recorded_evidence_says_what_to_do(twice: Domain) -> None:
-    from flywheel.nodes.evidence import lineage_in
+    from flywheel.nodes.trust.evidence import lineage_in
 
     with pytest.raises(FlywheelError, match="earlier flywheel"):
         lineage_in({"model_id": "m1", "manifest_version": 1})

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import open_project
-from flywheel.spec.models import Strategy
+from flywheel.spec.strategies import STRATEGIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted((DOCS / "strategies").glob("*.md"))
@@ -55,8 +55,8 @@ def write_project(root: Path, page: Path) -> Path:
 def test_there_is_a_page_for_each_strategy_and_the_index_links_it() -> None:
     index = (DOCS / "strategies.md").read_text()
 
-    assert {page.stem for page in PAGES} == set(get_args(Strategy))
-    assert set(re.findall(r"\(strategies/(\w+)\.md\)", index)) == set(get_args(Strategy))
+    assert {page.stem for page in PAGES} == set(STRATEGIES.by_name)
+    assert set(re.findall(r"\(strategies/(\w+)\.md\)", index)) == set(STRATEGIES.by_name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -16,25 +16,19 @@ import pytest
 import yaml
 
 from flywheel.harness import EvaluationJob, Item, Measured, SuiteJob, evaluate
-from flywheel.harness.emitted import Judging, command, emit
+from flywheel.harness.emitted import SuiteJudges, command, emit
 from flywheel.harness.scoring import item_score
 from flywheel.records import Subject
-from flywheel.spec.models import (
-    ExactVerifier,
-    JudgeVerifier,
-    LabelVerifier,
-    PythonVerifier,
-    RegexVerifier,
-    Task,
-    Verifier,
-)
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import ExactVerifier, JudgeVerifier, LabelVerifier, PythonVerifier, RegexVerifier, Verifier
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.verifiers import Checker, outcome_of
 
 SUITE = SuiteJob("holdout", "task")
 SETTINGS = {"device": "cpu", "dtype": "float32", "batch_size": 4, "chat_template": None, "system": None, "seed": 1}
 EXACT = ExactVerifier(kind="exact")
+LETTERS = ExactVerifier(kind="exact", ignore_space=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,13 +38,15 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!function", lambda loader, node: f"!{node.value}")
 
 
-def judging(*verifiers: Verifier, final: str | None = None, pass_at: int | None = None) -> Judging:
+def judging(*verifiers: Verifier, final: str | None = None, pass_at: int | None = None) -> SuiteJudges:
     named = {f"v{i}": verifier for i, verifier in enumerate(verifiers)}
     task = Task(prompt="ask.md", target="label", verify=list(named), final=final)
-    return Judging("task", task, named, pass_at)
+    return SuiteJudges("task", task, named, pass_at)
 
 
-def emitted(root: Path, by: Judging, golds: Sequence[str] = ("red", "blue"), suite: SuiteJob = SUITE) -> dict[str, Any]:
+def emitted(
+    root: Path, by: SuiteJudges, golds: Sequence[str] = ("red", "blue"), suite: SuiteJob = SUITE
+) -> dict[str, Any]:
     """The task file, as written for items with these golds."""
     items = [Measured(f"item{i}", {}, gold, (), prompt_tokens=3, asked="a?") for i, gold in enumerate(golds)]
     assert emit(root / "holdout", root, suite, by, items, 6)
@@ -64,36 +60,38 @@ def metric_of(task: dict[str, Any]) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "verifier",
-    [EXACT, ExactVerifier(kind="exact", ignore_space=False), LabelVerifier(kind="label", labels=["red", "blue"])],
-)
-def test_what_lm_eval_can_say_itself_needs_nothing_of_ours(tmp_path: Path, verifier: Verifier) -> None:
-    assert metric_of(emitted(tmp_path, judging(verifier))) == "exact_match"
+def test_what_lm_eval_can_say_itself_needs_nothing_of_ours(tmp_path: Path) -> None:
+    by = judging(ExactVerifier(kind="exact", ignore_space=False))
+    assert metric_of(emitted(tmp_path, by)) == "exact_match"
     assert sorted(path.name for path in (tmp_path / "holdout").iterdir()) == ["items.jsonl", "task.yaml"]
 
 
 @pytest.mark.parametrize(
     ("by", "golds"),
     [
-        (judging(EXACT), ["dark red"]),  # runs of space inside are one space to us
+        (judging(EXACT), ["red"]),  # we look for where the answer stands
         (judging(EXACT), [""]),
-        (judging(ExactVerifier(kind="exact", ignore_case=True)), ["red"]),
-        (judging(EXACT), ["2026-01-02", "2026-01-03 10:00:00"]),  # which the JSON reader would make dates of
-        (judging(EXACT, final="#### (.+)"), ["red"]),
-        (judging(EXACT, RegexVerifier(kind="regex", pattern="red|blue")), ["red"]),
-        (judging(LabelVerifier(kind="label", labels=["red"])), ["blue"]),
-        (judging(LabelVerifier(kind="label", labels="labels.txt")), ["red"]),
+        (judging(ExactVerifier(kind="exact", ignore_space=False, ignore_case=True)), ["red"]),
+        (judging(LETTERS), ["2026-01-02", "2026-01-03 10:00:00"]),  # which the JSON reader would make dates of
+        (judging(LETTERS, final="#### (.+)"), ["red"]),
+        (judging(LETTERS, RegexVerifier(kind="regex", pattern="red|blue")), ["red"]),
+        (judging(LabelVerifier(kind="label", labels=["red"])), ["red"]),
     ],
 )
 def test_what_lm_eval_would_score_otherwise_is_scored_by_our_verifiers(
-    tmp_path: Path, by: Judging, golds: list[str]
+    tmp_path: Path, by: SuiteJudges, golds: list[str]
 ) -> None:
     task = emitted(tmp_path, by, golds)
 
     assert metric_of(task) == "score"
     assert task["process_results"] == "!scoring.process"
     assert (tmp_path / "holdout" / "scoring.py").exists()
+
+
+def test_answers_stop_where_the_suite_says(tmp_path: Path) -> None:
+    task = emitted(tmp_path, judging(EXACT), suite=replace(SUITE, stop=("\n\n", "Question:")))
+
+    assert task["generation_kwargs"]["until"] == ["\n\n", "Question:"]
 
 
 def test_repeats_are_sampled_and_all_of_them_are_scored(tmp_path: Path) -> None:
@@ -181,6 +179,31 @@ def half_right(student: Path, items: Sequence[Item]) -> tuple[Item, ...]:
     )
 
 
+@pytest.mark.slow
+def test_the_stock_command_gives_our_number_where_answers_stop_at_a_string(mini_student: Path, tmp_path: Path) -> None:
+    """The string is a piece of what the student says."""
+    arm, asking = Arm(str(mini_student), None, "float32", "cpu", ""), Asking(None, 6, 4)
+    suite, by = replace(SUITE, items=ITEMS), judging(ExactVerifier(kind="exact", ignore_space=False))
+    whole = evaluate(EvaluationJob(arm, asking, (suite,), 1), lambda _: None).suites["holdout"]
+    stop = whole[0].answers[0].text[3:6]
+    items = tuple(
+        replace(item, gold=m.answers[0].text.split(stop)[0] if i % 2 else "red")
+        for i, (item, m) in enumerate(zip(ITEMS, whole, strict=True))
+    )
+    stopping = replace(suite, items=items, stop=(stop,))
+    measured = evaluate(EvaluationJob(arm, asking, (stopping,), 1), lambda _: None)
+    found = measured.suites["holdout"]
+    assert all(stop not in item.answers[0].text for item in found)
+    assert [m.answers[0].text for m in found] == [m.answers[0].text.split(stop)[0] for m in whole]
+    assert emit(tmp_path / "tasks" / "holdout", tmp_path, stopping, by, found, 6)
+
+    number = stock(
+        command(tmp_path, arm, stopping, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out"
+    )
+
+    assert number["exact_match,none"] == ours(found, by, tmp_path) == 5 / 11
+
+
 ITEMS = tuple(
     Item(f"item{i}", f"thing {i * i} is{' so' * (i % 4)}", {"text": f"thing {i}"}, "red", (("thing 99 is", "blue"),))
     for i in range(11)
@@ -218,9 +241,9 @@ def test_the_stock_command_gives_exactly_our_number(
     assert 0.3 < number[name] < 0.6
 
 
-def ours(items: Sequence[Measured], by: Judging, root: Path) -> float:
+def ours(items: Sequence[Measured], by: SuiteJudges, root: Path) -> float:
     subjects = [Subject(m.item_id, "task", m.row, m.answers[0].text, m.gold) for m in items]
-    with Judge(by.verifiers, root) as judge:
+    with Checker(by.verifiers, root) as judge:
         scores = [item_score([outcome_of(found)]) for found in judge.judge(subjects, {"task": by.task})]
     known = [score for score in scores if score is not None]
     return sum(known) / len(known)

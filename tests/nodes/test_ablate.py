@@ -139,7 +139,7 @@ def test_one_teacher_alone_cannot_be_left_out_and_the_wheel_turns_on(domain: Dom
 
 
 def test_without_dedup_lessons_repeat(domain: Domain, trained: Trained) -> None:
-    rows = [*blue(3), {"text": "Old sky 50000!", "label": "blue"}, {"text": "OLD sky 50097", "label": "blue"}]
+    rows = [*blue(3), {"text": "Old sky 50000.", "label": "blue"}, {"text": "OLD sky 50097", "label": "blue"}]
     ablating(writes(domain, rows), "curate.dedup", lessons=5).apply()
 
     assert outcome(domain)[1]["pools"] == {"with": 3, "without": 5}

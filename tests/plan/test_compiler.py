@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flywheel.errors import FlywheelError
-from flywheel.plan import compile_plan
+from flywheel.plan import VERBS, compile_plan
 from flywheel.plan.compiler import Done
 from flywheel.plan.estimates import History
 from mini_domain import Domain, rows, write_empty_student
@@ -106,19 +106,29 @@ def test_a_change_of_the_student_or_of_the_ruler_reaches_everything(domain: Doma
 @pytest.mark.parametrize(
     "change",
     [
-        spec(lambda s: s.update(description="Words for people.")),
-        spec(lambda s: s.update(name="other")),
         spec(lambda s: s["loop"].update(max_usd=1.0)),
         spec(lambda s: s["teachers"]["careful"].update(concurrency=2, timeout_seconds=5.0)),
-        spec(lambda s: s["evals"]["guard"].update(role="watch")),
         lambda domain: (domain.root / "flywheel.yaml").write_text(
             "# a comment\n" + (domain.root / "flywheel.yaml").read_text()
         ),
     ],
-    ids=["description", "name", "limit", "pace", "role", "comment"],
+    ids=["limit", "pace", "comment"],
 )
 def test_what_cannot_change_a_result_changes_no_fingerprint(domain: Domain, change: Change) -> None:
     assert changed(domain, change) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        spec(lambda s: s.update(description="Words for people.")),
+        spec(lambda s: s.update(name="other")),
+        spec(lambda s: s["evals"]["guard"].update(role="watch")),
+    ],
+    ids=["description", "name", "role"],
+)
+def test_what_only_the_report_shows_is_written_anew_and_nothing_else_is_done(domain: Domain, change: Change) -> None:
+    assert changed(domain, change) == {name for name in everything(domain) if name.endswith((".report", ".deploy"))}
 
 
 def test_the_seed_reaches_whatever_draws_by_chance(domain: Domain) -> None:
@@ -153,6 +163,21 @@ def test_a_suite_that_is_added_is_looked_for_in_the_lessons_and_measured(domain:
 
 def done_by(domain: Domain, iterations: int = 1) -> dict[str, Done]:
     return {n.fingerprint: Done(n.fingerprint, n.name, n.inputs) for n in domain.plan(iterations).nodes}
+
+
+def test_another_version_of_the_engine_names_failures_anew(domain: Domain) -> None:
+    before = {node.name: node.fingerprint for node in domain.plan(1).nodes}
+    moved = plan_after(domain, {}, predicates="duckdb 99.0")
+    assert {name for name in before if moved[name].fingerprint != before[name]} == {
+        name for name in FROM_DIAGNOSE if name.startswith("i1.")
+    }
+
+
+def test_a_taxonomy_without_predicates_needs_no_engine(domain: Domain) -> None:
+    domain.edit(lambda spec: spec.update(taxonomy=[{"name": "wrong"}]))
+    before = {node.name: node.fingerprint for node in domain.plan(1).nodes}
+    moved = plan_after(domain, {}, predicates="duckdb 99.0")
+    assert all(moved[name].fingerprint == found for name, found in before.items())
 
 
 def plan_after(domain: Domain, done: dict[str, Done], iterations: int = 1, **facts: Any) -> dict[str, Any]:
@@ -230,9 +255,7 @@ def test_the_state_of_a_plan_moves_when_a_node_is_done(domain: Domain) -> None:
 
 
 def test_a_node_without_its_parent_is_refused(monkeypatch: pytest.MonkeyPatch, domain: Domain) -> None:
-    from flywheel.plan.compiler import _Iteration
-
-    monkeypatch.setattr(_Iteration, "curate", lambda self: self.draft("curate", ["i1.nobody"], {}))
+    monkeypatch.setattr(type(VERBS["curate"]), "parents", lambda self, it, place: ["i1.nobody"])
 
     with pytest.raises(FlywheelError, match=r"i1\.nobody"):
         domain.plan()

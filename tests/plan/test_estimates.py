@@ -73,7 +73,13 @@ def test_a_judge_is_paid_for_each_vote_in_each_order_and_for_each_repeat(domain:
 
 
 def test_every_sample_of_a_question_is_judged(domain: Domain) -> None:
-    judged(domain).edit(lambda s: s["generate"][0].update(strategy="trace", samples=4))
+    def change(spec: dict[str, Any]) -> None:
+        generator = spec["generate"][0]
+        for key in generator.keys() - {"name", "teachers", "accept", "prompt", "max_candidates", "from", "rounds"}:
+            del generator[key]
+        generator.update(strategy="trace", samples=4)
+
+    judged(domain).edit(change)
 
     assert planned(domain)["i1.verify.targeted.r1"].estimate.calls == round(4 * 12 / 0.7)
 

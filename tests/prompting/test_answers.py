@@ -1,4 +1,4 @@
-"""Raw text → rows and answers: everything usable, a word on everything dropped, never an exception."""
+"""Raw text → rows: everything usable, a word on everything dropped, never an exception."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.prompting import extract_answer, parse_rows
+from flywheel.prompting import parse_rows
 
 ONE = {"q": "one?", "a": "1"}
 TWO = {"q": "two?", "a": "2"}
@@ -60,6 +60,7 @@ def test_braces_in_strings_and_values_that_are_not_text() -> None:
         ('[{"q": "x", "a": NaN}, ' + json.dumps(ONE) + "]", [ONE], "not valid JSON (NaN is not JSON)"),
         ("[{'q': 'x', 'a': 'y'}, " + json.dumps(ONE) + "]", [ONE], "not valid JSON"),
         ('{"q": "x, "a": 1}\n' + json.dumps(ONE), [ONE], None),
+        ('{"q": "x", "a": 1, "a": 2}\n' + json.dumps(ONE), [ONE], 'not valid JSON (the key "a" stands twice)'),
         ('[{"q": "x", "a": "\\ud800"}, ' + json.dumps(ONE) + "]", [ONE], "not valid Unicode"),
     ],
 )
@@ -100,7 +101,6 @@ def test_nothing_raises_and_rows_are_whole(text: str) -> None:
     assert all(list(row) == ["q", "a"] for row in rows)
     assert rows or problems
     json.dumps([rows, problems], allow_nan=False, ensure_ascii=False).encode()
-    extract_answer(text)
 
 
 @settings(max_examples=100, deadline=None)
@@ -114,22 +114,3 @@ def test_any_rows_survive_the_way(rows: list[dict[str, object]]) -> None:
 
 def encodable(row: dict[str, object]) -> bool:
     return not any(0xD800 <= ord(c) <= 0xDFFF for value in row.values() if isinstance(value, str) for c in value)
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (" SELECT 1 \n", "SELECT 1"),
-        ("```sql\nSELECT 1\n```", "SELECT 1"),
-        ("Sure:\n```sql\nSELECT 1\n```\nDone.", "SELECT 1"),
-        ("First\n```\nSELECT 0\n```\nbetter\n```\nSELECT 1\n```", "SELECT 1"),
-        ("```\nSELECT 1", "SELECT 1"),
-        ("`SELECT 1`", "SELECT 1"),
-        ("`a` and `b`", "`a` and `b`"),
-        ("<think>or 2?</think>\nSELECT 1", "SELECT 1"),
-        ("", ""),
-        ("x = `y`", "x = `y`"),
-    ],
-)
-def test_one_answer(text: str, answer: str) -> None:
-    assert extract_answer(text) == answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -57,15 +58,70 @@ def test_parquet() -> None:
     assert read_row_file(Path("a.parquet")).lines == (1, 2)
 
 
-def test_parquet_with_what_json_cannot_hold() -> None:
+def write_parquet(**columns: object) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    rows = [{"d": datetime.date(2026, 1, 1)}, {"d": None}]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "a.parquet")
+    pyarrow.parquet.write_table(pyarrow.table(columns), "a.parquet")
+
+
+def test_parquet_of_all_kinds() -> None:
+    import pyarrow as pa
+
+    moment = datetime.datetime(2024, 1, 2, 3, 4, 5)
+    write_parquet(
+        decimal=[Decimal("12.50"), Decimal("1E+3")],
+        day=[datetime.date(2024, 1, 2), None],
+        moment=pa.array([moment, None], pa.timestamp("us")),
+        zoned=pa.array([moment.replace(tzinfo=datetime.UTC), None], pa.timestamp("us", "UTC")),
+        clock=[datetime.time(1, 2, 3), None],
+        span=[datetime.timedelta(days=1, seconds=3, microseconds=5), None],
+        text=[b"\xc3\xa9", None],
+        word=pa.array(["a", "b"]).dictionary_encode(),
+        named=pa.array([[("a", Decimal("1.5"))], []], pa.map_(pa.string(), pa.decimal128(4, 1))),
+        numbered=pa.array([[(1, "x")], None], pa.map_(pa.int64(), pa.string())),
+        nested=[{"days": [datetime.date(2024, 1, 2)], "deep": [{"n": Decimal("0.10")}]}, None],
+        large=pa.array([2**64 - 1, 0], pa.uint64()),
+    )
+    first, second = read_rows(Path("a.parquet"))
+    assert first == {
+        "decimal": "12.50", "day": "2024-01-02", "moment": "2024-01-02T03:04:05", "zoned": "2024-01-02T03:04:05+00:00",
+        "clock": "01:02:03", "span": "PT86403.000005S", "text": "é", "word": "a", "named": {"a": "1.5"},
+        "numbered": [[1, "x"]], "nested": {"days": ["2024-01-02"], "deep": [{"n": "0.10"}]}, "large": 2**64 - 1,
+    }  # fmt: skip
+    assert (second["decimal"], second["nested"], second["span"]) == ("1000.00", None, None)
+    fingerprint([first, second])
+
+
+def test_parquet_with_what_json_cannot_hold_is_one_fault_a_column() -> None:
+    write_parquet(image=[b"ok", b"\xff", b"\xfe"], score=[float("nan"), 1.0, float("inf")], q=["a", "b", "c"])
     with pytest.raises(SpecInvalid) as caught:
         read_rows(Path("a.parquet"))
-    assert str(caught.value) == ('a.parquet:1: column "d": cannot fingerprint a value of type date. Store it as text.')
+    mend = "Store it as text, or leave the column out."
+    assert set(str(caught.value).split("\n")) == {
+        f'a.parquet:1: column "score": the number nan; so in 2 rows. {mend}',
+        f'a.parquet:2: column "image": bytes that are no UTF-8 text; so in 2 rows. {mend}',
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "rows"),
+    [
+        ("a.csv", "q;n\n1,5;2\n", [{"q": "1,5", "n": "2"}]),
+        ("a.csv", "q\tn\na, b\t2\n", [{"q": "a, b", "n": "2"}]),
+        ("a.tsv", "q\tn\na\t2\n", [{"q": "a", "n": "2"}]),
+        ("a.tsv", "q, r\tn\na\t2\n", [{"q, r": "a", "n": "2"}]),
+        ("a.csv", 'q;n\n"a;b\nc";2\n', [{"q": "a;b\nc", "n": "2"}]),
+        ("a.csv", "q;r,n\n1;2,3\n", [{"q;r": "1;2", "n": "3"}]),
+        ("a.csv", "what; now\nno separator here\n", [{"what; now": "no separator here"}]),
+        ("a.csv", "only\nx;y\n", [{"only": "x;y"}]),
+    ],
+)
+def test_columns_between_commas_semicolons_or_tabs(name: str, data: str, rows: list[dict]) -> None:
+    assert read(name, data) == rows
+    assert ("separated by" in read_row_file(Path(name)).note) == (
+        name == "a.csv" and len(rows[0]) > 1 and "r,n" not in data
+    )
 
 
 @pytest.mark.parametrize(("name", "data"), [("a.jsonl", ""), ("a.jsonl", " \n\n"), ("a.csv", "q,n\n")])
@@ -79,6 +135,8 @@ def test_no_rows(name: str, data: str) -> None:
         ("a.jsonl", '{"q": 1}\n{"q": }\n', "a.jsonl:2: not JSON: Expecting value at column 7. "
                                            'Write one JSON object a line.\n    {"q": }'),
         ("a.jsonl", "[1]", 'a.jsonl:1: not a JSON object. Write the columns by name: {"question": …}.\n    [1]'),
+        ("a.jsonl", '{"q": {"b": 1, "b": 2}}', 'a.jsonl:1: the key "b" stands twice. Keep the one that is meant.\n'
+                                                       '    {"q": {"b": 1, "b": 2}}'),
         ("a.jsonl", '{"q": NaN}', "a.jsonl:1: NaN is not JSON. Write null, or leave the row out.\n"
                                   '    {"q": NaN}'),
         ("a.jsonl", '{"q": 1e999}', 'a.jsonl:1: the number 1e999 is too large.\n    {"q": 1e999}'),
@@ -93,7 +151,7 @@ def test_no_rows(name: str, data: str) -> None:
         ("a.csv", 'q\n"a\n', "a.csv:2: not CSV: unexpected end of data."),
         ("a.csv", b"q\n1\n\xff\n", "a.csv:3: not UTF-8 text. Save the file as UTF-8."),
         ("a.parquet", "PAR?", "a.parquet: not a Parquet file: "),
-        ("a.txt", "x", 'a.txt: unknown kind of data file ".txt". Known: .csv, .jsonl, .parquet.'),
+        ("a.txt", "x", 'a.txt: unknown kind of data file ".txt". Known: .csv, .jsonl, .parquet, .tsv.'),
     ],
 )  # fmt: skip
 def test_what_is_refused(name: str, data: str | bytes, message: str) -> None:

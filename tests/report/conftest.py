@@ -17,11 +17,11 @@ import pytest
 from flywheel.hashing import fingerprint
 from flywheel.records.decision import Precondition, RuleResult
 from flywheel.report import (
-    Facts,
     GeneratorFact,
     JudgeFact,
     ModeFact,
     Report,
+    ReportFacts,
     SuiteFact,
     TaskFact,
     TeacherFact,
@@ -99,6 +99,8 @@ class Builder:
             "measured_before": ["incumbent"] if self.n > 1 else [],
             "noise": {"holdout": {"items": 64, "differ": 1, "answers": 2}},
             "too_long": {"holdout": 3} if self.n == 1 else {},
+            "ran_on": {"holdout": {"candidate": 7}} if self.n == 1 else {},
+            "labels": {"holdout": {"candidate": {"refund": {"gold": 4, "said": 2, "right": 2}}}} if self.n == 1 else {},
             "lm_eval_commands": {"holdout": {"candidate": "lm-eval run --include_path x --tasks holdout"}},
         }
 
@@ -113,6 +115,8 @@ class Builder:
                     run_id="run-1",
                     name=f"i{self.n}.{label}",
                     kind=kind,
+                    subject="targeted" if kind in ("generate", "verify") else "",
+                    round=part if kind in ("generate", "verify") else 0,
                     iteration=self.n,
                     status="done",
                     rows_in=100,
@@ -546,7 +550,7 @@ def query_of(db: duckdb.DuckDBPyConnection) -> Callable[[str, Sequence[Any]], li
     return query
 
 
-FACTS = Facts(
+FACTS = ReportFacts(
     name="shop-sql",
     description="Questions about a small shop, answered in SQL.",
     seed=7,
@@ -612,7 +616,7 @@ def query(db: duckdb.DuckDBPyConnection) -> Query:
 
 
 @pytest.fixture(scope="session")
-def facts() -> Facts:
+def facts() -> ReportFacts:
     return FACTS
 
 
@@ -677,7 +681,9 @@ def hostile(shared: duckdb.DuckDBPyConnection, promoted: Report) -> Report:
     shared.execute("UPDATE calibrations SET confusion = json_object('problem', ?)", [HOSTILE])
     told = {"x": HOSTILE, HOSTILE: HOSTILE}
     summary = {"settings": told, "measured_before": [HOSTILE], "noise": {HOSTILE: {"items": 1, "differ": 1}},
-               "too_long": {HOSTILE: 1}, "lm_eval_commands": {HOSTILE: told}}  # fmt: skip
+               "too_long": {HOSTILE: 1}, "ran_on": {HOSTILE: {HOSTILE: 1}},
+               "labels": {HOSTILE: {HOSTILE: {HOSTILE: {"gold": 1, "said": 0, "right": 0}}}},
+               "lm_eval_commands": {HOSTILE: told}}  # fmt: skip
     shared.execute("UPDATE nodes SET summary = ? WHERE kind = 'evaluate'", [json.dumps(summary)])
     shared.execute("UPDATE nodes SET summary = json_merge_patch(summary, ?) WHERE kind = 'generate'",
                    [json.dumps({"calls_failed": {HOSTILE: 3}, "allocation": {HOSTILE: 1.0}})])  # fmt: skip

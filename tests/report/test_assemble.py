@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from flywheel.errors import StoreError
-from flywheel.report import Facts, Report, assemble
+from flywheel.report import Report, ReportFacts, assemble, render, render_summary
 from flywheel.stats import paired_difference_interval, wilson
 
 Query = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
@@ -66,18 +66,29 @@ def test_a_mode_is_followed_from_before_to_after(promoted: Report, shared_query:
     assert mode.candidates >= mode.accepted >= mode.trained > 0
 
 
-def test_modes_keep_the_taxonomys_order_and_all_are_there(promoted: Report, facts: Facts) -> None:
+def test_modes_keep_the_taxonomys_order_and_all_are_there(promoted: Report, facts: ReportFacts) -> None:
     assert [m.name for m in promoted.modes.rows] == [m.name for m in facts.taxonomy]
     assert sum(m.probe_failures for m in promoted.modes.rows) == promoted.modes.probe_failures == 110
     assert sum(m.trained for m in promoted.modes.rows) == promoted.funnel.stages[-1].rows
 
 
 def test_a_mode_that_only_the_store_knows_is_shown(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE failures SET mode = 'renamed' WHERE mode = 'no_parse'")
     report = assemble(query, 1, turns, facts)
     assert next(m for m in report.modes.rows if m.name == "renamed").probe_failures == 28
+
+
+def test_predicates_that_were_unknown_for_some_answers_are_told(
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
+) -> None:
+    said = '{"undecided": {"t: no_json": {"rows": 3, "why": "Malformed <JSON>"}}}'
+    db.execute("UPDATE nodes SET summary = json_merge_patch(summary, ?) WHERE kind = 'diagnose'", [said])
+    report = assemble(query, 1, turns, facts)
+    assert report.modes.undecided == ("t: no_json could not be computed for 3 wrong answers: Malformed <JSON>",)
+    assert "Malformed &lt;JSON&gt;" in render(report)
+    assert "no\\_json could not be computed for 3 wrong answers" in render_summary(report)
 
 
 @pytest.mark.parametrize("which", ["promoted", "rejected", "untrained"])
@@ -89,7 +100,7 @@ def test_the_funnel_adds_up(which: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_a_funnel_that_does_not_add_up_is_said(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("DELETE FROM judged WHERE outcome = 'fail' AND candidate_id LIKE 'c1-%'")
     assert assemble(query, 1, turns, facts).funnel.unexplained > 0
@@ -102,7 +113,7 @@ def test_the_funnel_names_verifiers_stages_and_reasons(promoted: Report) -> None
 
 
 def test_rows_left_out_of_the_mix_are_a_loss(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("DELETE FROM dataset WHERE candidate_id IN (SELECT candidate_id FROM dataset LIMIT 3)")
     report = assemble(query, 1, turns, facts)
@@ -145,7 +156,7 @@ def test_an_iteration_without_training_says_so(untrained: Report) -> None:
 
 
 def test_without_any_row_a_report_still_stands(
-    turns: Turns, facts: Facts, query: Query, db: duckdb.DuckDBPyConnection
+    turns: Turns, facts: ReportFacts, query: Query, db: duckdb.DuckDBPyConnection
 ) -> None:
     for table in (
         "scores",
@@ -165,7 +176,7 @@ def test_without_any_row_a_report_still_stands(
     assert report.scores.suites == ()
 
 
-def test_an_iteration_without_nodes_of_a_kind(query: Query, facts: Facts, turns: Turns) -> None:
+def test_an_iteration_without_nodes_of_a_kind(query: Query, facts: ReportFacts, turns: Turns) -> None:
     only_probed = [{kind: nodes for kind, nodes in turns[0].items() if kind in ("probe", "diagnose")}]
     report = assemble(query, 1, only_probed, facts)
     assert report.modes.probes == 200
@@ -182,7 +193,7 @@ def test_earlier_iterations_make_the_trend_and_later_ones_do_not(rejected: Repor
 
 
 def test_many_slices_are_cut_to_the_largest_and_counted(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE scores SET slices = json_object('id', item_id) WHERE suite = 'holdout'")
     scores = assemble(query, 1, turns, facts).scores
@@ -192,7 +203,7 @@ def test_many_slices_are_cut_to_the_largest_and_counted(
 
 
 def test_an_adapter_without_a_decision_is_refused(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("DELETE FROM decisions")
     with pytest.raises(StoreError, match="flywheel apply"):
@@ -200,7 +211,7 @@ def test_an_adapter_without_a_decision_is_refused(
 
 
 def test_a_loss_that_is_no_number_is_not_a_point(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE losses SET loss = 'nan' WHERE step = 5")
     report = assemble(query, 1, turns, facts)
@@ -220,7 +231,7 @@ def test_examples_show_each_movement_and_leave_the_answer_out_of_the_question(pr
 
 
 def test_graded_scores_keep_paired_intervals(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE scores SET score = 0.5 WHERE suite = 'basics' AND arm = 'candidate' AND outcome = 'pass'")
     score = assemble(query, 1, turns, facts).scores.suites[1]
@@ -230,7 +241,7 @@ def test_graded_scores_keep_paired_intervals(
 
 
 def test_two_evaluate_nodes_are_one_iteration(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE scores SET node = 'other' WHERE suite = 'basics' AND node = ?", [turns[0]["evaluate"][0]])
     split = [{**turns[0], "evaluate": [*turns[0]["evaluate"], "other"]}]
@@ -257,7 +268,7 @@ def test_every_query_on_the_page_can_be_pasted_and_runs(
         shared_query(sql, ())
 
 
-def test_the_same_rows_give_the_same_report(query: Query, turns: Turns, facts: Facts, promoted: Report) -> None:
+def test_the_same_rows_give_the_same_report(query: Query, turns: Turns, facts: ReportFacts, promoted: Report) -> None:
     assert assemble(query, 1, turns, facts).model_dump_json() == promoted.model_dump_json()
 
 
@@ -289,7 +300,7 @@ def test_shares_of_the_dataset_follow_lessons_over_iterations(rejected: Report, 
 
 
 def test_samples_of_one_question_count_once(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE candidates SET group_id = 'g' || substr(candidate_id, 1, 5) WHERE candidate_id LIKE 'c1-%'")
     groups = _one(query, "SELECT count(DISTINCT group_id) FROM candidates WHERE candidate_id LIKE 'c1-%'")
@@ -297,7 +308,7 @@ def test_samples_of_one_question_count_once(
 
 
 def test_second_opinions_are_the_strategys_not_the_price_of_a_teachers_lesson(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     db.execute(
         "INSERT INTO calls (key, teacher, status, usd, purpose) VALUES ('opinion', 'terse', 'ok', 5.0, 'answer')"
@@ -315,7 +326,7 @@ def test_second_opinions_are_the_strategys_not_the_price_of_a_teachers_lesson(
 
 
 def test_a_judges_calls_are_the_steps_that_it_judged_for(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     verify = turns[0]["verify"][0]
     db.execute(
@@ -331,7 +342,7 @@ def test_a_judges_calls_are_the_steps_that_it_judged_for(
 
 
 def test_dropped_by_rules_and_passed_over_are_stages_of_the_funnel(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     filtered = (
         "candidate_id IN (SELECT candidate_id FROM judged WHERE outcome = 'fail' AND candidate_id LIKE 'c1-%' LIMIT 7)"
@@ -382,7 +393,7 @@ def test_the_newest_audit_counts_with_its_intervals(promoted: Report) -> None:
 
 
 def test_an_audit_of_another_version_does_not_count(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE audits SET version = 'older'")
     audit = assemble(query, 1, turns, facts).audit
@@ -391,7 +402,7 @@ def test_an_audit_of_another_version_does_not_count(
 
 
 def test_a_judge_without_calibration_is_not_measured_and_not_calibrated(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     (judge,) = promoted.audit.judges
     assert (judge.kappa, judge.calibrated, judge.agreed, judge.cases) == (0.84, True, 37, 40)
@@ -402,7 +413,7 @@ def test_a_judge_without_calibration_is_not_measured_and_not_calibrated(
 
 
 def test_teachers_on_a_suite_stand_beside_and_change_no_score(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     arm = next(a for a in promoted.scores.arms if a.arm == "teacher:chatty")
     assert arm.score
@@ -431,19 +442,23 @@ def test_approvals_runs_and_measurement_are_read(promoted: Report, rejected: Rep
     assert rejected.approvals.rows == ()
     assert [(r.run_id, r.sandbox, r.tainted) for r in promoted.provenance.runs] == [("run-1", "zygote", False)]
     assert promoted.measurement.too_long == (("holdout", 3),)
+    assert [(r.suite, r.arm, r.answers) for r in promoted.measurement.ran_on] == [("holdout", "candidate", 7)]
+    assert [(s.label, s.gold, s.said, s.right) for s in promoted.measurement.labels] == [("refund", 4, 2, 2)]
+    assert promoted.measurement.labels[0].f1 == pytest.approx(2 / 3)
+    assert rejected.measurement.ran_on == rejected.measurement.labels == ()
     assert promoted.measurement.noise[0].differ == 1
     assert promoted.verdict.look == 1
 
 
 def test_a_tainted_run_taints_the_report(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE runs SET tainted = true WHERE status = 'done'")
     assert assemble(query, 1, turns, facts).provenance.tainted
 
 
 def test_a_lesson_without_a_mode_is_listed_as_any(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
 ) -> None:
     db.execute("UPDATE candidates SET mode = '' WHERE mode = 'wrong_aggregate'")
     modes = assemble(query, 1, turns, facts).modes.rows
@@ -464,7 +479,7 @@ def test_training_rows_that_came_and_went(
 
 
 def test_a_cell_of_ten_megabytes_is_cut(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     item = promoted.examples.rows[0].item_id
     db.execute("UPDATE scores SET answer = repeat('z', 10000000) WHERE item_id = ?", [item])
@@ -474,7 +489,7 @@ def test_a_cell_of_ten_megabytes_is_cut(
 
 
 def test_a_step_that_was_run_again_counts_once(
-    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: Facts, promoted: Report
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts, promoted: Report
 ) -> None:
     db.execute(
         """INSERT INTO nodes SELECT * REPLACE (started_at + INTERVAL 1 DAY AS started_at,

@@ -8,12 +8,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flywheel.engine.history import Lookup, open_lookup
+from flywheel.engine.history import open_lookup
+from flywheel.records.nodes import Query
 from flywheel.report import Report
 
 
 @pytest.fixture
-def lookup(shared: duckdb.DuckDBPyConnection, tmp_path: Path) -> Iterator[Lookup]:
+def lookup(shared: duckdb.DuckDBPyConnection, tmp_path: Path) -> Iterator[Query]:
     """The fixture's rows in a project's store, opened as `flywheel query` opens it."""
     path = tmp_path / "flywheel.duckdb"
     shared.execute(f"ATTACH '{path}' AS project")
@@ -25,7 +26,7 @@ def lookup(shared: duckdb.DuckDBPyConnection, tmp_path: Path) -> Iterator[Lookup
         yield query
 
 
-def test_scores_and_slices(lookup: Lookup, promoted: Report) -> None:
+def test_scores_and_slices(lookup: Query, promoted: Report) -> None:
     rows = {row["suite"]: row for row in lookup(promoted.scores.query)}
     for score in promoted.scores.suites:
         assert score.candidate
@@ -34,7 +35,7 @@ def test_scores_and_slices(lookup: Lookup, promoted: Report) -> None:
     assert len(lookup(promoted.scores.slices_query)) == len(promoted.scores.slices)
 
 
-def test_modes(lookup: Lookup, promoted: Report) -> None:
+def test_modes(lookup: Query, promoted: Report) -> None:
     rates = {row["mode"]: row for row in lookup(promoted.modes.rates_query)}
     lessons = {row["mode"]: row for row in lookup(promoted.modes.lessons_query)}
     for mode in promoted.modes.rows:
@@ -43,14 +44,14 @@ def test_modes(lookup: Lookup, promoted: Report) -> None:
         assert lessons.get(mode.name, {"trained": 0})["trained"] == mode.trained
 
 
-def test_the_funnel(lookup: Lookup, promoted: Report) -> None:
+def test_the_funnel(lookup: Query, promoted: Report) -> None:
     (row,) = lookup(promoted.funnel.query)
     assert [row[stage.name] for stage in promoted.funnel.stages] == [stage.rows for stage in promoted.funnel.stages]
     assert sum(int(row["wanted"]) for row in lookup(promoted.funnel.asked_query)) == promoted.funnel.wanted
 
 
 @pytest.mark.parametrize("which", ["teachers", "strategies"])
-def test_the_ledgers(lookup: Lookup, promoted: Report, which: str) -> None:
+def test_the_ledgers(lookup: Query, promoted: Report, which: str) -> None:
     ledger = getattr(promoted, which)
     column = which[:-1] if which == "teachers" else "generator"
     calls = {row[column]: row for row in lookup(ledger.calls_query)}
@@ -60,13 +61,13 @@ def test_the_ledgers(lookup: Lookup, promoted: Report, which: str) -> None:
         assert lessons[row.name]["chosen"] == row.accepted
 
 
-def test_audits_and_answers(lookup: Lookup, promoted: Report) -> None:
+def test_audits_and_answers(lookup: Query, promoted: Report) -> None:
     accepted = [r["passed"] for r in lookup(promoted.audit.query) if r["verifier"] == "*" and r["expected"] == "fail"]
     assert sum(accepted) == promoted.audit.rows[0].false_accept.wrong
     arms = {(row["suite"], row["arm"]): row for row in lookup(promoted.scores.arms_query)}
     assert all(arms[arm.suite, arm.arm]["tokens"] == arm.tokens for arm in promoted.scores.arms)
 
 
-def test_costs(lookup: Lookup, promoted: Report) -> None:
+def test_costs(lookup: Query, promoted: Report) -> None:
     assert sum(row["usd"] for row in lookup(promoted.costs.calls_query)) == pytest.approx(promoted.costs.usd)
     assert sum(row["seconds"] for row in lookup(promoted.costs.query)) == pytest.approx(promoted.costs.seconds)

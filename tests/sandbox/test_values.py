@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from typing import Any
 
 import pytest
@@ -81,8 +81,41 @@ class _AlwaysEqual(int):
     __hash__ = int.__hash__
 
 
+class _Lying(Counter):  # type: ignore[type-arg]
+    pass
+
+
 @pytest.mark.parametrize(
-    "value", [_AlwaysEqual(1), OrderedDict(), (n for n in []), object(), print, [[object()]], {1: print}]
+    ("value", "plain"),
+    [
+        (Counter("aab"), {"a": 2, "b": 1}),
+        (OrderedDict(b=1, a=[2]), {"b": 1, "a": [2]}),
+        (defaultdict(list, {1: [2]}), {1: [2]}),
+        ([Counter("a")], [{"a": 1}]),
+    ],
+)
+def test_dictionaries_of_the_library_cross_as_dictionaries(value: Any, plain: Any) -> None:
+    assert typed(crossed(value)) == typed(plain)
+
+
+@pytest.mark.parametrize("kind", [int, float, str, list, type(None), type])
+def test_builtin_types_cross_by_name(kind: type) -> None:
+    assert crossed([kind, {kind: 1}]) == [kind, {kind: 1}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _AlwaysEqual(1),
+        deque([1]),
+        _Lying(a=1),
+        (n for n in []),
+        object(),
+        _AlwaysEqual,
+        print,
+        [[object()]],
+        {1: print},
+    ],
 )
 def test_anything_else_is_refused(value: Any) -> None:
     with pytest.raises(NotPlain, match="is not a plain value"):
@@ -114,6 +147,8 @@ def test_deep_and_cyclic_values_are_refused() -> None:
         {"complex": ["a", "b"]},
         {"tuple": 1},
         {"class": "os.system"},
+        {"type": "module"},
+        {"type": ["int"]},
         {"int": "1", "float": "nan"},
         {},
     ],
@@ -132,3 +167,18 @@ def test_documents_that_are_deep_large_or_broken_are_refused(data: bytes) -> Non
 def test_a_value_nested_too_deeply_for_us_is_refused() -> None:
     with pytest.raises(ValueError, match="deep"):
         decode(json.loads("[" * 500 + "]" * 500))
+
+
+def test_keys_that_collide_are_refused_in_bounded_time() -> None:
+    """The hash of an integer is its rest by 2**61 - 1: every multiple falls into one place."""
+    import time
+
+    keys = [encode(i * (2**61 - 1)) for i in range(1, 40_000)]
+    started = time.process_time()
+    for tagged in ({"set": keys}, {"frozenset": keys}, {"dict": [[key, 1] for key in keys]}):
+        with pytest.raises(ValueError, match="collide"):
+            decode(tagged)
+    assert time.process_time() - started < 20  # a hundred times as long without the bound
+
+    honest = set(range(100_000))
+    assert decode(encode(honest)) == honest

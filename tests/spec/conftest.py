@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.errors import SpecInvalid
-from flywheel.spec.loader import Loaded, load
+from flywheel.spec.loader import LoadedSpec, load
 
 SMALL = Path(__file__).parent / "projects" / "small"
 
@@ -18,7 +18,7 @@ SMALL = Path(__file__).parent / "projects" / "small"
 class Project:
     root: Path
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedSpec:
         return load(Path("flywheel.yaml"))
 
     def edit(self, *changes: tuple[str, str]) -> Project:

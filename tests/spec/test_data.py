@@ -122,10 +122,27 @@ def test_rows_without_a_needed_column(project) -> None:
 
 
 def test_many_bad_rows_are_counted(project) -> None:
-    project.write(PROBES, lines(*({"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30))))
+    rows = [{"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30)]
+    project.write(PROBES, lines(*rows, row()))
     found = project.messages()
     assert len(found) == 21
     assert found[-1] == "evals/probes.jsonl:20: tasks.answer.probes: and 10 more faults."
+
+
+def test_a_column_that_no_row_has_is_one_fault_of_the_file(project) -> None:
+    project.write(PROBES, lines(*({"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30))))
+    assert project.messages() == [
+        'evals/probes.jsonl:1: tasks.answer.probes: none of its 30 rows has the column "b". Known: a, answer, thing.'
+    ]
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_csv_with_another_separator_is_read_and_told(project, separator: str, name: str) -> None:
+    text = project.root.joinpath("evals/seeds.csv").read_text()
+    loaded = project.write("evals/seeds.csv", text.replace(",", separator)).load()
+    (warning,) = [fault for fault in loaded.warnings if "separated" in fault.message]
+    assert warning.message == f"evals/seeds.csv: its columns are separated by {name}; it is read so."
+    assert warning.path == ("tasks", "answer", "seeds")
 
 
 def test_columns_that_the_spec_names(project) -> None:
@@ -315,3 +332,68 @@ def test_a_prompt_that_reads_the_whole_row_of_a_code_task_would_show_the_tests(p
     project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
     project.write("prompts/answer.md", "{{ row }}")
     assert 'the prompt reads all of row, and with it "tests", which the student must not see' in project.faults()
+
+
+# --- golds outside the labels
+
+
+LABELS = ("same: {kind: exact}", "same: {kind: label, labels: ['4', '5', six]}")
+
+
+def test_right_answers_that_are_no_label_are_faults_with_their_lines(project) -> None:
+    project.edit(LABELS).write(
+        PROBES, lines(row("boats", answer="4"), row("cars", answer="sixx"), row("cups", 1, 9, "9"))
+    )
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "5"))).write(
+        "evals/seeds.csv", "thing,a,b,answer\nx,1,1,4\n"
+    )
+    assert project.messages() == [
+        'evals/probes.jsonl:2: tasks.answer.probes: the right answer "sixx" is no label of verifiers.same. '
+        'Did you mean "six"?',
+        'evals/probes.jsonl:3: tasks.answer.probes: the right answer "9" is no label of verifiers.same. '
+        "Known: 4, 5, six.",
+    ]
+
+
+def test_golds_are_read_like_answers(project) -> None:
+    """As a list where answers are sets, leniently where answers are, by the labels' file where there is one."""
+    project.edit(("same: {kind: exact}", "same: {kind: label, labels: labels.txt, many: true, lenient: true}"))
+    project.write("labels.txt", "four\n\nfive\n").write("evals/seeds.csv", "thing,a,b,answer\nx,1,1,Four.\n")
+    project.write(PROBES, lines(row("boats", answer=["four", "five"]), row("cars", answer="five; four")))
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "[]")))
+    project.load()
+    project.write(PROBES, lines(row("boats", answer=["four", "six"])))
+    assert project.messages()[0].startswith(
+        'evals/probes.jsonl:1: tasks.answer.probes: the right answer "six" is no label'
+    )
+
+
+def test_the_final_answer_of_a_gold_is_its_label(project) -> None:
+    project.edit(LABELS, ("    target: answer", "    target: answer\n    final: '#### (.+)'"))
+    project.write(PROBES, lines(row("boats", answer="so\n#### 4"))).write(
+        "evals/seeds.csv", "thing,a,b,answer\nx,1,1,4\n"
+    )
+    project.write("evals/holdout.jsonl", lines(row("pears", 3, 1, "#### 5")))
+    project.load()
+
+
+# --- where answers stop
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("    target: answer", "    target: answer\n    stop: ['']"), "tasks.answer.stop[0]"),
+        (("    target: answer", "    target: answer\n    stop: END"), "tasks.answer.stop"),
+        (("{task: answer, data: evals/holdout.jsonl}", "{lm_eval: gsm8k, stop: [x]}"), "stop is for suites of a task."),
+    ],
+)
+def test_strings_to_stop_at_are_texts_and_for_our_own_tasks(project, change: tuple[str, str], message: str) -> None:
+    assert any(message in line for line in project.edit(change).messages())
+
+
+def test_a_suite_stops_where_its_task_does_unless_it_says(project) -> None:
+    spec = project.edit(("    target: answer", "    target: answer\n    stop: [END]")).load().spec
+    assert spec.stop_of(spec.evals["holdout"]) == ["END"]
+    spec = project.edit(("holdout.jsonl}", "holdout.jsonl, stop: []}")).load().spec
+    assert spec.stop_of(spec.evals["holdout"]) == []

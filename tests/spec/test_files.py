@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
-from flywheel.errors import SpecInvalid
-from flywheel.spec.files import confined, spec_files
+from flywheel.spec.files import spec_files
 
 INSIDE = "Name a file inside the project, relative to the spec."
 
@@ -75,7 +73,7 @@ def test_every_named_file_is_listed(project) -> None:
 
 
 def test_labels_may_be_a_file(project) -> None:
-    project.edit(("{kind: exact}", "{kind: label, labels: labels.txt}")).write("labels.txt", "a\nb\n")
+    project.edit(("{kind: exact}", "{kind: label, labels: labels.txt}")).write("labels.txt", "2\n3\n4\n5\n6\n7\n")
     assert (("verifiers", "same", "labels"), "labels.txt") in spec_files(project.load().spec)
 
 
@@ -129,9 +127,3 @@ def test_a_json_schema_must_be_json(project, content: str, message: str) -> None
 def test_deployment_overwrites_nothing(project, path: str, message: str) -> None:
     project.edit(("version: 1\n", f"version: 1\ndeploy: {{path: {path}}}\n"))
     assert project.messages() == [f"flywheel.yaml:3:16: deploy.path: {message}"]
-
-
-def test_confined(tmp_path: Path) -> None:
-    assert confined(tmp_path, "a/b") == tmp_path.resolve() / "a" / "b"
-    with pytest.raises(SpecInvalid, match="leads out of its folder"):
-        confined(tmp_path, "../b")

@@ -154,8 +154,8 @@ ONE_FAULT = [
         "unterminated character set at position 0.",
     ),
     (
-        [("{kind: exact}", "{kind: label, labels: [a, b, a]}")],
-        'flywheel.yaml:19:38: verifiers.same.labels[2]: the label "a" stands twice, here and in line 19.',
+        [("{kind: exact}", "{kind: label, labels: ['2', '7', '3', '4', '5', '6', a, a]}")],
+        'flywheel.yaml:19:65: verifiers.same.labels[7]: the label "a" stands twice, here and in line 19.',
     ),
     (
         [("{kind: exact}", "{kind: label, labels: []}")],
@@ -357,7 +357,7 @@ JUDGE = "{kind: judge, teacher: chatty, rubric: prompts/answer.md}"
             "generate[1].data: data is read only with from: data. Add from: data, or remove it.",
         ),
         (
-            [("[terse, chatty]", "[terse], strategy: self_play")],
+            [("[terse, chatty]", "[terse], strategy: self_play"), (SECOND, "")],
             'generate[0].teachers[0]: self_play is for the student; the teacher "terse" is another. '
             "Name a teacher of kind: student.",
         ),
@@ -424,4 +424,4 @@ def test_a_judge_neither_judges_its_own_lessons_nor_gates_unmeasured(project) ->
 
 def test_tests_of_a_code_task_must_stand_in_its_rows(project) -> None:
     project.edit(("verify: [same]", "verify: [same, runs]"), ("verifiers:", "verifiers:\n  runs: {kind: code}"))
-    assert 'the row lacks the column "tests"' in project.faults()
+    assert 'none of its 2 rows has the column "tests"' in project.faults()

@@ -64,7 +64,7 @@ def test_every_key_has_a_meaning_and_is_in_the_reference() -> None:
 
 def test_keys_are_as_written_in_yaml() -> None:
     models = json_schema()["$defs"]
-    assert "from" in models["Generator"]["properties"]
+    assert "from" in models["Targeted"]["properties"]
     assert "schema" in models["JsonSchemaVerifier"]["properties"]
 
 

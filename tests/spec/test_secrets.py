@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flywheel.errors import SpecInvalid
 from flywheel.spec.loader import missing_env
-from flywheel.spec.secrets import redacted, resolve_env
+from flywheel.spec.secrets import redacted
 
 SELF = "self: {kind: student, temperature: 1}"
 PROMPTED = ("parse: text", "parse: text, prompt: prompts/answer.md")
@@ -72,22 +71,6 @@ def test_a_teacher_that_answers_a_suite_needs_its_variable(project) -> None:
     assert unset(project.load()) == ["stand_in"]
 
 
-def test_resolving() -> None:
-    assert resolve_env("http://${env:HOST}:${env:PORT}/v1", {"HOST": "h", "PORT": "1"}) == "http://h:1/v1"
-    assert resolve_env("plain", {}) == "plain"
-    with pytest.raises(SpecInvalid) as caught:
-        resolve_env("${env:A}${env:B}${env:C}", {"B": "x", "C": ""})
-    assert str(caught.value) == (
-        "the environment variable A is not set. Set it: export A=… and run again.\n"
-        "the environment variable C is not set. Set it: export C=… and run again."
-    )
-
-
-def test_resolving_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLYWHEEL_TEST_KEY", "v")
-    assert resolve_env("${env:FLYWHEEL_TEST_KEY}") == "v"
-
-
 LITERAL = "a literal key does not belong in a file. Write ${env:NAME} and set the variable NAME."
 
 
@@ -102,7 +85,7 @@ LITERAL = "a literal key does not belong in a file. Write ${env:NAME} and set th
         ("api_base: '${env:}'", "17:52: teachers.self.api_base",
          "not a reference to a variable. Write ${env:NAME}."),
         ("style: '${env:STYLE}'", "17:49: teachers.self.style",
-         "variables are read only in api_key and api_base. Write the value itself."),
+         "variables are read only in api_key, api_base and dsn. Write the value itself."),
         ("style: sk-abcdefghijklmnop1234", "17:49: teachers.self.style",
          "this looks like a secret key. Write ${env:NAME} in api_key."),
     ],

@@ -8,7 +8,8 @@ import pydantic_core
 import pytest
 
 from flywheel.spec import models
-from flywheel.spec.wording import _EXPECTED, _LIMIT, fields_by_key
+from flywheel.spec.base import SpecModel
+from flywheel.spec.wording import _EXPECTED, _LIMIT, FAMILIES, fields_by_key
 
 GENERATOR = "flywheel.yaml:21:{column}: generate[0].teachers{rest}"
 
@@ -271,7 +272,8 @@ def test_every_kind_of_error_that_the_models_can_make_has_words() -> None:
         "union_tag_not_found", "string_pattern_mismatch", "too_short",
     }  # fmt: skip
     assert known <= set(typing.get_args(pydantic_core.core_schema.ErrorType))
-    entries = [m for m in vars(models).values() if isinstance(m, type) and issubclass(m, models.Model)]
+    kinds = [kind for family in FAMILIES.values() for kind in family.own]
+    entries = [*kinds, *(m for m in vars(models).values() if isinstance(m, type) and issubclass(m, SpecModel))]
     fields = [field for model in entries for field in fields_by_key(model).values()]
     constraints = {type(rule).__name__ for field in fields for rule in field.metadata}
     assert constraints <= {"Gt", "Ge", "Lt", "Le", "MinLen", "_PydanticGeneralMetadata"}

@@ -12,7 +12,7 @@ from flywheel.store.similarity import contaminated, near_duplicates
 from flywheel.text import normalised
 
 WORDS = [
-    f"{a}{b}" for a in ("ka", "lo", "mi", "ru", "te", "vo", "shi", "bra") for b in ("n", "rt", "sk", "ll", "mp", "x")
+    f"{a}{b}" for a in ("ka", "lo", "mu", "ru", "ti", "vu", "shi", "bra") for b in ("n", "rt", "sk", "ll", "mp", "x")
 ]
 
 
@@ -59,6 +59,63 @@ def test_a_template_that_many_texts_share_does_not_hide_their_copies() -> None:
     assert near_duplicates(texts, 0.99)[1_500][0] == 3
 
 
+ROW = (
+    "A shop in the old town sold pens to 48 pupils in March, and then it sold half as many pens to friends of Anna. In "
+    "May the owner bought 5 kilograms of paper and gave three of the boxes to the school next door, where pupils had "
+    "asked for more of them since the winter. How many pens did the shop sell by (x + y)?\n72"
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("48", "84"), ("three", "four"), ("had asked", "had not asked"), ("more", "fewer"), ("Anna", "Maria"),
+        ("kilograms", "grams"), ("x + y", "x - y"), ("x + y", "x + y!"), ("+ y", "+ Y"), ("\n72", "\n73"),
+        ("pens to 48", "48 pens to"),
+    ],
+)  # fmt: skip
+def test_what_says_something_else_is_no_near_duplicate(part: str, other: str) -> None:
+    assert near_duplicates([ROW, ROW.replace(part, other)], 0.8) == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("In May", "In May,"), ("A shop", "Please: a shop"), ("pupils had", "pupls had"), ("three", "3"),
+        (" and ", "  AND "), ("the boxes", "these boxes"), ("48", "４８"), ("Anna", "“Anna”"), ("to the", "to this"),
+    ],
+)  # fmt: skip
+def test_what_only_says_it_again_is_a_near_duplicate(part: str, other: str) -> None:
+    assert set(near_duplicates([ROW, ROW.replace(part, other)], 0.8)) == {1}
+
+
+def test_a_schema_that_many_rows_share_is_no_content() -> None:
+    schema = "CREATE TABLE orders(id INT, customer INT, total DOUBLE); CREATE TABLE customers(id INT, name VARCHAR)"
+    rng = random.Random(5)
+    asked = [f"{schema}\n{sentence(rng, 12)}\nyes" for _ in range(40)]
+
+    found = near_duplicates([*asked, asked[3].replace("\nyes", " please\nyes")], 0.85)
+
+    assert set(found) == {40}
+    assert found[40][0] == 3
+
+
+def test_an_instruction_before_and_after_every_question_is_no_content() -> None:
+    rng = random.Random(6)
+    asked = [f"Answer the question in one word only: {sentence(rng, 8)} . Say nothing else at all" for _ in range(40)]
+
+    assert near_duplicates(asked, 0.7) == {}
+
+
+def test_a_family_larger_than_a_crowd_does_not_slip_through() -> None:
+    """1,200 wordings of one question share their bands: each is compared with some of them."""
+    rng = random.Random(7)
+    base = sentence(rng, 60)
+    family = [f"{base} {sentence(rng, 2)}" for _ in range(1_200)]
+
+    assert len(near_duplicates(family, 0.8)) >= len(family) - 5  # the same two last words in turn are other wordings
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.text(alphabet="ab c", min_size=0, max_size=12), min_size=2, max_size=8),
@@ -100,6 +157,39 @@ def test_overlap_is_found_in_three_ways(question: str, how: str | None) -> None:
 
     assert (found[0].how if found else None) == how
     assert not found or (found[0].suite, found[0].item_id) == ("holdout", "item")
+
+
+CHINESE = "小明有四十八个苹果，他把其中的一半分给了三个朋友，然后又买了十二个苹果，请问他现在一共有多少个苹果？"
+JAPANESE = "太郎さんはりんごを四十八個持っていて、その半分を三人の友だちに分けました。いま何個のりんごがありますか。"
+THAI = "สมชายมีแอปเปิ้ลสี่สิบแปดผลและแบ่งครึ่งหนึ่งให้เพื่อนสามคนแล้วซื้อเพิ่มอีกสิบสองผล ตอนนี้เขามีแอปเปิ้ลกี่ผล"
+
+
+@pytest.mark.parametrize("item", [CHINESE, JAPANESE, THAI])
+def test_scripts_without_blanks_overlap_by_characters(item: str) -> None:
+    lessons = [
+        f"请回答：{item}",
+        f"{item} 123",
+        item[: len(item) * 3 // 4],
+        item[:10],
+        "天气很好，我们去公园吧，你想一起来吗？",
+    ]
+
+    found = contaminated([(text, text) for text in lessons], [("s", "i", item, item)], 13)
+
+    assert set(found) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("item", "lesson"), [("What is C?", "What is C#?"), ("What is 5?", "What is 5!"), ("x + y", "x - y")]
+)
+def test_a_mark_that_says_something_makes_another_question(item: str, lesson: str) -> None:
+    assert contaminated([(lesson, lesson)], [("s", "i", item, item)], 13) == {}
+
+
+def test_letter_case_does_not_hide_a_leak() -> None:
+    assert (
+        contaminated([("what is c", "what is c")], [("s", "i", "What is C?", "What is C?")], 13)[0].how == "normalised"
+    )
 
 
 def test_an_ngram_may_lie_in_the_answer() -> None:

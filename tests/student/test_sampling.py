@@ -47,6 +47,18 @@ def test_answers_do_not_hang_on_the_batch(mini: Loaded) -> None:
     assert answers(mini, 1) == answers(mini, 5) == answers(mini, 64)
 
 
+def test_an_answer_ends_before_the_first_string_to_stop_at(mini: Loaded) -> None:
+    whole = answers(mini, 5)
+    stop = [whole[0][2:4], "never said"]
+
+    found = generate(mini, PROMPTS, system=None, max_new_tokens=8, batch_size=5, stop=stop)
+
+    assert [answer.text for answer in found] == [text.split(stop[0])[0] for text in whole]
+    for answer, text in zip(found, whole, strict=True):
+        assert not (answer.truncated and stop[0] in text)
+    assert sum(answer.tokens for answer in found) < 8 * len(found), "it stops early"
+
+
 def test_a_sampled_answer_hangs_on_its_own_seed_alone(mini: Loaded) -> None:
     seeds = list(range(len(PROMPTS)))
     one = answers(mini, 3, temperature=1.0, seeds=seeds)

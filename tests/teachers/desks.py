@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.records import LessonRequest, Message
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers import Desk
 
 KEY = "sk-very+secret/0123456789"

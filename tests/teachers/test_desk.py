@@ -210,7 +210,7 @@ def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_desk_needs_its_student(tmp_path: Path) -> None:
-    from flywheel.spec.models import StudentTeacher
+    from flywheel.spec.teachers import StudentTeacher
 
     with pytest.raises(UsageError, match='"me" is the student, and no student is loaded'):
         Desk({"me": StudentTeacher(kind="student")}, tmp_path, tmp_path / "calls")

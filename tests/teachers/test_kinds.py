@@ -14,7 +14,7 @@ from desks import chat_teacher, request
 
 from flywheel.errors import SpecInvalid
 from flywheel.records import Generation, Message, Reply, Row
-from flywheel.spec.models import DatasetTeacher, PythonTeacher, StudentTeacher, Teacher
+from flywheel.spec.teachers import DatasetTeacher, PythonTeacher, StudentTeacher, Teacher
 from flywheel.teachers import Desk, parameters
 from flywheel.teachers.dataset import in_proportion
 
@@ -105,7 +105,7 @@ def test_a_function_that_fails(project: Path, function: str, fault: str, detail:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("teachers.py:teech", r'has no function "teech"\. Did you mean "teach"\?'),
+        ("teachers.py:teech", r'has no function or class "teech"\. Did you mean "teach"\?'),
         ("teacher.py:teach", r'there is no file "teacher.py"\. Did you mean "teachers.py"\?'),
         ("../teachers.py:teach", "lies outside the project"),
         ("broken.py:teach", r"broken.py cannot be loaded: .*NameError"),

@@ -14,9 +14,12 @@ from stub_server import Hit, StubServer, completion, hang, status
 
 from flywheel.errors import BudgetStop, SpecInvalid
 from flywheel.records import Message
-from flywheel.spec.models import DatasetTeacher, LitellmTeacher, Loop
+from flywheel.spec.models import Loop
+from flywheel.spec.teachers import DatasetTeacher, LitellmTeacher
 from flywheel.teachers import Desk, DeskStopped, Spent, check_prices, read_journal
-from flywheel.teachers.money import Price, declared_price, input_bound, price_of
+from flywheel.teachers.bill import Bill
+from flywheel.teachers.money import Price, declared_price, input_bound
+from flywheel.teachers.prices import price_of
 
 #: Dollars a token, so that a call's bound is (prompt bytes + 64 x 2) + 2 x 100.
 BOUND = len("prompt 000") + 128 + 200
@@ -168,7 +171,7 @@ def test_declared_prices() -> None:
     one_side = LitellmTeacher(kind="litellm", model="m", usd_per_million_output=3.0)
     assert declared_price(one_side) == Price(0.0, 3.0)
     assert declared_price(LitellmTeacher(kind="litellm", model="m")) is None
-    assert Price(1.0, 2.0).usd(1_000_000, 500_000) == 2.0
+    assert Price(1.0, 2.0).usd(Bill(1_000_000, 500_000)) == 2.0
 
 
 def test_the_bound_of_a_prompt_is_in_bytes() -> None:

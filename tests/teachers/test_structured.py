@@ -14,7 +14,7 @@ from stub_server import Behaviour, StubServer, answers, hang, status
 
 from flywheel.errors import BudgetStop
 from flywheel.records import Generation, LessonRequest, Message, Reply
-from flywheel.spec.models import StudentTeacher
+from flywheel.spec.teachers import StudentTeacher
 from flywheel.teachers import Desk, DeskStopped, Spent, read_journal
 from flywheel.teachers.structured import misfit
 

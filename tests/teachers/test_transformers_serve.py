@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from desks import request
 
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers import Desk, read_journal
 
 pytestmark = pytest.mark.slow

@@ -12,14 +12,14 @@ from flywheel.engine.project import open_project
 from flywheel.engine.templates import copy_template
 from flywheel.records import Subject
 from flywheel.records.rows import read_rows, target_text
-from flywheel.spec.loader import Loaded
-from flywheel.verifiers import Judge, outcome_of
+from flywheel.spec.loader import LoadedSpec
+from flywheel.verifiers import Checker, outcome_of
 
 ANSWERS = 7_473
 
 
 @pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory, data_file: Callable[[str], Path]) -> Loaded:
+def domain(tmp_path_factory: pytest.TempPathFactory, data_file: Callable[[str], Path]) -> LoadedSpec:
     """The template `arithmetic` with gsm8k's rows as its seeds."""
     source = data_file("gsm8k/train.jsonl")
     root = tmp_path_factory.mktemp("gsm8k")
@@ -28,12 +28,12 @@ def domain(tmp_path_factory: pytest.TempPathFactory, data_file: Callable[[str], 
     return open_project(root / "flywheel.yaml").loaded
 
 
-def judged(domain: Loaded, subjects: Iterable[Subject]) -> list[str]:
-    with Judge(domain.spec.verifiers, domain.root, workers=1) as judge:
+def judged(domain: LoadedSpec, subjects: Iterable[Subject]) -> list[str]:
+    with Checker(domain.spec.verifiers, domain.root, workers=1) as judge:
         return [outcome_of(verdicts) for verdicts in judge.judge(subjects, domain.spec.tasks)]
 
 
-def seeds(domain: Loaded) -> list[tuple[dict[str, str], str]]:
+def seeds(domain: LoadedSpec) -> list[tuple[dict[str, str], str]]:
     """The seeds as (row without the target, target)."""
     task = next(iter(domain.spec.tasks.values()))
     assert task.seeds is not None
@@ -45,7 +45,7 @@ def last_line(answer: str) -> str:
     return answer.rpartition("####")[2].strip()
 
 
-def test_every_worked_answer_passes_against_its_final_number(domain: Loaded) -> None:
+def test_every_worked_answer_passes_against_its_final_number(domain: LoadedSpec) -> None:
     subjects = [
         Subject(str(i), "solve", row, answer, last_line(answer)) for i, (row, answer) in enumerate(seeds(domain))
     ]
@@ -55,7 +55,7 @@ def test_every_worked_answer_passes_against_its_final_number(domain: Loaded) -> 
     assert outcomes == ["pass"] * ANSWERS
 
 
-def test_no_worked_answer_passes_against_the_next_number(domain: Loaded) -> None:
+def test_no_worked_answer_passes_against_the_next_number(domain: LoadedSpec) -> None:
     def next_number(answer: str) -> str:
         return str(int(last_line(answer).replace(",", "")) + 1)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.records import Subject
-from flywheel.spec.models import CodeVerifier, Task
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import CodeVerifier
 from flywheel.verifiers.code import open_code
 from flywheel.verifiers.finding import Check
 

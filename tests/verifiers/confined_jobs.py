@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flywheel.spec.models import Verifier
-from flywheel.verifiers.judge import open_checks
+from flywheel.spec.verifiers import Verifier
+from flywheel.verifiers.checker import open_checks
 
 
 def make_intruder(setup: tuple[dict[str, Verifier], Path, bool, bool]) -> Callable[[tuple[str, str]], str]:
@@ -33,6 +33,20 @@ def _duckdb_writes(path: str) -> Any:
         return connection.execute(f"COPY (SELECT 1) TO '{path}'").fetchall()
 
 
+def _sqlite_reads(path: str) -> Any:
+    import sqlite3
+
+    with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as connection:
+        return connection.execute("SELECT * FROM sqlite_master").fetchall()
+
+
+def _sqlite_writes(path: str) -> Any:
+    import sqlite3
+
+    with sqlite3.connect(path) as connection:
+        return connection.execute("CREATE TABLE t (a)").fetchall()
+
+
 ATTEMPTS: dict[str, Callable[[str], Any]] = {
     "read": lambda path: Path(path).read_text(),
     "list": os.listdir,
@@ -48,4 +62,6 @@ ATTEMPTS: dict[str, Callable[[str], Any]] = {
     "http": lambda path: urllib.request.urlopen("http://127.0.0.1:1/", timeout=1),
     "duckdb reads": _duckdb_reads,
     "duckdb writes": _duckdb_writes,
+    "sqlite reads": _sqlite_reads,
+    "sqlite writes": _sqlite_writes,
 }

@@ -17,9 +17,9 @@ from coding import ADD, TASKS, check_of, code_subject, descendants, is_alive
 
 from flywheel.records import Subject
 from flywheel.sandbox import Limits, Session, SessionEnded
-from flywheel.spec.models import CodeVerifier
-from flywheel.verifiers import Judge, code
-from flywheel.verifiers.code import MAX_OUTPUT, MAX_REASON, REASONS, output_of
+from flywheel.spec.verifiers import CodeVerifier
+from flywheel.verifiers import Checker, code
+from flywheel.verifiers.code import MAX_REASON, REASONS, open_code
 from flywheel.verifiers.finding import Finding
 
 LOOP = "def check(candidate):\n    for a, b in [(1, 2), (5, 5), (-1, 1)]:\n        assert candidate(a, b) == a + b\n"
@@ -42,6 +42,42 @@ def test_a_wrong_answer_fails_with_the_call_and_what_it_gave(form: str) -> None:
     assert finding.outcome == "fail"
     assert "add(1, 2) gave -1" in finding.reason
     assert "3" not in finding.reason.replace("add(1, 2) gave -1", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "tests"),
+    [
+        (
+            "from collections import Counter\ndef add(a, b):\n    return Counter(a + b)",
+            "assert add('a', 'a') == {'a': 2}",
+        ),
+        (
+            "from collections import Counter\ndef add(a, b):\n    return Counter(a + b)",
+            "from collections import Counter\nfor x in 'ab':\n    assert add(x, x) == Counter([x, x])",
+        ),
+        ("def add(a, b):\n    return [x for x in a if type(x) != b]", "assert add((1, 'a'), int) == ['a']"),
+        ("import sys\ndef add(a, b):\n    return sys.getsizeof(a)", "assert add((1, 2), 0) == sys.getsizeof((1, 2))"),
+        ("import math\ndef add(a, b):\n    return math.pi * a", "assert abs(add(1, 0) - math.pi) < 1e-9"),
+        (f"```python\n{ADD}```\nUsage:\n```python\nprint(add(1, 2))\n```\nOutput:\n```\n3\n```", FORMS["json"]),
+        (f"So I add.\n</think>\n{ADD}", FORMS["asserts"]),
+        (f"Here:\n\n    {ADD.replace(chr(10), chr(10) + '    ')}\nDone.", FORMS["check"]),
+    ],
+)
+def test_what_is_right_in_python_is_right_here(answer: str, tests: str) -> None:
+    assert check_of()(code_subject(answer, tests)) == Finding("pass")
+
+
+def test_numbers_may_be_equal_as_python_has_it() -> None:
+    answer, tests = "def add(a, b):\n    return (a + b) / 1", FORMS["asserts"]
+    assert check_of()(code_subject(answer, tests)).outcome == "fail"
+    assert check_of(numbers="equal")(code_subject(answer, tests)) == Finding("pass")
+    assert check_of(numbers="equal")(code_subject(answer, LOOP)) == Finding("pass")
+
+
+def test_the_function_that_the_tests_call_is_tested_where_none_is_named() -> None:
+    check = open_code(CodeVerifier(kind="code"), Path())
+    answer = f"{ADD}\ndef shown(a):\n    return str(a)\n"
+    assert check(Subject("s", "t", {"tests": FORMS["asserts"]}, answer)) == Finding("pass")
 
 
 def test_only_the_author_of_the_tests_is_told_what_they_expect() -> None:
@@ -206,26 +242,10 @@ def test_no_mutants_wanted_none_made() -> None:
     assert check_of(mutants=0)(code_subject(ADD, "assert add(0, 0) == 0", trusted=False)) == Finding("pass")
 
 
-# --- what a teacher is told ---
-
-
-def test_a_teacher_sees_every_failing_call_with_what_it_should_give() -> None:
-    spec = CodeVerifier(kind="code")
-    tests = [{"args": [1, 2], "expected": 3}, {"args": [0, 0], "expected": 0}, {"args": [4, 1], "expected": 5}]
-    told = output_of({"tests": tests}, "def add(a, b):\n    return a - b", spec)
-    assert told.splitlines() == [
-        "wrong value: add(1, 2) gave -1 instead of 3",
-        "wrong value: add(4, 1) gave 3 instead of 5",
-    ]
-    assert output_of({"tests": tests}, ADD, spec) == ""
-    assert output_of({"tests": tests}, "Sorry", spec) == "no function: the answer defines none"
-
-
-def test_reasons_and_output_are_cut() -> None:
+def test_reasons_are_cut() -> None:
     tests = [{"args": ["x" * 1_000, str(i)], "expected": "y" * 1_000} for i in range(50)]
     subject = code_subject("def add(a, b):\n    raise ValueError(a * 100)", tests, trusted=False)
     assert len(check_of()(subject).reason) <= MAX_REASON
-    assert len(output_of({"tests": tests}, subject.answer, CodeVerifier(kind="code"))) <= MAX_OUTPUT
 
 
 def test_a_number_too_long_to_write_is_shown_all_the_same() -> None:
@@ -298,7 +318,7 @@ def test_a_judge_runs_code_in_its_children_and_leaves_none_behind(tmp_path: Path
     subjects = [
         Subject(f"s{i}", "t", {"tests": FORMS["json"]}, ADD if i % 2 else ADD.replace("+", "*")) for i in range(20)
     ]
-    with Judge({"code": CodeVerifier(kind="code")}, tmp_path) as judge:
+    with Checker({"code": CodeVerifier(kind="code")}, tmp_path) as judge:
         verdicts = [said[0] for said in judge.judge(subjects, TASKS)]
         started = descendants() - before
     assert [v.outcome for v in verdicts] == ["fail", "pass"] * 10
@@ -315,8 +335,8 @@ def _all_end(pids: set[int]) -> bool:
 
 _JUDGING = """
 from coding import *
-from flywheel.verifiers import Judge
-judge = Judge({"code": CodeVerifier(kind="code")}, Path())
+from flywheel.verifiers import Checker
+judge = Checker({"code": CodeVerifier(kind="code")}, Path())
 subjects = [Subject("s", "t", {"tests": "assert add(1, 2) == 3"}, ADD)]
 print([said[0].outcome for said in judge.judge(subjects, TASKS)] == ["pass"] and descendants(), flush=True)
 input()

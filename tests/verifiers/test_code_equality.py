@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 import pytest
@@ -87,3 +89,34 @@ def test_tolerance_is_relative_and_absolute() -> None:
     assert not Policy("close", 0.01).same(1011, 1000)
     assert Policy("close", 0.01).same(0.009, 0)
     assert not Policy("close", 0.0).same(1 + 1e-15, 1)
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "equal"),
+    [
+        (2, 2.0, True),
+        (240.0, 240, True),
+        (0, False, True),
+        ([1, (2.0,)], [1.0, (2,)], True),
+        ({1: "a"}, {1.0: "a"}, True),
+        ({1, 2}, {1.0, 2.0}, True),
+        ({True: 1}, {1: 1}, True),
+        (math.nan, math.nan, True),
+        (0.1 + 0.2, 0.3, False),
+        ([1], (1,), False),
+        ("1", 1, False),
+        ({1}, frozenset({1}), False),
+        (None, 0, False),
+    ],
+)
+def test_equal_numbers_are_what_python_calls_equal(got: Any, want: Any, equal: bool) -> None:
+    assert Policy("equal").same(got, want) is equal
+
+
+@pytest.mark.parametrize("numbers", ["exact", "close", "equal"])
+def test_dictionaries_of_the_library_are_dictionaries(numbers: Any) -> None:
+    policy = Policy(numbers)
+    assert policy.same({"a": 2}, Counter("aa"))
+    assert policy.same(OrderedDict(a=1, b=2), {"b": 2, "a": 1})
+    assert policy.same([defaultdict(list, {1: [2]})], [{1: [2]}])
+    assert not policy.same({"a": 1}, Counter("aa"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flywheel.verifiers.programs import ProgramUnreadable, assemble, unfenced, whole
+from flywheel.verifiers.programs import ProgramUnreadable, assemble, whole
 
 SIGNATURE = "from typing import List\n\ndef helper(x):\n    return x\n\ndef f(x: List[int]) -> int:\n"
 DOCUMENTED = SIGNATURE + '    """Says x."""\n'
@@ -79,13 +79,30 @@ def test_no_function_at_all_is_said() -> None:
         assemble("x = 1")
 
 
-def test_fences_come_off() -> None:
-    assert unfenced("a ``` b") == "a ``` b"
-    assert unfenced("```py\nx\n```\n```\ny\n```") == "y\n"
-    assert unfenced("```py\nf = 1\n```\n```\ny\n```", "f") == "f = 1\n"
+def test_where_no_entry_point_is_named_it_is_the_function_that_the_tests_call() -> None:
+    assert assemble("def f(x):\n    return x\n\ndef g(x):\n    return 1\n", called=["f"]).entry_point == "f"
+    assert assemble("f = max", called=["f"]).entry_point == "f"
 
 
 def test_a_prefix_becomes_a_module_of_its_own() -> None:
     assert whole(DOCUMENTED) == DOCUMENTED
     assert whole("def f(x):") == "def f(x):\n    pass\n"
     assert whole("def f(x") == ""
+
+
+def _nested_finally(depth: int, ways_out: int = 0) -> str:
+    lines = ["def f(x):"]
+    for level in range(1, depth + 1):
+        pad = "    " * level
+        lines += [f"{pad}try:", *[f"{pad}    if x: return 1"] * ways_out, f"{pad}    pass", f"{pad}finally:"]
+    return "\n".join([*lines, "    " * (depth + 1) + "x = 1", "    return x"])
+
+
+@pytest.mark.parametrize(("depth", "ways_out"), [(19, 0), (8, 20), (5, 200)])
+def test_finally_blocks_that_multiply_when_compiled_are_refused(depth: int, ways_out: int) -> None:
+    with pytest.raises(ProgramUnreadable, match="syntax error: too many copies of nested finally blocks"):
+        assemble(_nested_finally(depth, ways_out), entry_point="f")
+
+
+def test_finally_blocks_as_people_write_them_are_fine() -> None:
+    assert assemble(_nested_finally(3, 3), entry_point="f").entry_point == "f"

@@ -10,8 +10,8 @@ import pytest
 from shop import subject, tasks
 
 from flywheel.records import Subject
-from flywheel.spec.models import CommandVerifier
-from flywheel.verifiers import Judge, VerifierInvalid, parts, version_of
+from flywheel.spec.verifiers import CommandVerifier
+from flywheel.verifiers import Checker, VerifierInvalid, parts, version_of
 from flywheel.verifiers.command import OUTPUT_BYTES, open_command
 from flywheel.verifiers.finding import Check, Finding
 
@@ -125,6 +125,6 @@ def test_in_a_judge(tmp_path: Path) -> None:
         "mine": CommandVerifier(kind="command", command=["sh", "-c", "grep -q good || exit 1"]),
         "gold": CommandVerifier(kind="command", command=["true"], needs_reference=True),
     }
-    with Judge(verifiers, tmp_path) as judge:
+    with Checker(verifiers, tmp_path) as judge:
         found = judge.judge([subject("good"), subject("bad")], tasks(t=["mine", "gold"]))
         assert [[v.outcome for v in verdicts] for verdicts in found] == [["pass", "unknown"], ["fail", "unknown"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from confined_jobs import ATTEMPTS
 from shop import subject, tasks
 
 from flywheel.executor import Pool
-from flywheel.spec.models import (
+from flywheel.spec.verifiers import (
     ExactVerifier,
     JsonSchemaVerifier,
     LabelVerifier,
@@ -20,11 +21,12 @@ from flywheel.spec.models import (
     SqlVerifier,
     Verifier,
 )
-from flywheel.verifiers import Judge
-from flywheel.verifiers.judge import MEMORY_BYTES
+from flywheel.verifiers import Checker
+from flywheel.verifiers.checker import MEMORY_BYTES
 
 VERIFIERS: dict[str, Verifier] = {
     "sql": SqlVerifier(kind="sql", check="same_rows", setup="shop.sql"),
+    "sqlite": SqlVerifier(kind="sql", engine="sqlite", check="same_rows", database="dbs/{{ row.db }}.sqlite"),
     "math": MathVerifier(kind="math"),
     "json": JsonSchemaVerifier(kind="json_schema", schema_file="any.schema.json"),
     "label": LabelVerifier(kind="label", labels="labels.txt"),
@@ -33,10 +35,17 @@ VERIFIERS: dict[str, Verifier] = {
 }
 
 
+SAID = "on the empty database: 1 row instead of 0"
+
+
 @pytest.fixture(scope="module")
 def root(project: Path) -> Path:
     (project / "any.schema.json").write_text("{}")
     (project / "labels.txt").write_text("1\n2\n")
+    (project / "dbs").mkdir(exist_ok=True)
+    with sqlite3.connect(project / "dbs" / "one.sqlite") as connection:
+        connection.executescript("CREATE TABLE IF NOT EXISTS t (a); INSERT INTO t VALUES (1)")
+    connection.close()
     return project
 
 
@@ -50,7 +59,7 @@ def pool(root: Path) -> Iterator[Pool]:
 
 @pytest.fixture(scope="module")
 def tier(root: Path) -> str:
-    with Judge(VERIFIERS, root, workers=1) as judge:
+    with Checker(VERIFIERS, root, workers=1) as judge:
         list(judge.judge([subject("1", "1")], tasks(t=["exact"])))
         return judge.tiers["checks"]
 
@@ -79,13 +88,15 @@ def test_the_same_attempts_succeed_where_nobody_is_confined(root: Path, tmp_path
 
 
 def test_all_our_kinds_work_confined(root: Path) -> None:
-    with Judge(VERIFIERS, root, workers=1) as judge:
+    with Checker(VERIFIERS, root, workers=1) as judge:
         [found] = judge.judge([subject("1", "1")], tasks(t=["math", "json", "label", "regex", "exact"]))
         assert [verdict.outcome for verdict in found] == ["pass"] * 5
         [found] = judge.judge([subject("\\sqrt{8}", "2\\sqrt{2}")], tasks(t=["math"]))
         assert [verdict.outcome for verdict in found] == ["pass"]
         [found] = judge.judge([subject("select 1 + 1", "select 2")], tasks(t=["sql"]))
         assert [verdict.outcome for verdict in found] == ["pass"]
+        [found] = judge.judge([subject("select 1", "select a from t", db="one")], tasks(t=["sqlite"]))
+        assert [(verdict.outcome, verdict.reason) for verdict in found] == [("fail", SAID)]
 
 
 def test_the_projects_own_code_is_not_confined(root: Path, tmp_path: Path) -> None:
@@ -94,7 +105,7 @@ def test_the_projects_own_code_is_not_confined(root: Path, tmp_path: Path) -> No
         "mine": PythonVerifier(kind="python", function="writes.py:check"),
         "regex": VERIFIERS["regex"],
     }
-    with Judge(verifiers, root) as judge:
+    with Checker(verifiers, root) as judge:
         [found] = judge.judge([subject(str(tmp_path / "made"))], tasks(t=["mine", "regex"]))
     assert [verdict.outcome for verdict in found] == ["pass", "pass"]
     assert (tmp_path / "made").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import PythonVerifier
+from flywheel.spec.verifiers import PythonVerifier
 from flywheel.verifiers.finding import Finding, VerifierInvalid
 from flywheel.verifiers.functions import open_python
 
@@ -34,9 +34,9 @@ def test_what_a_function_returns(tmp_path: Path, returned: str, finding: Finding
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def check(:", "checks.py cannot be loaded: SyntaxError"),
-        ("import nowhere_to_be_found", "cannot be loaded: ModuleNotFoundError"),
-        ("def checks(s): ...", 'checks.py has no function check. Did you mean "checks"?'),
+        ("def check(:", "checks.py cannot be loaded: checks.py:1: SyntaxError"),
+        ("import nowhere_to_be_found", "cannot be loaded: checks.py:1: ModuleNotFoundError"),
+        ("def checks(s): ...", 'checks.py has no function or class "check". Did you mean "checks"?'),
     ],
 )
 def test_functions_that_cannot_be_loaded(tmp_path: Path, source: str, message: str) -> None:

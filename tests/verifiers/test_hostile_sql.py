@@ -14,26 +14,26 @@ from shop import tasks
 
 from flywheel.records import Subject, Verdict
 from flywheel.sandbox import Tier
-from flywheel.spec.models import SqlVerifier
-from flywheel.verifiers import Judge
-from flywheel.verifiers.judge import MEMORY_BYTES
+from flywheel.spec.verifiers import SqlVerifier
+from flywheel.verifiers import Checker
+from flywheel.verifiers.checker import MEMORY_BYTES
 
 LIMIT_SECONDS = 1.0
 GOLD = "select name from city where capital"
 
 
 @pytest.fixture(scope="module")
-def judge(project: Path) -> Iterator[Judge]:
+def judge(project: Path) -> Iterator[Checker]:
     verifiers = {
         check: SqlVerifier(kind="sql", check=check, setup="shop.sql", timeout_seconds=LIMIT_SECONDS)
         for check in ("parses", "same_rows")
     }
-    with Judge(verifiers, project) as made:
+    with Checker(verifiers, project) as made:
         list(made.judge([Subject("warm", "t", {}, GOLD, GOLD)] * 20, tasks(t=["parses", "same_rows"])))
         yield made
 
 
-def judged(judge: Judge, answers: list[str], check: str = "same_rows") -> list[Verdict]:
+def judged(judge: Checker, answers: list[str], check: str = "same_rows") -> list[Verdict]:
     asked = [Subject(answer, "t", {}, answer, GOLD) for answer in answers]
     return [verdict for [verdict] in judge.judge(asked, tasks(t=[check]))]
 
@@ -102,7 +102,7 @@ ESCAPES = [
 ]
 
 
-def test_nothing_escapes_and_nothing_changes(judge: Judge, tmp_path: Path) -> None:
+def test_nothing_escapes_and_nothing_changes(judge: Checker, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("name\nBerlin\nRome\n")
     host_rows = [("Berlin",), ("Rome",)]
@@ -125,7 +125,7 @@ def test_nothing_escapes_and_nothing_changes(judge: Judge, tmp_path: Path) -> No
         "select name /* ; */ from city where capital;",
     ],
 )
-def test_semicolons_in_literals_are_no_statements(judge: Judge, answer: str) -> None:
+def test_semicolons_in_literals_are_no_statements(judge: Checker, answer: str) -> None:
     assert [v.outcome for v in judged(judge, [answer])] == ["pass"]
 
 
@@ -154,7 +154,7 @@ QUICK = {"repeat", "printf", "parentheses", "cross join", "sleep", "many rows"}
 @pytest.mark.parametrize(
     "bomb", [pytest.param(bomb, marks=[] if bomb in QUICK else [pytest.mark.slow]) for bomb in BOMBS]
 )
-def test_bombs_end_in_time_and_hurt_nobody(judge: Judge, bomb: str) -> None:
+def test_bombs_end_in_time_and_hurt_nobody(judge: Checker, bomb: str) -> None:
     answer = BOMBS[bomb]
     started = time.monotonic()
     first, hostile, last = judged(judge, ["select name from city where capital = true", answer, GOLD])
@@ -171,7 +171,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.slow
-def test_a_thousand_mixed_answers(judge: Judge) -> None:
+def test_a_thousand_mixed_answers(judge: Checker) -> None:
     honest = ["select name from city where capital = true", "select name from city"]
     hostile = [BOMBS["repeat"], BOMBS["printf"], BOMBS["parentheses"], BOMBS["many rows"], ESCAPES[0]]
     answers = [(honest[n % 2] if n % 5 else hostile[n // 5 % 5]) for n in range(1_000)]
@@ -183,7 +183,7 @@ def test_a_thousand_mixed_answers(judge: Judge) -> None:
     assert not any(v.outcome == "pass" for n, v in enumerate(verdicts) if n % 5 == 0)
 
 
-def test_the_children_are_confined_as_far_as_the_kernel_helps(judge: Judge) -> None:
+def test_the_children_are_confined_as_far_as_the_kernel_helps(judge: Checker) -> None:
     judged(judge, [GOLD + " and true"])
     assert judge.tiers["checks"] in get_args(Tier)
 
@@ -191,6 +191,6 @@ def test_the_children_are_confined_as_far_as_the_kernel_helps(judge: Judge) -> N
 @pytest.mark.slow
 def test_no_bomb_takes_more_memory_than_the_limit(project: Path) -> None:
     verifier = SqlVerifier(kind="sql", check="same_rows", setup="shop.sql", timeout_seconds=LIMIT_SECONDS)
-    with Judge({"same_rows": verifier}, project) as judge:
+    with Checker({"same_rows": verifier}, project) as judge:
         judged(judge, list(BOMBS.values()))
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 <= MEMORY_BYTES

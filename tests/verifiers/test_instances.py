@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import SqlVerifier
+from flywheel.spec.verifiers import SqlVerifier
 from flywheel.verifiers.finding import Check, Finding
 from flywheel.verifiers.fixture import Fixture
 from flywheel.verifiers.sql import expected_rows, open_sql
@@ -58,14 +58,16 @@ def count(fixture: Fixture, place: int, query: str) -> int:
     return int(found)
 
 
-def test_the_first_instance_is_empty_and_all_others_have_rows_in_every_table(fixture: Fixture) -> None:
+def test_the_first_instance_is_empty_and_all_others_but_that_for_the_gold_have_rows_in_every_table(
+    fixture: Fixture,
+) -> None:
     for table in ("staff", "badge", '"odd ""name"', "note", "side.log"):
-        counts = [count(fixture, place, f"SELECT count(*) FROM {table}") for place in range(5)]
+        counts = [count(fixture, place, f"SELECT count(*) FROM {table}") for place in (0, 1, 2, 4)]
         assert counts[0] == 0
         assert min(counts[1:]) >= 3, (table, counts)
 
 
-@pytest.mark.parametrize("place", [1, 2, 3, 4])
+@pytest.mark.parametrize("place", [1, 2, 4])
 def test_rows_find_their_partners(fixture: Fixture, place: int) -> None:
     assert count(fixture, place, "SELECT count(*) FROM badge JOIN staff ON staff.id = staff_id") >= 3
     assert count(fixture, place, "SELECT count(*) FROM staff s JOIN staff b ON s.boss = b.id") >= 3
@@ -85,7 +87,7 @@ def test_the_same_script_gives_the_same_rows(fixture: Fixture) -> None:
         assert [rows for table, rows in one.content if "log" not in table.name] == [
             rows for table, rows in other.content if "log" not in table.name
         ]
-    assert fixture.instances[2].content != fixture.instances[3].content
+    assert fixture.instances[2].content != fixture.instances[4].content
 
 
 LUCKY = [
@@ -185,7 +187,7 @@ TIES = [
 def test_what_hangs_on_the_order_of_insertion_is_not_held_against_an_answer(
     shop: Fixture, gold: str, left_open: str
 ) -> None:
-    found = expected_rows(shop.query(gold), shop.instances[1], frozenset(), shop, 1_000)
+    found = expected_rows(shop.query(gold), shop.instances[1], (), shop, 1_000)
     match left_open:
         case "nothing":
             assert found is None
@@ -199,7 +201,7 @@ def test_what_hangs_on_the_order_of_insertion_is_not_held_against_an_answer(
 
 def test_orders_without_ties_count_on_a_generated_database(shop: Fixture) -> None:
     query = shop.query("select name from city order by id limit 3")
-    found = expected_rows(query, shop.instances[2], frozenset(), shop, 1_000)
+    found = expected_rows(query, shop.instances[2], (), shop, 1_000)
     assert found is not None
     assert found.ordered
     assert len(found.table.rows) == 3

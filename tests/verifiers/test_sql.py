@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import SqlVerifier
+from flywheel.spec.verifiers import SqlVerifier
 from flywheel.verifiers.finding import Check, Finding, VerifierInvalid
 from flywheel.verifiers.sql import open_sql
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from shop import subject
 
-from flywheel.spec.models import ExactVerifier, LabelVerifier, RegexVerifier
+from flywheel.spec.verifiers import ExactVerifier, LabelVerifier, RegexVerifier
 from flywheel.verifiers.finding import VerifierInvalid
 from flywheel.verifiers.words import open_exact, open_label, open_regex
 
@@ -50,7 +50,9 @@ def test_regex_that_is_none() -> None:
     ("answer", "reference", "outcome", "reason"),
     [
         ("refund", "refund", "pass", ""),
-        (" refund\n", None, "pass", ""),
+        (" refund\n", "refund", "pass", ""),
+        ("refund", None, "unknown", "no reference to compare with"),
+        ("refunds", None, "fail", 'unknown label: "refunds". Did you mean "refund"?'),
         ("refund", "card_lost", "fail", 'other label: "refund" instead of "card_lost"'),
         ("refunds", "refund", "fail", 'unknown label: "refunds". Did you mean "refund"?'),
         ("Refund", "refund", "fail", 'unknown label: "Refund". Did you mean "refund"?'),
@@ -65,4 +67,4 @@ def test_label(answer: str, reference: str | None, outcome: str, reason: str) ->
 def test_labels_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("refund\n\n card lost \n", encoding="utf-8")
     check = open_label(LabelVerifier(kind="label", labels="labels.txt"), tmp_path)
-    assert [check(subject(a)).outcome for a in ("refund", "card lost", "")] == ["pass", "pass", "fail"]
+    assert [check(subject(a)).outcome for a in ("refund", "card lost", "")] == ["unknown", "unknown", "fail"]

@@ -13,7 +13,7 @@ def main() -> None:
     from flywheel.errors import FlywheelError, SpecInvalid
 
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False, prog_name="flywheel"))
     except SpecInvalid as error:  # each fault begins with its place, as editors expect
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -26,5 +26,7 @@ def main() -> None:
         # typer carries its own copy of click; its usage errors are known by what they can do.
         if not hasattr(error, "format_message"):
             raise
-        print(f"flywheel: {error.format_message()} Try `flywheel --help`.", file=sys.stderr)
+        message = error.format_message()
+        bare = message.startswith("Usage:")  # `flywheel` alone: the help is the message
+        print(message if bare else f"flywheel: {message} Try `flywheel --help`.", file=sys.stderr)
         sys.exit(EXIT_USAGE)

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flywheel.errors import UsageError
+from flywheel.version import installed_version
 
 app = typer.Typer(
     name="flywheel",
-    help="Turn a model's mistakes into a better model: probe, teach, verify, train, gate, deploy.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,17 +28,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 DEFAULT_SPEC = Path("flywheel.yaml")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"flywheel {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def flywheel_(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Turn a model's mistakes into a better model: probe, teach, verify, train, gate, deploy."""
+
+
 @app.command()
 def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
-    from dataclasses import replace
-
+    from flywheel.engine.golds import validated
     from flywheel.errors import render_fault
-    from flywheel.spec.loader import missing_env
 
-    project = _open(file)
-    unset = (replace(fault, warning=True) for fault in missing_env(project.loaded))
-    for fault in (*project.loaded.warnings, *unset):
+    for fault in validated(_open(file)):
         print(render_fault(fault), file=sys.stderr)
     print(f"{file}: valid")
 
@@ -101,6 +111,7 @@ def apply(
     """Turn the wheel."""
     from flywheel.console.progress import listener
     from flywheel.engine.apply import apply as run_apply
+    from flywheel.engine.apply import command_of
 
     _stop_on_signals()
     project = _open(file)
@@ -113,7 +124,7 @@ def apply(
             saved_plan=saved,
             listener=show,
             confirm=lambda found: yes or saved is not None or _confirm(found),
-            command=_command(wanted),
+            command=command_of(wanted),
         )
     if not as_json:
         _say(outcome, project)
@@ -138,11 +149,36 @@ def query(
 ) -> None:
     """Ask the store, read-only."""
     from flywheel.console.looks import table_text
-    from flywheel.engine.history import open_lookup
+    from flywheel.engine.history import asked, open_lookup
 
     with open_lookup(_root(file) / ".flywheel") as lookup:
-        rows = _asked(lookup, sql)
+        rows = asked(lookup, sql)
     print(json.dumps(rows, default=str, ensure_ascii=False, indent=1) if as_json else table_text(rows))
+
+
+@app.command()
+def ask(
+    task: Annotated[str, typer.Argument(help="A task of the spec.")],
+    row: Annotated[
+        list[str],
+        typer.Argument(metavar="ROW…", help="KEY=VALUE …, a JSON object, a file of rows, or - (JSON lines on stdin)."),
+    ],
+    file: SpecFile = DEFAULT_SPEC,
+    iteration: Annotated[
+        int | None, typer.Option("--iteration", min=0, help="The model that it trained; 0 is the base.")
+    ] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Say what the task's verifiers find, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the deployed model, or an iteration's."""
+    from flywheel.api import Project
+    from flywheel.cli.rows import rows_of
+    from flywheel.console.answers import answer_json, answer_text
+
+    rows = rows_of(row, sys.stdin)
+    with Project.open(file) as project:
+        for answer in project.answers(task, rows, iteration=iteration, judge=judge):
+            print(json.dumps(answer_json(answer), ensure_ascii=False) if as_json else answer_text(answer))
 
 
 @app.command()
@@ -206,11 +242,16 @@ def audit(
     """Measure how often the verifiers are wrong: on golden cases, seeds, and seeds made wrong."""
     from flywheel.console.audit import audit_json, audit_text, show_progress
     from flywheel.engine.audit import audit as run_audit
+    from flywheel.engine.golds import gold_doubts
+    from flywheel.errors import render_fault
 
     def confirm(calls: int) -> bool:
         return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?")
 
-    found = run_audit(_open(file), verifier, limit, confirm, show_progress)
+    workspace = _open(file)
+    for doubt in gold_doubts(workspace.spec, workspace.root):
+        print(render_fault(doubt), file=sys.stderr)
+    found = run_audit(workspace, verifier, limit, confirm, show_progress)
     if found is None:
         print("nothing was audited")
     else:
@@ -363,10 +404,6 @@ def _confirm(plan: Any) -> bool:
     return typer.confirm(f"{totals(plan)} Go on?")
 
 
-def _command(iterations: int | None) -> str:
-    return "flywheel apply" + (f" --iterations {iterations}" if iterations else "")
-
-
 def _say(outcome: Any, project: Any) -> None:
     if outcome.error:
         print(f"flywheel: {outcome.error}", file=sys.stderr)
@@ -377,12 +414,3 @@ def _say(outcome: Any, project: Any) -> None:
     # An iteration that an earlier run promoted may wait, be deployed now, or be refused: "nothing" would deny it.
     nothing = "nothing was promoted; " if outcome.exit_code == 3 else ""
     print(f"{f'promoted in iteration {promoted}; ' if promoted else nothing}report: reports/index.html")
-
-
-def _asked(lookup: Any, sql: str) -> list[dict[str, Any]]:
-    import duckdb
-
-    try:
-        return list(lookup(sql))
-    except duckdb.Error as error:
-        raise UsageError(f'{error}\nThe tables: flywheel query "SHOW TABLES"') from error

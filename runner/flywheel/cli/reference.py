@@ -12,7 +12,7 @@ def reference() -> str:
     from flywheel.cli.commands import app
 
     group: Any = typer.main.get_command(app)
-    parts = ["# Commands\n", "Generated from the code by `make docs`; a test keeps it current.\n"]
+    parts = ["# Commands\n", "Generated from the code by `make docs`; a test keeps it current.\n", _ALL]
     parts += [_command(name, command) for name, command in group.commands.items()]
     return "\n".join([*parts, _EXIT_CODES])
 
@@ -28,6 +28,10 @@ def _row(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (parameter.opts if is_option else [parameter.name.upper()]))
     return f"| {names} | {parameter.help or ''} |"
 
+
+_ALL = """`flywheel --version` prints the version. `flywheel --install-completion` teaches your shell (bash, zsh, fish,
+PowerShell) to complete commands and options; `--show-completion` prints what it would install.
+"""
 
 _EXIT_CODES = """## Exit codes
 

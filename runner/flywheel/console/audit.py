@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel.console.looks import table_text
-from flywheel.engine.audit import Audit
+from flywheel.engine.audit import AuditRun
 from flywheel.text import duration, one_line, plural
-from flywheel.verifiers.rates import TOGETHER, Rate
+from flywheel.verifiers.rates import TOGETHER, ErrorRate
 
 #: Wrong decisions that are shown of each source; the store has more.
 SHOWN = 3
 
 
-def audit_text(audit: Audit) -> str:
+def audit_text(audit: AuditRun) -> str:
     rates = [
         {
             "task": found.task,
@@ -36,7 +36,7 @@ def audit_text(audit: Audit) -> str:
     return "\n\n".join([table_text(rates), table_text(sources), *_wrong(audit.rows), judged])
 
 
-def audit_json(audit: Audit) -> dict[str, Any]:
+def audit_json(audit: AuditRun) -> dict[str, Any]:
     """For programs: rates of each task and verifier ("*": all together), and the rows as stored."""
     rates = [
         {"task": found.task, "verifier": found.verifier, "version": found.version}
@@ -46,7 +46,7 @@ def audit_json(audit: Audit) -> dict[str, Any]:
     return {"rates": rates, "rows": audit.rows, "cases": audit.probes, "seconds": round(audit.seconds, 3)}
 
 
-def _figures(rate: Rate) -> dict[str, Any]:
+def _figures(rate: ErrorRate) -> dict[str, Any]:
     low, high = rate.interval
     return {
         "wrong": rate.wrong, "decided": rate.decided, "unknown": rate.unknown, "rate": rate.rate, "low": low,
@@ -59,7 +59,7 @@ def _shows_sources(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) ->
     return row["verifier"] == TOGETHER or row["source"] == "golden" or all(r["verifier"] != TOGETHER for r in rows)
 
 
-def _words(rate: Rate) -> str:
+def _words(rate: ErrorRate) -> str:
     if rate.rate is None:
         return "no case"
     low, high = rate.interval

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.text import one_line, plural, printable
 
 if TYPE_CHECKING:
-    from flywheel.engine.doctor import Finding
+    from flywheel.engine.doctor import Diagnosis
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ def approval_text(found: Row) -> str:
     return "\n".join(lines)
 
 
-def findings_text(findings: Sequence[Finding]) -> str:
+def findings_text(findings: Sequence[Diagnosis]) -> str:
     """A line for each thing the doctor looked at, and under it what would mend it."""
     lines = []
     for finding in findings:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from flywheel.plan.verbs import VERBS
 from flywheel.text import duration, one_line, plural
 
 Event = dict[str, Any]
@@ -106,7 +107,8 @@ def in_words(kind: str, event: Event) -> str:
             return f"{summary['right']}/{summary['rows']} right"
         case "diagnose":
             modes = ", ".join(f"{mode} {n}" for mode, n in list(summary["modes"].items())[:4])
-            return f"{plural(summary['failures'], 'failure')}: {modes}" if modes else "no failures"
+            unknown = f" ({_undecided(summary['undecided'])})" if summary.get("undecided") else ""
+            return f"{plural(summary['failures'], 'failure')}: {modes}{unknown}" if modes else "no failures"
         case "budget":
             return plural(sum(summary["lessons"].values()), "lesson") + " to buy"
         case "generate":
@@ -119,7 +121,7 @@ def in_words(kind: str, event: Event) -> str:
         case "curate":
             dropped = sum(summary["dropped"].values())
             rows = sum(summary["origins"].values())
-            return f"{summary['new']} new kept, {dropped} dropped; {plural(rows, 'training row')}"
+            return f"{summary['new']} new kept, {dropped} dropped; {plural(rows, 'training row')}" + _next(summary)
         case "train":
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
@@ -137,6 +139,22 @@ def in_words(kind: str, event: Event) -> str:
     return ""
 
 
+def _next(summary: Mapping[str, Any]) -> str:
+    """Of the pairs next to the threshold of meaning the least alike, of those that agree in numbers and names."""
+    near = [pair for pair in summary.get("alike", ()) if pair["agree"]]
+    if not near:
+        return ""
+    pair = near[-1]
+    one, other = (one_line(pair[side], 60) for side in ("one", "other"))
+    return f"; least alike shown ({pair['similarity']:.3f}): “{one}” and “{other}”"
+
+
+def _undecided(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Predicates that could not be computed for some failures; why, of the first."""
+    counts = ", ".join(f"{where} of {said['rows']}" for where, said in list(found.items())[:3])
+    return f"unknown: {counts}; {next(iter(found.values()))['why']}"
+
+
 def _scores(scores: dict[str, float]) -> str:
     suites = dict.fromkeys(name.rsplit("/", 1)[0] for name in scores)
     parts = []
@@ -151,6 +169,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self.view = RunView()
+        self._odd_bills: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         self.view.take(event)
@@ -167,10 +186,18 @@ class PlainLines:
             print(f"the store's log could not be read and was moved to {event['moved']}; what it held is done again")
         elif kind == "budget_stop":
             print(f"{event['node']:<28} STOPPED    {event['error']}", flush=True)
+        elif kind == "bill":
+            self._bill(event)
+
+    def _bill(self, event: Event) -> None:
+        """The first of a teacher; all are in the run's events."""
+        if event["teacher"] not in self._odd_bills:
+            self._odd_bills.add(event["teacher"])
+            print(f"{event['teacher']:<28} BILL       {one_line(event['detail'], 200)}", flush=True)
 
     def _idle(self, event: Event) -> bool:
         """A refill round with nothing to refill is not news."""
-        return event["counts"]["rows_in"] == 0 and self.view.nodes[event["node"]].kind in ("generate", "verify")
+        return event["counts"]["rows_in"] == 0 and VERBS[self.view.nodes[event["node"]].kind].is_refilled
 
 
 @contextmanager
@@ -229,17 +256,13 @@ def picture(view: RunView) -> Any:
 
 
 def _quiet(node: NodeView) -> bool:
-    return (
-        node.state == "done"
-        and node.kind in ("generate", "verify")
-        and node.words.startswith(("0 cand", "0 pass, 0 f"))
-    )
+    return node.state == "done" and VERBS[node.kind].is_refilled and node.words.startswith(("0 cand", "0 pass, 0 f"))
 
 
 def _closing(nodes: dict[str, NodeView]) -> str:
     from rich.markup import escape
 
-    words = [node.words for node in nodes.values() if node.kind in ("evaluate", "gate")]
+    words = [node.words for node in nodes.values() if VERBS[node.kind].tells_outcome]
     return escape(" · ".join(one_line(word, 110) for word in words if word)) or "[dim]reused[/]"
 
 

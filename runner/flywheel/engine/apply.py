@@ -13,12 +13,12 @@ from typing import Any
 from flywheel.engine.events import EventLog, Listener
 from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import check_saved, make_plan
-from flywheel.engine.project import Project, refuse_unready
+from flywheel.engine.project import Workspace, refuse_unready
 from flywheel.engine.resources import Resources
 from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
-from flywheel.nodes import VERBS, Context, Result
-from flywheel.plan import Plan, PlanNode
+from flywheel.nodes import RUN, Context, NodeResult
+from flywheel.plan import VERBS, Plan, PlanNode
 from flywheel.prompting import render
 from flywheel.store import Store
 
@@ -40,8 +40,13 @@ class ApplyOutcome:
     error: str = ""
 
 
+def command_of(iterations: int | None) -> str:
+    """What a person types to do the same, for the report."""
+    return "flywheel apply" + (f" --iterations {iterations}" if iterations else "")
+
+
 def apply(
-    project: Project,
+    project: Workspace,
     *,
     iterations: int | None = None,
     saved_plan: Mapping[str, Any] | None = None,
@@ -74,7 +79,7 @@ def apply(
 class _Run:
     def __init__(
         self,
-        project: Project,
+        project: Workspace,
         store: Store,
         resources: Resources,
         plan: Plan,
@@ -134,7 +139,9 @@ class _Run:
             return []
         ready = []
         for node in list(waiting.values()):
-            if (node.status == "blocked" and node.kind == "generate") or any(p in self.dead for p in node.parents):
+            if (node.status == "blocked" and VERBS[node.kind].may_be_blocked) or any(
+                p in self.dead for p in node.parents
+            ):
                 self.dead.add(node.name)
             elif node.name not in self.dead and all(parent in self.done for parent in node.parents):
                 ready.append(node)
@@ -174,16 +181,16 @@ class _Run:
     def _run_node(self, node: PlanNode) -> None:
         started = datetime.now(UTC)
         self.log.emit("node_started", node=node.name, kind=node.kind, iteration=node.iteration)
-        result = VERBS[node.kind](self._context(node))
+        result = RUN[node.kind](self._context(node))
         # Now, not at the end of the run: reports and the bandit count calls, and know a node's by their time.
         self.resources.take_in_journal()
         if not result.counts.balanced():
             raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
         self._check_files(node)
         seconds = self._commit(node, result, started)
-        if node.kind == "gate" and result.summary["outcome"] == "promote":
+        if VERBS[node.kind].decides and result.summary["outcome"] == "promote":
             self.outcome.promoted.append(node.iteration)
-        if node.kind in ("report", "deploy"):
+        if VERBS[node.kind].shows_in_overview:
             write_overview(self.project, self.plan, self.store.query)
         self.outcome.ran += 1
         self.log.emit(
@@ -226,7 +233,7 @@ class _Run:
             command=self.command,
         )
 
-    def _commit(self, node: PlanNode, result: Result, started: datetime) -> float:
+    def _commit(self, node: PlanNode, result: NodeResult, started: datetime) -> float:
         """Rows and record in one transaction: "done" is the last atomic act."""
         ended = datetime.now(UTC)
         with self.store.transaction() as transaction:
@@ -238,15 +245,16 @@ class _Run:
 
     def _record_failure(self, node: PlanNode, error: str) -> None:
         now = datetime.now(UTC)
-        self.store.write("nodes", [self._record(node, "failed", Result(), error, now, now)])
+        self.store.write("nodes", [self._record(node, "failed", NodeResult(), error, now, now)])
 
     def _record(
-        self, node: PlanNode, status: str, result: Result, error: str, started: datetime, ended: datetime
+        self, node: PlanNode, status: str, result: NodeResult, error: str, started: datetime, ended: datetime
     ) -> dict[str, Any]:
         counts = result.counts
         return {
             "node": node.fingerprint, "run_id": self.run_id, "name": node.name, "kind": node.kind,
-            "iteration": node.iteration, "status": status, "inputs": node.inputs, "parents": list(node.parents),
+            "iteration": node.iteration, "subject": node.subject, "round": node.round, "status": status,
+            "inputs": node.inputs, "parents": list(node.parents),
             "rows_in": counts.rows_in, "kept": counts.kept, "rejected": counts.rejected, "failed": counts.failed,
             "summary": dict(result.summary), "error": error, "started_at": started, "ended_at": ended,
             "seconds": (ended - started).total_seconds(),
@@ -299,7 +307,7 @@ class _Run:
         if self.outcome.failed or self.dead:
             self.outcome.error = self.outcome.error or _blocked(self.plan.nodes)
             return EXIT_FAILED
-        decided = any(node.kind == "gate" for node in self.plan.pending)
+        decided = any(VERBS[node.kind].decides for node in self.plan.pending)
         return EXIT_NOTHING_PROMOTED if decided and not self.outcome.promoted else EXIT_DONE
 
 

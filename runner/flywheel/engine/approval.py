@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
-from flywheel.nodes.approvals import Word, approval_row, approvals, seen_now
-from flywheel.nodes.evidence import (
+from flywheel.nodes.trust.approvals import Word, approval_row, approvals, seen_now
+from flywheel.nodes.trust.evidence import (
     Lineage,
     Query,
     verify_adapter,
@@ -17,10 +17,11 @@ from flywheel.nodes.evidence import (
     verify_store,
 )
 from flywheel.plan import Plan
+from flywheel.records.nodes import finished
 from flywheel.store import Store
 
 
-def speak(project: Project, iteration: int, word: Word, person: str, note: str = "") -> dict[str, Any]:
+def speak(project: Workspace, iteration: int, word: Word, person: str, note: str = "") -> dict[str, Any]:
     """Approve or reject what the gate promoted in `iteration`; the last word before deployment counts.
 
     Gives what was spoken of: `decision`, `scores` by suite, `report` (path) and the `approval` row. Raises UsageError
@@ -52,8 +53,7 @@ def speak(project: Project, iteration: int, word: Word, person: str, note: str =
 
 
 def _lineage(plan: Plan, iteration: int) -> Lineage:
-    found = plan.chain()[iteration]
-    return Lineage(**{kind: found[kind][-1] for kind in ("gate", "evaluate", "train", "curate", "report")})
+    return Lineage.of(plan.chain()[iteration])
 
 
 def _refuse_early(query: Query, lineage: Lineage, iteration: int) -> None:
@@ -87,8 +87,8 @@ def _refuse_late(query: Query, plan: Plan, iteration: int) -> None:
 
 def _summary(query: Query, node: str) -> dict[str, Any]:
     """What a finished node says; empty where it is not finished."""
-    rows = query("SELECT summary FROM nodes WHERE node = ? AND status = 'done'", [node])
-    return dict(rows[-1]["summary"]) if rows else {}
+    records = finished(query, [node])
+    return records[-1].summary if records else {}
 
 
 def _scores(query: Query, evaluate: str) -> list[dict[str, Any]]:

@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import UsageError
 from flywheel.hashing import seed_from
 from flywheel.records import Outcome, Subject, Verdict, row_id
 from flywheel.records.rows import read_rows, target_text
-from flywheel.spec.models import JudgeVerifier, LabelVerifier, LitellmTeacher, Spec, Task, Verifier
-from flywheel.spec.outline import compares
+from flywheel.spec.models import Spec, Task
 from flywheel.store import Store
 from flywheel.text import did_you_mean
 from flywheel.verifiers import outcome_of
 from flywheel.verifiers.agreement import read_cases
-from flywheel.verifiers.corruptions import Language, Surroundings, corruptions
+from flywheel.verifiers.corruptions import Surroundings, corruptions
 from flywheel.verifiers.rates import TOGETHER, Reliability, reliability, together, versions_of
-from flywheel.verifiers.words import labels_of
 
 T = TypeVar("T")
 
@@ -48,7 +46,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditRun:
     """`rows` as stored in table `audits`."""
 
     rows: list[dict[str, Any]]
@@ -61,12 +59,12 @@ class Audit:
 
 
 def audit(
-    project: Project,
+    project: Workspace,
     verifier: str | None = None,
     limit: int | None = None,
     confirm: Callable[[int], bool] = lambda calls: True,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Audit | None:
+) -> AuditRun | None:
     """Judge known cases and store the rates. `verifier`: only this one, of every task that has it; `limit`: at most so
     many seeds, and golden cases, of each task.
 
@@ -93,7 +91,7 @@ def audit(
         rows = _rows(project, tasks, probes, verdicts, whole=verifier is None)
         store.write("audits", [{"audit": name, "audited_at": at, **row} for row in rows])
         store.snapshot(project.state / "snapshot.duckdb")
-    return Audit(rows, len(probes), time.monotonic() - started)
+    return AuditRun(rows, len(probes), time.monotonic() - started)
 
 
 def _tasks(spec: Spec, verifier: str | None) -> dict[str, Task]:
@@ -110,9 +108,9 @@ def _tasks(spec: Spec, verifier: str | None) -> dict[str, Task]:
 def _calls(spec: Spec, tasks: Mapping[str, Task], probes: Sequence[Probe]) -> int:
     """Calls to teachers that may cost money, at most."""
     votes = {
-        name: verifier.votes * (2 if verifier.compare == "pair" else 1)
+        name: verifier.calls_each
         for name, verifier in spec.verifiers.items()
-        if isinstance(verifier, JudgeVerifier) and isinstance(spec.teachers[verifier.teacher], LitellmTeacher)
+        if verifier.asks is not None and spec.teachers[verifier.asks].remote
     }
     return sum(votes.get(name, 0) for probe in probes for name in tasks[probe.subject.task].verify)
 
@@ -120,7 +118,7 @@ def _calls(spec: Spec, tasks: Mapping[str, Task], probes: Sequence[Probe]) -> in
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _probes(project: Project, name: str, task: Task, limit: int | None) -> list[Probe]:
+def _probes(project: Workspace, name: str, task: Task, limit: int | None) -> list[Probe]:
     spec, found = project.spec, []
     for verifier in task.verify:
         if golden := spec.verifiers[verifier].golden:
@@ -156,15 +154,12 @@ def _some(items: Sequence[T], limit: int | None, seed: int) -> Sequence[T]:
     return random.Random(seed_from(seed, "audit")).sample(list(items), limit)
 
 
-def surroundings(project: Project, task: str, answers: tuple[str, ...]) -> Surroundings:
+def surroundings(project: Workspace, task: str, answers: tuple[str, ...]) -> Surroundings:
     """What corruptions of the task's answers may draw from, as its verifiers tell."""
     verifiers = [project.spec.verifiers[name] for name in project.spec.tasks[task].verify]
-    labels = [label for v in verifiers if isinstance(v, LabelVerifier) for label in labels_of(v, project.root)]
-    languages = [_LANGUAGES[v.kind] for v in verifiers if v.kind in _LANGUAGES]
+    labels = [label for verifier in verifiers for label in verifier.labels_in(project.root).declared]
+    languages = [verifier.language for verifier in verifiers if verifier.language != "text"]
     return Surroundings(languages[0] if languages else "text", tuple(labels), answers)
-
-
-_LANGUAGES: dict[str, Language] = {"sql": "sql", "code": "python", "json_schema": "json", "label": "label"}
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -181,7 +176,7 @@ def _judged(
 
 
 def _rows(
-    project: Project,
+    project: Workspace,
     tasks: Mapping[str, Task],
     probes: Sequence[Probe],
     verdicts: Sequence[Sequence[Verdict]],
@@ -214,16 +209,12 @@ def _concerns(spec: Spec, probe: Probe, verifier: str) -> bool:
     """Whether `verifier` alone must say what is expected."""
     if probe.verifier is not None:
         return probe.verifier == verifier
-    return probe.expected == "pass" or _tells_right_from_wrong(spec.verifiers[verifier])
+    return probe.expected == "pass" or spec.verifiers[verifier].tells_right_from_wrong
 
 
 def _concerns_all(probe: Probe, task: Task) -> bool:
     """What one verifier must pass another may fail with good reason; what one must fail the task must."""
     return probe.verifier is None or probe.expected == "fail" or task.verify == [probe.verifier]
-
-
-def _tells_right_from_wrong(verifier: Verifier) -> bool:
-    return compares(verifier) or verifier.kind in ("code", "judge")
 
 
 def _against(verdicts: Sequence[Verdict]) -> str:

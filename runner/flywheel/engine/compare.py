@@ -16,13 +16,14 @@ from typing import Any
 
 from flywheel.engine.apply import EXIT_DONE, EXIT_NOTHING_PROMOTED, apply
 from flywheel.engine.events import Listener
-from flywheel.engine.history import Lookup, open_lookup
+from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
-from flywheel.nodes.pairing import paired
+from flywheel.nodes.measuring.pairing import paired
 from flywheel.plan import Plan
 from flywheel.records.decision import PairedItem
+from flywheel.records.nodes import Query, finished
 from flywheel.store import Store
 
 Row = dict[str, Any]
@@ -60,7 +61,7 @@ class Compared:
 
 
 def compare_untargeted(
-    project: Project,
+    project: Workspace,
     iterations: int | None = None,
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
@@ -90,10 +91,10 @@ def compare_untargeted(
 # --- the project's own loop -------------------------------------------------------------------------------------------
 
 
-def _finished(project: Project, query: Lookup, iterations: int | None) -> int:
+def _finished(project: Workspace, query: Query, iterations: int | None) -> int:
     """How many iterations to compare: as many as are evaluated, or `iterations`, which then must be."""
     plan = make_plan(project, iterations, query)
-    done = {node.iteration for node in plan.nodes if node.kind == "evaluate" and node.status == "reused"}
+    done = {node.iteration for node in plan.of("evaluate") if node.status == "reused"}
     last = next((n for n in range(plan.iterations, 0, -1) if set(range(1, n + 1)) <= done), 0)
     if last == 0 or (iterations is not None and last < iterations):
         raise UsageError(
@@ -103,7 +104,7 @@ def _finished(project: Project, query: Lookup, iterations: int | None) -> int:
     return last
 
 
-def _side(project: Project, query: Lookup, iterations: int) -> Side:
+def _side(project: Workspace, query: Query, iterations: int) -> Side:
     chain = make_plan(project, iterations, query).chain()
     for n in range(iterations, 0, -1):
         if rows := _scores(query, chain[n]["evaluate"], "candidate"):
@@ -113,18 +114,21 @@ def _side(project: Project, query: Lookup, iterations: int) -> Side:
     scores: dict[str, dict[str, Row]] = {}
     for row in rows:
         scores.setdefault(row["suite"], {})[row["item_id"]] = row
-    kinds = {kind: [node for n in chain for node in chain[n].get(kind, ())] for kind in ("budget", "curate")}
     return Side(
         iteration=n,
         model_id=rows[0]["model_id"] if rows else "",
-        bought=_bought(query, kinds["budget"]),
-        trained=_trained(query, kinds["curate"]),
+        bought=_bought(query, _all(chain, "budget")),
+        trained=_trained(query, _all(chain, "curate")),
         scores=scores,
         environment=_environment(query, chain[n or 1]["evaluate"]),
     )
 
 
-def _scores(query: Lookup, nodes: Sequence[str], arm: str) -> list[Row]:
+def _all(chain: Mapping[int, Mapping[str, Sequence[str]]], verb: str) -> list[str]:
+    return [node for nodes in chain.values() for node in nodes.get(verb, ())]
+
+
+def _scores(query: Query, nodes: Sequence[str], arm: str) -> list[Row]:
     return query(
         """SELECT suite, item_id, model_id, score, mode, "cluster" FROM scores
            WHERE list_contains(?, node) AND arm = ? ORDER BY suite, item_id""",
@@ -132,7 +136,7 @@ def _scores(query: Lookup, nodes: Sequence[str], arm: str) -> list[Row]:
     )
 
 
-def _bought(query: Lookup, nodes: Sequence[str]) -> dict[str, int]:
+def _bought(query: Query, nodes: Sequence[str]) -> dict[str, int]:
     rows = query(
         "SELECT mode, sum(lessons) AS lessons FROM budgets WHERE list_contains(?, node) GROUP BY mode ORDER BY mode",
         [list(nodes)],
@@ -140,20 +144,19 @@ def _bought(query: Lookup, nodes: Sequence[str]) -> dict[str, int]:
     return {row["mode"]: int(row["lessons"]) for row in rows}
 
 
-def _trained(query: Lookup, nodes: Sequence[str]) -> int:
+def _trained(query: Query, nodes: Sequence[str]) -> int:
     rows = query("SELECT count(*) AS n FROM dataset WHERE list_contains(?, node) AND origin = 'new'", [list(nodes)])
     return int(rows[0]["n"])
 
 
-def _environment(query: Lookup, nodes: Sequence[str]) -> str:
-    rows = query("SELECT summary FROM nodes WHERE list_contains(?, node) AND status = 'done'", [list(nodes)])
-    return str(rows[-1]["summary"]["environment"])
+def _environment(query: Query, nodes: Sequence[str]) -> str:
+    return str(finished(query, nodes)[-1].summary["environment"])
 
 
 # --- the untargeted loop ----------------------------------------------------------------------------------------------
 
 
-def _scratch(project: Project) -> Project:
+def _scratch(project: Workspace) -> Workspace:
     """The same project in a folder of its own, for a loop that neither ablates, nor deploys, nor asks anybody."""
     root = project.state / "compare" / "untargeted"
     _mirror(project, root)
@@ -165,10 +168,10 @@ def _scratch(project: Project) -> Project:
             "evals": {name: suite.model_copy(update={"teachers": []}) for name, suite in spec.evals.items()},
         }
     )
-    return Project(replace(project.loaded, spec=spec, root=root), root / project.file.name, untargeted=True)
+    return Workspace(replace(project.loaded, spec=spec, root=root), root / project.file.name, untargeted=True)
 
 
-def _mirror(project: Project, root: Path) -> None:
+def _mirror(project: Workspace, root: Path) -> None:
     """Put the project's files, as they are now, into `root`; what an earlier comparison did there stays."""
     outputs = {"reports", Path(project.spec.deploy.path).parts[0]}
     root.mkdir(parents=True, exist_ok=True)
@@ -197,7 +200,7 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def _give_answers(other: Project, paid: Sequence[Row]) -> None:
+def _give_answers(other: Workspace, paid: Sequence[Row]) -> None:
     """What the project has paid for is known here, and has cost nothing here."""
     free = {"usd": 0.0, "attempts": 0, "input_tokens": 0, "output_tokens": 0}
     with Store(other.store_path) as store:
@@ -205,7 +208,7 @@ def _give_answers(other: Project, paid: Sequence[Row]) -> None:
         store.write("calls", [{**row, **free} for row in paid if row["key"] not in known])
 
 
-def _turned(other: Project, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:
+def _turned(other: Workspace, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:
     """Whether the untargeted loop is done; False where nobody wanted to pay for it."""
     agreed = True
 
@@ -231,11 +234,11 @@ def _error(exit_code: int, error: str) -> BaseException:
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 
-def _targets(project: Project) -> list[str]:
+def _targets(project: Workspace) -> list[str]:
     return [name for name, suite in project.spec.evals.items() if suite.role == "target"]
 
 
-def _rows(project: Project, suite: str, targeted: Side, untargeted: Side) -> list[Row]:
+def _rows(project: Workspace, suite: str, targeted: Side, untargeted: Side) -> list[Row]:
     """The suite's score, and for each mode that either model still shows the share of items free of it."""
     ours, theirs = targeted.scores.get(suite, {}), untargeted.scores.get(suite, {})
     items = [
@@ -267,7 +270,7 @@ def _warnings(targeted: Side, untargeted: Side) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _keep(project: Project, found: Compared) -> None:
+def _keep(project: Workspace, found: Compared) -> None:
     detail = {
         "iterations": found.iterations,
         "models": [found.targeted.model_id, found.untargeted.model_id],

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.engine.history import Lookup
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
+from flywheel.records.nodes import Query, finished
 from flywheel.report import queries
 from flywheel.report.scoring import change
 from flywheel.stats import wilson
@@ -42,7 +42,7 @@ class Diff:
     """iteration, usd, tokens, calls, seconds."""
 
 
-def diff(project: Project, query: Lookup, a: int, b: int) -> Diff:
+def diff(project: Workspace, query: Query, a: int, b: int) -> Diff:
     """Compare two iterations of the plan. Raises UsageError where one is not evaluated yet."""
     chain = make_plan(project, max(a, b), query).chain()
     one, two = _finished(query, chain, a), _finished(query, chain, b)
@@ -61,13 +61,10 @@ def diff(project: Project, query: Lookup, a: int, b: int) -> Diff:
     )
 
 
-def _finished(query: Lookup, chain: Mapping[int, Nodes], iteration: int) -> Nodes:
+def _finished(query: Query, chain: Mapping[int, Nodes], iteration: int) -> Nodes:
     nodes = chain.get(iteration, {})
-    done = query(
-        "SELECT iteration FROM nodes WHERE list_contains(?, node) AND status = 'done'",
-        [[node for n in chain.values() for node in n.get("evaluate", ())]],
-    )
-    have = sorted({row["iteration"] for row in done})
+    evaluated = [node for n in chain.values() for node in n.get("evaluate", ())]
+    have = sorted({record.iteration for record in finished(query, evaluated)})
     if iteration not in have:
         known = ", ".join(map(str, have)) or "none"
         raise UsageError(
@@ -77,12 +74,12 @@ def _finished(query: Lookup, chain: Mapping[int, Nodes], iteration: int) -> Node
     return nodes
 
 
-def _arm(query: Lookup, nodes: Nodes) -> str:
+def _arm(query: Query, nodes: Nodes) -> str:
     arms = query("SELECT DISTINCT arm FROM scores WHERE list_contains(?, node)", [list(nodes["evaluate"])])
     return "candidate" if any(row["arm"] == "candidate" for row in arms) else "incumbent"
 
 
-def _model(query: Lookup, nodes: Nodes, arm: str) -> str:
+def _model(query: Query, nodes: Nodes, arm: str) -> str:
     rows = query(
         "SELECT DISTINCT model_id FROM scores WHERE list_contains(?, node) AND arm = ?", [list(nodes["evaluate"]), arm]
     )
@@ -92,7 +89,7 @@ def _model(query: Lookup, nodes: Nodes, arm: str) -> str:
 # --- what they were made from -------------------------------------------------------------------------------
 
 
-def _inputs(query: Lookup, one: Nodes, two: Nodes) -> list[Row]:
+def _inputs(query: Query, one: Nodes, two: Nodes) -> list[Row]:
     before, now = _read(query, one), _read(query, two)
     parts = {(step, part) for step, part in {*before, *now} if before.get((step, part)) != now.get((step, part))}
     shared = {step for step, _ in before} & {step for step, _ in now}
@@ -100,19 +97,13 @@ def _inputs(query: Lookup, one: Nodes, two: Nodes) -> list[Row]:
     return [{"part": part, "a": found[part][0], "b": found[part][1]} for part in sorted(found)]
 
 
-def _read(query: Lookup, nodes: Nodes) -> dict[tuple[str, str], Any]:
+def _read(query: Query, nodes: Nodes) -> dict[tuple[str, str], Any]:
     """(step, part) → what it read; seeds differ from iteration to iteration as they should."""
-    fingerprints = [node for found in nodes.values() for node in found]
-    rows = query("SELECT name, inputs FROM nodes WHERE list_contains(?, node) AND status = 'done'", [fingerprints])
-    return {
-        (row["name"].partition(".")[2], part): value
-        for row in rows
-        for part, value in (row["inputs"] or {}).items()
-        if part != "seed"
-    }
+    records = finished(query, [node for found in nodes.values() for node in found])
+    return {(record.step, part): value for record in records for part, value in record.inputs.items() if part != "seed"}
 
 
-def _rows(query: Lookup, one: Nodes, two: Nodes) -> list[Row]:
+def _rows(query: Query, one: Nodes, two: Nodes) -> list[Row]:
     return query(
         """WITH one AS (SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)),
                two AS (SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)),
@@ -130,7 +121,7 @@ def _rows(query: Lookup, one: Nodes, two: Nodes) -> list[Row]:
 # --- how they compare ---------------------------------------------------------------------------------------
 
 
-def _pairs(query: Lookup, sides: tuple[Nodes, Nodes], arms: tuple[str, str]) -> list[Row]:
+def _pairs(query: Query, sides: tuple[Nodes, Nodes], arms: tuple[str, str]) -> list[Row]:
     """Each item that both models were judged on: scores, modes and answers of both."""
     return query(
         """SELECT a.suite, a.item_id, a.score AS a, b.score AS b, a.mode AS mode_a, b.mode AS mode_b,
@@ -192,7 +183,7 @@ def _moved(pair: Row) -> Row:
 # --- what they cost -----------------------------------------------------------------------------------------
 
 
-def _cost(query: Lookup, iteration: int, nodes: Nodes) -> Row:
+def _cost(query: Query, iteration: int, nodes: Nodes) -> Row:
     calls = query(queries.calls(nodes, "once.node"))
     steps = query(queries.node_costs(nodes))
     return {

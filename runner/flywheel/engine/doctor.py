@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flywheel.sandbox import Capability, capability
+from flywheel.version import DISTRIBUTION
 
 Outcome = Literal["ok", "warning", "broken"]
 
@@ -26,7 +27,7 @@ _BROKEN_BYTES, _SCARCE_BYTES = 200 << 20, 5 << 30
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line: what was looked at, how it is, and what to do about it."""
 
     name: str
@@ -38,7 +39,7 @@ class Finding:
         return asdict(self)
 
 
-def examine(root: Path | None, deep: bool = False) -> list[Finding]:
+def examine(root: Path | None, deep: bool = False) -> list[Diagnosis]:
     """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device."""
     findings = [
         python_version(),
@@ -53,35 +54,35 @@ def examine(root: Path | None, deep: bool = False) -> list[Finding]:
 # --- Python and packages ---
 
 
-def python_version() -> Finding:
+def python_version() -> Diagnosis:
     found = sys.version.split()[0]
-    wanted = metadata.metadata("flywheel")["Requires-Python"]
+    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"]
     if _within(found, wanted):
-        return Finding("python", "ok", found)
-    return Finding("python", "broken", f"{found}; flywheel needs {wanted}", "Install flywheel under such a Python.")
+        return Diagnosis("python", "ok", found)
+    return Diagnosis("python", "broken", f"{found}; flywheel needs {wanted}", "Install flywheel under such a Python.")
 
 
-def packages() -> list[Finding]:
+def packages() -> list[Diagnosis]:
     """One line for all that fit; one for each that is missing, does not fit, or is known to be malicious."""
     from packaging.requirements import Requirement
 
-    needed = [Requirement(text) for text in metadata.requires("flywheel") or []]
+    needed = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     needed = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     wrong = [finding for each in needed if (finding := package(each.name, str(each.specifier))) is not None]
-    return wrong or [Finding("packages", "ok", f"all {len(needed)} fit")]
+    return wrong or [Diagnosis("packages", "ok", f"all {len(needed)} fit")]
 
 
-def package(name: str, wanted: str) -> Finding | None:
+def package(name: str, wanted: str) -> Diagnosis | None:
     """What is wrong with an installed package; None where nothing is."""
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Finding(name, "broken", "not installed", f"pip install '{name}{wanted}'")
+        return Diagnosis(name, "broken", "not installed", f"pip install '{name}{wanted}'")
     if found in _MALICIOUS.get(name, ()):
         mend = f"Remove it, change every secret this machine has seen, then: pip install '{name}{wanted}'"
-        return Finding(name, "broken", f"{found} is a malicious release", mend)
+        return Diagnosis(name, "broken", f"{found} is a malicious release", mend)
     if not _within(found, wanted):
-        return Finding(name, "broken", f"{found}; flywheel needs {wanted}", f"pip install '{name}{wanted}'")
+        return Diagnosis(name, "broken", f"{found}; flywheel needs {wanted}", f"pip install '{name}{wanted}'")
     return None
 
 
@@ -91,14 +92,14 @@ def _within(version: str, wanted: str) -> bool:
     return SpecifierSet(wanted).contains(version, prereleases=True)
 
 
-def path_files(folders: list[Path]) -> Finding:
+def path_files(folders: list[Path]) -> Diagnosis:
     """`.pth` files that run code at every start of Python, other than those that installers are known to write."""
     odd = [path for folder in folders for path in sorted(folder.glob("*.pth")) if _runs_code(path)]
     odd = [path for path in odd if not _EXPECTED_PTH.fullmatch(path.stem)]
     if not odd:
-        return Finding(".pth files", "ok", "none that runs code unexpectedly")
+        return Diagnosis(".pth files", "ok", "none that runs code unexpectedly")
     names = ", ".join(str(path) for path in odd)
-    return Finding(
+    return Diagnosis(
         ".pth files", "broken", f"run code at every start: {names}", "Read them, and remove what you do not know."
     )
 
@@ -111,64 +112,64 @@ def _runs_code(path: Path) -> bool:
 # --- the machine ---
 
 
-def sandbox(found: Capability) -> Finding:
+def sandbox(found: Capability) -> Diagnosis:
     """The tier untrusted code would run in. Without one it is refused, which breaks no domain that has none."""
     refused = "; ".join(f"{tier} refused: {why}" for tier, why in found.refused)
     if found.tier != "none":
-        return Finding("sandbox", "ok", f"{found.tier}" + (f" ({refused})" if refused else ""))
+        return Diagnosis("sandbox", "ok", f"{found.tier}" + (f" ({refused})" if refused else ""))
     mend = "`code` verifiers will refuse to run; docs/sandbox.md says how to get a tier."
-    return Finding("sandbox", "warning", f"no tier works ({refused})", mend)
+    return Diagnosis("sandbox", "warning", f"no tier works ({refused})", mend)
 
 
-def device() -> Finding:
+def device() -> Diagnosis:
     """The student's device as far as it shows without torch."""
     if shutil.which("nvidia-smi") or os.path.exists("/dev/nvidia0"):
-        return Finding("device", "ok", "an NVIDIA driver is here; `flywheel doctor --deep` asks torch")
+        return Diagnosis("device", "ok", "an NVIDIA driver is here; `flywheel doctor --deep` asks torch")
     if sys.platform == "darwin":
-        return Finding("device", "ok", "macOS; `flywheel doctor --deep` asks torch for mps")
-    return Finding("device", "ok", f"cpu, {os.cpu_count()} cores")
+        return Diagnosis("device", "ok", "macOS; `flywheel doctor --deep` asks torch for mps")
+    return Diagnosis("device", "ok", f"cpu, {os.cpu_count()} cores")
 
 
-def device_in_depth() -> Finding:
+def device_in_depth() -> Diagnosis:
     import torch
 
     if torch.cuda.is_available():
-        return Finding("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
+        return Diagnosis("device", "ok", f"cuda: {torch.cuda.get_device_name()}")
     if torch.backends.mps.is_available():
-        return Finding("device", "ok", "mps")
+        return Diagnosis("device", "ok", "mps")
     if os.path.exists("/dev/nvidia0"):
         mend = "Install a torch built for this driver, or the driver for this torch."
-        return Finding("device", "warning", f"torch {torch.__version__} does not see the NVIDIA device; cpu", mend)
-    return Finding("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
+        return Diagnosis("device", "warning", f"torch {torch.__version__} does not see the NVIDIA device; cpu", mend)
+    return Diagnosis("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
 # --- the project ---
 
 
-def project(root: Path) -> list[Finding]:
+def project(root: Path) -> list[Diagnosis]:
     return [disk(shutil.disk_usage(root).free), writable(root)]
 
 
-def disk(free: int) -> Finding:
+def disk(free: int) -> Diagnosis:
     text = f"{free / (1 << 30):.1f} GiB free"
     if free < _BROKEN_BYTES:
-        return Finding("disk", "broken", text, "Free some; a run would stop half-way.")
+        return Diagnosis("disk", "broken", text, "Free some; a run would stop half-way.")
     if free < _SCARCE_BYTES:
-        return Finding("disk", "warning", text, "Adapters and the store grow with every iteration.")
-    return Finding("disk", "ok", text)
+        return Diagnosis("disk", "warning", text, "Adapters and the store grow with every iteration.")
+    return Diagnosis("disk", "ok", text)
 
 
-def writable(root: Path) -> Finding:
+def writable(root: Path) -> Diagnosis:
     """By writing, in the folders a run writes to: permission bits do not know of read-only mounts."""
     for folder in _written(root):
         try:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            return Finding(
+            return Diagnosis(
                 "project", "broken", f"{folder} cannot be written: {error.strerror}", "Give yourself the right to."
             )
-    return Finding("project", "ok", f"{root} can be written")
+    return Diagnosis("project", "ok", f"{root} can be written")
 
 
 def _written(root: Path) -> Iterator[Path]:

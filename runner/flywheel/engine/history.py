@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import StoreLocked
+from flywheel.errors import StoreLocked, UsageError
 from flywheel.plan.compiler import Done
 from flywheel.plan.estimates import History, TeacherHistory
-
-Lookup = Callable[..., list[dict[str, Any]]]
+from flywheel.records.nodes import NodeRecord, Query, finished
 
 
 @contextmanager
-def open_lookup(state: Path) -> Iterator[Lookup]:
+def open_lookup(state: Path) -> Iterator[Query]:
     """A read-only `query(sql, parameters)` over the store, or over the snapshot while an apply holds it.
 
     Raises StoreError where there is no store yet.
@@ -41,29 +40,38 @@ def open_lookup(state: Path) -> Iterator[Lookup]:
         opened.__exit__(None, None, None)
 
 
-def done_nodes(query: Lookup, root: Path) -> dict[str, Done]:
+def asked(query: Query, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+    """Rows of a person's query. Raises UsageError where it cannot run."""
+    import duckdb
+
+    try:
+        return query(sql, parameters)
+    except duckdb.Error as error:
+        raise UsageError(f'{error}\nThe tables: flywheel query "SHOW TABLES"') from error
+
+
+def done_nodes(query: Query, root: Path) -> dict[str, Done]:
     """Finished nodes by fingerprint, oldest first; one whose files were deleted since is not finished."""
-    rows = query("SELECT node, name, inputs FROM nodes WHERE status = 'done' ORDER BY started_at, node")
-    lost = _without_files(query, root)
-    return {row["node"]: Done(row["node"], row["name"], row["inputs"] or {}) for row in rows if row["node"] not in lost}
+    records = finished(query)
+    lost = _without_files(query, records, root)
+    return {record.node: Done(record.node, record.name, record.inputs) for record in records if record.node not in lost}
 
 
-def _without_files(query: Lookup, root: Path) -> set[str]:
+def _without_files(query: Query, records: Sequence[NodeRecord], root: Path) -> set[str]:
     """Train and report nodes whose artifact is gone, and deploy nodes where nothing is deployed any more."""
-    adapters = query("SELECT node, path || '/adapter_model.safetensors' AS path FROM adapters")
-    reports = query(
-        """SELECT node, unnest([summary->>'$.path', (summary->>'$.artifact') || '/report.json']) AS path
-           FROM nodes WHERE kind = 'report' AND status = 'done'"""
-    )
-    deployed = query(
-        "SELECT node, summary->>'$.path' AS path FROM nodes WHERE kind = 'deploy' AND summary->>'$.deployed' = 'true'"
-    )
-    return {row["node"] for row in [*adapters, *reports, *deployed] if not (root / row["path"]).exists()}
+    adapters = query("SELECT node, path FROM adapters")
+    files = [(row["node"], f"{row['path']}/adapter_model.safetensors") for row in adapters]
+    for record in records:
+        said = record.summary
+        if "artifact" in said:  # a report
+            files += [(record.node, said["path"]), (record.node, f"{said['artifact']}/report.json")]
+        elif said.get("deployed"):
+            files.append((record.node, said["path"]))
+    return {node for node, file in files if not (root / file).exists()}
 
 
-def measured(query: Lookup) -> History:
+def measured(query: Query) -> History:
     """Seconds, acceptance and call sizes from what was done before."""
-    seconds = query("SELECT kind, name, avg(seconds) AS seconds FROM nodes WHERE status = 'done' GROUP BY kind, name")
     accepted = query(
         """SELECT c.generator, count(*) FILTER (j.outcome = 'pass') / count(*) AS share
            FROM candidates c LEFT JOIN judged j USING (candidate_id) GROUP BY c.generator"""
@@ -73,7 +81,7 @@ def measured(query: Lookup) -> History:
                avg(seconds) AS seconds FROM calls WHERE status = 'ok' GROUP BY teacher"""
     )
     return History(
-        seconds=_by_subject(seconds),
+        seconds=_by_subject(finished(query)),
         acceptance={row["generator"]: row["share"] for row in accepted},
         teachers={
             row["teacher"]: TeacherHistory(row["calls"], row["input"], row["output"], row["usd"], row["seconds"])
@@ -82,11 +90,9 @@ def measured(query: Lookup) -> History:
     )
 
 
-def _by_subject(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+def _by_subject(records: Sequence[NodeRecord]) -> dict[tuple[str, str], float]:
     """Means over iterations and rounds: `i2.generate.targeted.r1` counts for (generate, targeted)."""
     found: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        parts = row["name"].split(".")[2:]
-        subject = parts[0] if parts else ""
-        found.setdefault((row["kind"], subject), []).append(row["seconds"])
+    for record in records:
+        found.setdefault((record.verb, record.subject), []).append(record.seconds)
     return {key: sum(values) / len(values) for key, values in found.items()}

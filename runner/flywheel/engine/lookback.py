@@ -7,8 +7,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from flywheel.engine.history import Lookup
 from flywheel.errors import UsageError
+from flywheel.records.nodes import Query, finished
 
 #: Tables whose rows people ask after, and the column that names them.
 _NAMED = (
@@ -24,7 +24,7 @@ _NAMED = (
 Chapter = tuple[str, dict[str, Any]]
 
 
-def life(query: Lookup, row_id: str) -> list[Chapter]:
+def life(query: Query, row_id: str) -> list[Chapter]:
     """Everything the store knows of a row, in the order in which it happened: (what, columns).
 
     `row_id` is an answer, failure, candidate, lesson, call, model or eval item id, or the start of one (8 characters at
@@ -51,7 +51,7 @@ def life(query: Lookup, row_id: str) -> list[Chapter]:
     return _rows(query, "score", table, column, found)
 
 
-def _find(query: Lookup, row_id: str) -> tuple[str, str, str]:
+def _find(query: Query, row_id: str) -> tuple[str, str, str]:
     if len(row_id) < 8:
         raise UsageError(f'"{row_id}" is too short to name a row: give at least 8 characters of its id.')
     for table, column in _NAMED:
@@ -65,21 +65,21 @@ def _find(query: Lookup, row_id: str) -> tuple[str, str, str]:
     )
 
 
-def _ids(query: Lookup, sql: str, value: str) -> list[str]:
+def _ids(query: Query, sql: str, value: str) -> list[str]:
     return [row["id"] for row in query(sql, [value])]
 
 
-def _rows(query: Lookup, what: str, table: str, column: str, value: str) -> list[Chapter]:
-    found = query(f"SELECT t.*, n.name AS node_name FROM {table} t LEFT JOIN (SELECT DISTINCT node, name FROM nodes) n "
-                  f"USING (node) WHERE {column} = ?", [value])  # fmt: skip
-    return [(what, row) for row in found]
+def _rows(query: Query, what: str, table: str, column: str, value: str) -> list[Chapter]:
+    rows = query(f"SELECT * FROM {table} WHERE {column} = ?", [value])
+    names = {record.node: record.name for record in finished(query, {row["node"] for row in rows if row.get("node")})}
+    return [(what, {**row, "node_name": names.get(str(row.get("node")))}) for row in rows]
 
 
-def _failures_of(query: Lookup, answer_id: str) -> list[str]:
+def _failures_of(query: Query, answer_id: str) -> list[str]:
     return _ids(query, "SELECT failure_id AS id FROM failures WHERE answer_id = ?", answer_id)
 
 
-def _of_failures(query: Lookup, failure_ids: list[str]) -> list[Chapter]:
+def _of_failures(query: Query, failure_ids: list[str]) -> list[Chapter]:
     """A failure, and every lesson that was asked for because of it."""
     chapters: list[Chapter] = []
     for failure_id in failure_ids:
@@ -89,19 +89,19 @@ def _of_failures(query: Lookup, failure_ids: list[str]) -> list[Chapter]:
     return chapters
 
 
-def _failure(query: Lookup, failure_id: str) -> list[Chapter]:
+def _failure(query: Query, failure_id: str) -> list[Chapter]:
     failure = _rows(query, "failure", "failures", "failure_id", failure_id)
     return [*(chapter for _, row in failure for chapter in _answer(query, row["answer_id"])), *failure]
 
 
-def _answer(query: Lookup, answer_id: str) -> list[Chapter]:
+def _answer(query: Query, answer_id: str) -> list[Chapter]:
     return [
         *_rows(query, "answer", "answers", "answer_id", answer_id),
         *_rows(query, "verdict", "verdicts", "subject_id", answer_id),
     ]
 
 
-def _of_candidates(query: Lookup, candidate_ids: list[str]) -> list[Chapter]:
+def _of_candidates(query: Query, candidate_ids: list[str]) -> list[Chapter]:
     """failure → call → candidate → verdicts → curation → dataset → adapter → scores."""
     chapters: list[Chapter] = []
     for candidate_id in candidate_ids:
@@ -121,19 +121,14 @@ def _of_candidates(query: Lookup, candidate_ids: list[str]) -> list[Chapter]:
     return chapters
 
 
-def _trained_on(query: Lookup, curates: list[str]) -> list[str]:
-    """Models trained on these curate nodes: a train node names its curate node as parent, in the same iteration."""
-    rows = query(
-        """SELECT DISTINCT a.model_id AS id FROM adapters a JOIN nodes t ON t.node = a.node
-           JOIN nodes c ON c.iteration = t.iteration AND c.kind = 'curate' AND list_contains(?, c.node)
-           WHERE list_contains(CAST(t.parents AS VARCHAR[]), c.name)
-             AND a.dataset_hash = json_extract_string(c.summary, '$.dataset_hash')""",
-        [curates],
-    )
+def _trained_on(query: Query, curates: list[str]) -> list[str]:
+    """Models trained on what these curate nodes kept."""
+    hashes = {record.summary.get("dataset_hash") for record in finished(query, curates)}
+    rows = query("SELECT DISTINCT model_id AS id FROM adapters WHERE list_contains(?, dataset_hash)", [list(hashes)])
     return [row["id"] for row in rows]
 
 
-def _of_model(query: Lookup, model_id: str) -> list[Chapter]:
+def _of_model(query: Query, model_id: str) -> list[Chapter]:
     chapters = _rows(query, "adapter", "adapters", "model_id", model_id)
     scores = query(
         "SELECT suite, arm, count(*) AS items, avg(score) AS score FROM scores WHERE model_id = ? "

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import threading
 
-from flywheel.engine.history import Lookup
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.files import write_text
 from flywheel.plan import Plan
+from flywheel.records.nodes import Query, finished
 
 #: Report and deploy nodes of different iterations end in different threads, and both rewrite the page.
 _WRITING = threading.Lock()
 
 
-def write_overview(project: Project, plan: Plan, query: Lookup) -> None:
+def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
     """Rewrite the overview from the report artifacts of the plan's finished report nodes."""
     # Not before there is something to write: an apply with nothing to do starts in half the time.
     from flywheel.report import Report, index_entry, render_index
     from flywheel.report.assemble import deployed
 
     with _WRITING:
-        nodes = [node.fingerprint for node in plan.nodes if node.kind == "report"]
-        rows = query(
-            """SELECT summary FROM nodes WHERE list_contains(?, node) AND status = 'done'
-               QUALIFY row_number() OVER (PARTITION BY node ORDER BY started_at DESC) = 1 ORDER BY iteration""",
-            [nodes],
-        )
-        reports = [
-            Report.model_validate_json(
-                (project.root / row["summary"]["artifact"] / "report.json").read_text(), strict=False
-            )
-            for row in rows
-        ]
+        # Of several records of one node the last counts.
+        last = {
+            record.iteration: record for record in finished(query, [node.fingerprint for node in plan.of("report")])
+        }
+        folders = [project.root / last[n].summary["artifact"] for n in sorted(last)]
+        reports = [Report.model_validate_json((folder / "report.json").read_text(), strict=False) for folder in folders]
         if reports:
             words = _last_words(plan, query)
             entries = [
@@ -42,9 +36,9 @@ def write_overview(project: Project, plan: Plan, query: Lookup) -> None:
             write_text(project.root / "reports" / "index.html", render_index([*entries[:-1], latest]))
 
 
-def _last_words(plan: Plan, query: Lookup) -> dict[int, str]:
+def _last_words(plan: Plan, query: Query) -> dict[int, str]:
     """Iteration → what a person last said of what it promoted; the reports were written before."""
-    gates = [node.fingerprint for node in plan.nodes if node.kind == "gate"]
+    gates = [node.fingerprint for node in plan.of("gate")]
     rows = query(
         """SELECT d.iteration, max_by(p.verdict, p.sequence) AS verdict, max_by(p.person, p.sequence) AS person
            FROM approvals p JOIN decisions d USING (decision_hash) WHERE list_contains(?, d.node)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flywheel.engine.history import Lookup, done_nodes, measured, open_lookup
-from flywheel.engine.project import Project
+from flywheel.engine.history import done_nodes, measured, open_lookup
+from flywheel.engine.project import Workspace
 from flywheel.errors import PlanMoved
 from flywheel.plan import Plan, PlanNode, compile_plan
 from flywheel.plan.estimates import History
+from flywheel.records.nodes import Query, finished
 
 
-def make_plan(project: Project, iterations: int | None = None, query: Lookup | None = None) -> Plan:
+def make_plan(project: Workspace, iterations: int | None = None, query: Query | None = None) -> Plan:
     """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read."""
     wanted = iterations or project.spec.loop.iterations
     if query is not None:
@@ -22,7 +23,7 @@ def make_plan(project: Project, iterations: int | None = None, query: Lookup | N
         return _compile(project, wanted, found)
 
 
-def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
+def _compile(project: Workspace, iterations: int, query: Query) -> Plan:
     history = replace(measured(query), rows=project.rows)
     plan = compile_plan(
         project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
@@ -30,12 +31,13 @@ def _compile(project: Project, iterations: int, query: Lookup) -> Plan:
     if project.spec.deploy.approve != "human":
         return plan
     waiting = _waiting(plan, query)
-    return replace(plan, nodes=tuple(_with_wait(node) if node.iteration in waiting else node for node in plan.nodes))
+    held = {node.name for node in plan.of("deploy") if node.iteration in waiting and node.status != "reused"}
+    return replace(plan, nodes=tuple(_with_wait(node) if node.name in held else node for node in plan.nodes))
 
 
-def _waiting(plan: Plan, query: Lookup) -> set[int]:
+def _waiting(plan: Plan, query: Query) -> set[int]:
     """Iterations whose candidate the gate promoted, and of which no person has spoken."""
-    gates = [node.fingerprint for node in plan.nodes if node.kind == "gate" and node.status == "reused"]
+    gates = [node.fingerprint for node in plan.of("gate") if node.status == "reused"]
     rows = query(
         """SELECT iteration FROM decisions WHERE list_contains(?, node) AND outcome = 'promote'
            AND decision_hash NOT IN (SELECT decision_hash FROM approvals)""",
@@ -45,26 +47,26 @@ def _waiting(plan: Plan, query: Lookup) -> set[int]:
 
 
 def _with_wait(node: PlanNode) -> PlanNode:
-    if node.kind != "deploy" or node.status == "reused":
-        return node
     why = f"waits for approval: flywheel approve {node.iteration} --by NAME"
     return replace(node, why=(why, *node.why))
 
 
-def known_budgets(project: Project, plan: Plan) -> dict[int, dict[str, int]]:
+def known_budgets(project: Workspace, plan: Plan) -> dict[int, dict[str, int]]:
     """Lessons by iteration and mode, for the plan's budget nodes that are done."""
     if not project.store_path.exists():
         return {}
     with open_lookup(project.state) as query:
+        iterations = {
+            record.node: record.iteration for record in finished(query, [n.fingerprint for n in plan.of("budget")])
+        }
         rows = query(
-            """SELECT n.iteration, b.mode, sum(b.lessons) AS lessons FROM budgets b JOIN nodes n ON n.node = b.node
-               WHERE list_contains(?, b.node) AND b.lessons > 0 AND n.status = 'done'
-               GROUP BY ALL ORDER BY n.iteration, lessons DESC, b.mode""",
-            [[node.fingerprint for node in plan.nodes if node.kind == "budget"]],
+            """SELECT node, mode, sum(lessons) AS lessons FROM budgets WHERE list_contains(?, node) AND lessons > 0
+               GROUP BY ALL ORDER BY lessons DESC, mode""",
+            [list(iterations)],
         )
     found: dict[int, dict[str, int]] = {}
-    for row in rows:
-        found.setdefault(row["iteration"], {})[row["mode"]] = int(row["lessons"])
+    for row in sorted(rows, key=lambda row: iterations[row["node"]]):
+        found.setdefault(iterations[row["node"]], {})[row["mode"]] = int(row["lessons"])
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,26 +13,27 @@ from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
-from flywheel.spec.loader import Loaded, load, missing_env
-from flywheel.spec.models import JudgeVerifier, Spec
-from flywheel.spec.outline import asked_by
+from flywheel.spec.loader import LoadedSpec, load, missing_env
+from flywheel.spec.models import Spec
+from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
 from flywheel.student import StudentFiles, locate
+from flywheel.version import installed_version
 
 if TYPE_CHECKING:
-    from flywheel.plan import Facts, Plan
+    from flywheel.plan import Plan, ProjectFacts
 
 #: Packages whose version can change a result.
-MEASURED_WITH = ("flywheel", "torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
+MEASURED_WITH = ("torch", "transformers", "peft", "lm_eval", "duckdb", "litellm", "tokenizers")
 
 
 @dataclass(frozen=True)
-class Project:
+class Workspace:
     """A valid spec, its folder, and hashes of all that it names."""
 
-    loaded: Loaded
+    loaded: LoadedSpec
     file: Path
     untargeted: bool = False
-    """See `Facts.untargeted`."""
+    """See `ProjectFacts.untargeted`."""
 
     @property
     def spec(self) -> Spec:
@@ -50,6 +51,17 @@ class Project:
     def store_path(self) -> Path:
         return self.state / "flywheel.duckdb"
 
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is valid and worth a word: predicates that never hold, secrets that are not set."""
+        unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
+        return (*self.loaded.warnings, *self.predicates[1], *unset)
+
+    @cached_property
+    def predicates(self) -> tuple[list[Fault], list[Fault]]:
+        """Of the taxonomy: those that cannot run, and those worth a word."""
+        return _predicates(self.loaded)
+
     @cached_property
     def spec_hash(self) -> str:
         return fingerprint(self.spec.model_dump(mode="json"))
@@ -66,7 +78,11 @@ class Project:
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+        found = {
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "flywheel": installed_version(),
+        }
         for package in MEASURED_WITH:
             try:
                 found[package] = version(package)
@@ -78,19 +94,19 @@ class Project:
     def rows(self) -> dict[str, int]:
         """Rows of each file about which teachers may be asked beside lessons: probes, suites, calibrations."""
         spec = self.spec
-        judges = [verifier for verifier in spec.verifiers.values() if isinstance(verifier, JudgeVerifier)]
+        judges = [verifier for verifier in spec.verifiers.values() if verifier.asks is not None]
         if not judges and not any(suite.teachers for suite in spec.evals.values()):
             return {}
         of_tasks = [*(task.probes for task in spec.tasks.values()), *(suite.data for suite in spec.evals.values())]
-        files = {*of_tasks, *(judge.calibration for judge in judges)} - {None}
+        files = {*of_tasks, *(judge.cases_of_people for judge in judges)} - {None}
         return {file: len(read_rows(self.root / file)) for file in files if file is not None}
 
-    def facts(self) -> Facts:
-        from flywheel.plan import Facts
+    def facts(self) -> ProjectFacts:
+        from flywheel.plan import ProjectFacts
         from flywheel.verifiers import parts
 
         student = self.spec.student
-        return Facts(
+        return ProjectFacts(
             files={name: hash_file(self.root / name) for _, name in spec_files(self.spec)},
             student={
                 "base": self.student.name,
@@ -103,9 +119,18 @@ class Project:
                 name: parts(name, v, self.root, self.teacher_parameters) for name, v in self.spec.verifiers.items()
             },
             eval_tasks=self._eval_tasks(),
+            embedder=self._embedder(),
             blocked=self._blocked(),
+            predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,
         )
+
+    def _embedder(self) -> str:
+        """Of the model that compares questions by meaning, if the spec wants that. Raises FlywheelError without it."""
+        from flywheel.student.embedding import embedder_folder, embedder_hash
+
+        dedup = self.spec.curate.dedup
+        return "" if dedup.semantic is None else embedder_hash(embedder_folder(dedup.embedder, self.root))
 
     def _eval_tasks(self) -> str:
         files = sorted(
@@ -115,7 +140,7 @@ class Project:
 
     def _blocked(self) -> dict[str, str]:
         """Generators that cannot run now, with the reason."""
-        missing = missing_env(self.loaded)
+        missing = [fault for fault in missing_env(self.loaded) if fault.path[0] == "teachers"]
         return {
             generator.name: faults[0].message
             for generator in self.spec.generate
@@ -123,56 +148,81 @@ class Project:
         }
 
 
-def open_project(file: Path) -> Project:
+def open_project(file: Path) -> Workspace:
     """Load and check a spec with its predicates. Raises SpecInvalid with every fault found."""
-    project = Project(load(file), file)
-    if faults := predicate_faults(project.loaded):
-        raise SpecInvalid(faults)
+    project = Workspace(load(file), file)
+    if project.predicates[0]:
+        raise SpecInvalid(project.predicates[0])
     return project
 
 
-#: Kinds of nodes that judge answers, or ask teachers.
-_JUDGING = {"probe", "generate", "verify", "evaluate", "ablate"}
-
-
-def refuse_unready(project: Project, plan: Plan) -> None:
+def refuse_unready(project: Workspace, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
-    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a limit of dollars
-    stands beside a price that is not known.
+    Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a variable is not set or
+    makes no address, or a limit of dollars stands beside a price that is not known.
     """
-    if not any(node.kind in _JUDGING for node in plan.pending):
+    from flywheel.plan import VERBS
+
+    if not any(VERBS[node.kind].needs_judges for node in plan.pending):
         return
     from flywheel.sandbox import Sandbox
     from flywheel.teachers import check_prices
 
     spec = project.spec
+    if faults := _unset(project, plan):
+        raise SpecInvalid(faults)
     if faults := check_prices(spec.teachers, spec.loop):
         raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
-    if any(spec.verifiers[name].kind == "code" for task in spec.tasks.values() for name in task.verify):
+    if any(spec.verifiers[name].runs_programs for task in spec.tasks.values() for name in task.verify):
         Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
 
 
-def predicate_faults(loaded: Loaded) -> list[Fault]:
-    """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name."""
+def _unset(project: Workspace, plan: Plan) -> list[Fault]:
+    """Variables and addresses without which a pending node could not ask its teachers, or a verifier its server."""
+    from flywheel.plan import VERBS
+
+    spec = project.spec
+    generating = {node.subject for node in plan.pending if VERBS[node.kind].may_be_blocked}
+    asked = {name for g in spec.generate if g.name in generating for name in asked_by(spec, g)}
+    asked |= {judge.asks for task in spec.tasks for judge in judges_of(spec, task).values() if judge.asks is not None}
+    if any(VERBS[node.kind].asks_teachers_of_suites for node in plan.pending):
+        asked |= {name for suite in spec.evals.values() for name in suite.teachers}
+    needed = with_fallbacks(spec, sorted(asked))
+    judging = {name for task in spec.tasks.values() for name in task.verify}
+    waited_for = {"teachers": {*needed}, "verifiers": judging}
+    return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
+
+
+def _predicates(loaded: LoadedSpec) -> tuple[list[Fault], list[Fault]]:
+    """Taxonomy predicates that cannot run over the rows of the tasks whose failures they name; and those of which a
+    part never holds, or that cannot be computed for some rows."""
     spec = loaded.spec
     if not any(mode.when for mode in spec.taxonomy):
-        return []
-    from flywheel.store.taxonomy import check_predicates
+        return [], []
+    from flywheel.store.predicates import check_predicates, never_holds
 
     faults: dict[int, str] = {}
+    doubts: dict[int, str] = {}
     for name, task in spec.tasks.items():
-        path = task.probes or next((s.data for s in spec.evals.values() if s.task == name), None)
-        if path is None:
-            continue
         modes = spec.modes_of(name)
-        rows = [{k: v for k, v in row.items() if k != task.target} for row in read_rows(loaded.root / path)]
-        for index, text in check_predicates(rows, modes, task.verify):
-            faults.setdefault(spec.taxonomy.index(modes[index]), text)
-    return [
-        loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
-        for index, text in sorted(faults.items())
-    ]
+        # Of each file for itself: its columns have types of their own.
+        for path in (task.probes, *(s.data for s in spec.evals.values() if s.task == name)):
+            if path is not None:
+                rows = [{k: v for k, v in r.items() if k != task.target} for r in read_rows(loaded.root / path)]
+                for into, found in zip((faults, doubts), check_predicates(rows, modes, task.verify), strict=True):
+                    for index, text in found:
+                        into.setdefault(spec.taxonomy.index(modes[index]), f"{text} ({path})")
+    said = [(index, f"{text}.", "It is unknown for those.") for index, text in sorted(doubts.items())]
+    for index, vain in enumerate(never_holds([mode.when or "true" for mode in spec.taxonomy])):
+        said += [(index, "a part of the predicate never holds:", text) for text in vain]
+    return (
+        [
+            loaded.fault(("taxonomy", index, "when"), f"the predicate cannot run: {text}.", _PREDICATE_HINT)
+            for index, text in sorted(faults.items())
+        ],
+        [replace(loaded.fault(("taxonomy", i, "when"), text, hint), warning=True) for i, text, hint in said],
+    )
 
 
 _PREDICATE_HINT = (

@@ -8,7 +8,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.executor import Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
 from flywheel.spec.models import Task
@@ -16,7 +16,7 @@ from flywheel.store import Store
 from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
 from flywheel.teachers import Desk, Spent, drain
-from flywheel.verifiers import Judge
+from flywheel.verifiers import Checker
 from flywheel.verifiers.rubric import RubricJudge, Setting, judged_further
 
 #: Verifier processes.
@@ -26,11 +26,11 @@ JUDGED_TOGETHER = 512
 
 
 class Resources:
-    def __init__(self, project: Project, store: Store, run_id: str) -> None:
+    def __init__(self, project: Workspace, store: Store, run_id: str) -> None:
         self._project, self._store, self._run_id = project, store, run_id
         log = project.state / "runs" / run_id / "worker.log"
         self._worker = Worker(log)
-        self._judge: Judge | None = None
+        self._checker: Checker | None = None
         self._judging = threading.Lock()
         self._contained = ""
         self._rubrics: dict[str, RubricJudge] = {}
@@ -58,9 +58,9 @@ class Resources:
                 self._desk.stop()
                 self._desk = None
         with self._judging:
-            if self._judge is not None:
-                self._judge.close()
-                self._judge = None
+            if self._checker is not None:
+                self._checker.close()
+                self._checker = None
 
     # -- computing
 
@@ -91,17 +91,17 @@ class Resources:
         with self._judging:
             if self._stopped:
                 raise WorkerCancelled("judging was stopped")
-            if self._judge is None:
+            if self._checker is None:
                 spec = self._project.spec
                 unsafe = spec.allow_unsafe_execution
-                self._judge = Judge(spec.verifiers, self._project.root, JUDGES, unsafe=unsafe)
+                self._checker = Checker(spec.verifiers, self._project.root, JUDGES, unsafe=unsafe)
             try:
-                for verdicts in self._judge.judge(subjects, tasks, cascade):
+                for verdicts in self._checker.judge(subjects, tasks, cascade):
                     if self._stopped:
                         raise WorkerCancelled("judging was stopped")
                     yield verdicts
             finally:
-                self._record_tiers(self._judge.tiers)
+                self._record_tiers(self._checker.tiers)
 
     def _record_tiers(self, tiers: Mapping[str, str]) -> None:
         """In the run's record: how what nobody trusts was contained, and whether a program ran without a sandbox."""
@@ -117,7 +117,7 @@ class Resources:
     def _open_rubrics(self, names: set[str]) -> dict[str, RubricJudge]:
         """The judges among these verifiers, in the spec's order."""
         spec = self._project.spec
-        wanted = [name for name, verifier in spec.verifiers.items() if verifier.kind == "judge" and name in names]
+        wanted = [name for name, verifier in spec.verifiers.items() if verifier.asks is not None and name in names]
         with self._opening:
             for name in wanted:
                 if name not in self._rubrics:
@@ -190,7 +190,9 @@ class Resources:
         )
         return {row["teacher"]: Spent(row["usd"], int(row["calls"]), int(row["tokens"])) for row in rows}
 
-    def _sample(self, prompts: list[str], temperature: float, top_p: float, seeds: list[int]) -> list[Generation]:
+    def _sample(
+        self, prompts: list[str], temperature: float, top_p: float, seeds: list[int], stop: tuple[str, ...] = ()
+    ) -> list[Generation]:
         assert self._student is not None
         student = self._project.spec.student
         job = AnswerJob(
@@ -200,6 +202,7 @@ class Resources:
             temperature,
             top_p,
             tuple(seeds),
+            stop,
         )
         found: list[Generation] = self._worker.call("flywheel.student.work:answer", job)
         return found

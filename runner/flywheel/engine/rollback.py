@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+from flywheel.engine.asking import arm_of, refuse_other_base
 from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import make_plan
-from flywheel.engine.project import Project
+from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
-from flywheel.nodes.deployment import check_history, history_row, move_pointer, verify_home
-from flywheel.nodes.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
+from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
+from flywheel.nodes.trust.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.prompting import render
+from flywheel.records.nodes import record_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.models import Spec
 from flywheel.store import Store
-from flywheel.student.loading import base_arm
 from flywheel.student.work import AnswerJob, Asking
 
 #: Rows asked in the smoke evaluation.
@@ -26,7 +26,7 @@ SMOKE_ROWS = 16
 SMOKE_DIFFERS = 0.25
 
 
-def rollback(project: Project, to: str | None = None) -> dict[str, Any]:
+def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
     """Point at the model deployed before the current one, or at `to` (a model id or the start of one).
 
     Gives the manifest now in force. Raises UsageError where there is nothing to go back to, Tampered where what is
@@ -76,13 +76,13 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
 # --- smoke evaluation -------------------------------------------------------------------------------------------------
 
 
-def _measured_before(query: Query, project: Project, lineage: Lineage) -> list[tuple[str, str]]:
+def _measured_before(query: Query, project: Workspace, lineage: Lineage) -> list[tuple[str, str]]:
     """(prompt, answer) of suite items that the model answered when it was measured, guards first.
 
     Only where they can be asked again just so: suites of this spec that are asked as they were, greedy, without shots.
     """
     spec = project.spec
-    inputs = query("SELECT inputs FROM nodes WHERE node = ? AND status = 'done'", [lineage.evaluate])[-1]["inputs"]
+    inputs = record_of(query, lineage.evaluate).inputs
     found: list[tuple[str, str]] = []
     for name, suite in sorted(spec.evals.items(), key=lambda pair: (pair[1].role != "guard", pair[0])):
         if (
@@ -101,7 +101,7 @@ def _measured_before(query: Query, project: Project, lineage: Lineage) -> list[t
     return found
 
 
-def _asked_alike(project: Project, task: str, inputs: Mapping[str, Any]) -> bool:
+def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bool:
     """Whether prompt and student settings are those of that evaluation."""
     student, prompt = project.spec.student, project.spec.tasks[task].prompt
     now = {
@@ -115,11 +115,11 @@ def _asked_alike(project: Project, task: str, inputs: Mapping[str, Any]) -> bool
     return all(inputs.get(part) == value for part, value in now.items())
 
 
-def _prompt(project: Project, task: str, row: Mapping[str, Any]) -> str:
+def _prompt(project: Workspace, task: str, row: Mapping[str, Any]) -> str:
     return render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
 
 
-def _probes(project: Project) -> list[str]:
+def _probes(project: Workspace) -> list[str]:
     spec: Spec = project.spec
     name, task = next(iter(spec.tasks.items()))
     path = task.probes or next(s.data for s in spec.evals.values() if s.task == name)
@@ -127,15 +127,11 @@ def _probes(project: Project) -> list[str]:
     return [_prompt(project, name, {k: v for k, v in row.items() if k != task.target}) for row in rows]
 
 
-def _smoke(project: Project, resources: Resources, target: dict[str, Any], known: list[tuple[str, str]]) -> None:
+def _smoke(project: Workspace, resources: Resources, target: dict[str, Any], known: list[tuple[str, str]]) -> None:
     """The model loads, and answers a few items as it did when it was measured; where none can be asked again just so,
     it answers a few probe rows."""
     manifest = target["manifest"]
-    if manifest["base_hash"] != project.student.weights_hash:
-        raise FlywheelError(
-            f"{target['model_id']} was trained on another base ({manifest['base']}) than student.base "
-            f"({project.student.base}) now. Set student.base back to it first."
-        )
+    refuse_other_base(project, target["model_id"], manifest)
     prompts = [prompt for prompt, _ in known] or _probes(project)
     answers = _answers(project, resources, manifest, prompts)
     if not any(answer.strip() for answer in answers):
@@ -148,11 +144,10 @@ def _smoke(project: Project, resources: Resources, target: dict[str, Any], known
         )
 
 
-def _answers(project: Project, resources: Resources, manifest: Mapping[str, Any], prompts: list[str]) -> list[str]:
+def _answers(project: Workspace, resources: Resources, manifest: Mapping[str, Any], prompts: list[str]) -> list[str]:
     student = project.spec.student
     home = project.root / project.spec.deploy.path / str(manifest["model_id"])
-    base = base_arm(project.student, student.dtype, student.device)
-    arm = replace(base, adapter=str(home), adapter_hash=manifest["adapter_hash"])
+    arm = arm_of(project, home, manifest["adapter_hash"])
     asked = tuple((str(i), prompt) for i, prompt in enumerate(prompts))
     job = AnswerJob(arm, Asking(student.system, student.max_new_tokens, student.batch_size), asked)
     return [answer.text for answer in resources.compute("flywheel.student.work:answer", job, lambda _: None)]

@@ -49,8 +49,16 @@ def _die_with(parent: int) -> None:
 
 
 def _limit(memory_bytes: int) -> None:
-    import resource
+    """Elsewhere than on Linux a limit that is refused, or that is not there, is done without."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with contextlib.nullcontext() if sys.platform == "linux" else contextlib.suppress(ValueError, OSError):
+        _set_limits(resource, memory_bytes)
 
+
+def _set_limits(resource: Any, memory_bytes: int) -> None:
     # A crash leaves no gigabytes behind, and 1 starts no core handler that reads from a pipe, as 0 would (core(5)).
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     no_core = 1 if hard == resource.RLIM_INFINITY else min(1, hard)

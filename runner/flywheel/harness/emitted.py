@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,59 +15,31 @@ import yaml
 
 from flywheel.files import write_text
 from flywheel.harness.suites import Measured, SuiteJob, own_task_name
-from flywheel.spec.models import ExactVerifier, JudgeVerifier, LabelVerifier, Task, Verifier
+from flywheel.spec.models import Task
+from flywheel.spec.verifiers import Verifier
 from flywheel.student.loading import Arm
 
-#: What exact_match takes away on both sides: white space at the ends.
-_ENDS = [r"\A\s+", r"\s+\Z"]
 #: The JSON reader of `datasets` turns a column of such strings into dates.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 SCORING = '''"""Scores an lm-eval task with the verifiers that flywheel used. Written by flywheel, which must be
 installed; run lm-eval in the project's folder, where the verifiers' own files are."""
 
-import atexit
-import json
-from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from flywheel.verifiers.emitted import Scorer, mean  # mean: lm-eval looks for it here
 
-from flywheel.harness.scoring import item_score
-from flywheel.records import Subject
-from flywheel.spec.models import Task, Verifier
-from flywheel.verifiers import Judge, outcome_of
-
-JUDGING = json.loads(Path(__file__).with_name("judging.json").read_text("utf-8"))
-
-
-@cache
-def judging():
-    verifiers = TypeAdapter(dict[str, Verifier]).validate_json(json.dumps(JUDGING["verifiers"]))
-    judge = Judge(verifiers, Path.cwd())
-    atexit.register(judge.close)
-    return judge, {JUDGING["name"]: Task.model_validate_json(json.dumps(JUDGING["task"]))}
+SCORER = Scorer(Path(__file__).with_name("judging.json"))
 
 
 def process(doc, results):
     """The item's score; None where no verifier could say."""
-    answers = results[0] if isinstance(results[0], list) else results
-    item = json.loads(doc["item"])
-    judge, tasks = judging()
-    subjects = [Subject(doc["item_id"], JUDGING["name"], item["row"], answer, item["gold"]) for answer in answers]
-    outcomes = [outcome_of(verdicts) for verdicts in judge.judge(subjects, tasks)]
-    return {"score": item_score(outcomes, JUDGING["pass_at"])}
-
-
-def mean(scores):
-    """Over the items that could be judged, as flywheel's reports have it."""
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known)
+    return SCORER(doc, results)
 '''
 
 
 @dataclass(frozen=True)
-class Judging:
+class SuiteJudges:
     """Who judges a suite: its task with the verifiers it names, and `pass_at` of the suite."""
 
     name: str
@@ -76,12 +48,14 @@ class Judging:
     pass_at: int | None = None
 
 
-def emit(folder: Path, root: Path, suite: SuiteJob, judging: Judging, items: Sequence[Measured], tokens: int) -> bool:
+def emit(
+    folder: Path, root: Path, suite: SuiteJob, judging: SuiteJudges, items: Sequence[Measured], tokens: int
+) -> bool:
     """Write the suite's task into `folder` (inside `root`): `task.yaml`, `items.jsonl` and, where lm-eval's own metric
     is not the same, `scoring.py`. `tokens`: the longest answer. False, and nothing written, where lm-eval could not
     score it: an LLM judges, or no item was asked."""
     asked = [item for item in items if not item.problem]
-    if not asked or any(isinstance(verifier, JudgeVerifier) for verifier in judging.verifiers.values()):
+    if not asked or any(verifier.asks for verifier in judging.verifiers.values()):
         return False
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "items.jsonl", "".join(json.dumps(_line(item), ensure_ascii=False) + "\n" for item in asked))
@@ -155,7 +129,7 @@ def _line(item: Measured) -> dict[str, str]:
     return {"item_id": item.item_id, "prompt": item.asked, "gold": item.gold, "item": whole}
 
 
-def _judging(judging: Judging) -> dict[str, Any]:
+def _judging(judging: SuiteJudges) -> dict[str, Any]:
     verifiers = {
         name: spec.model_dump(mode="json", by_alias=True, exclude_none=True) for name, spec in judging.verifiers.items()
     }
@@ -163,38 +137,18 @@ def _judging(judging: Judging) -> dict[str, Any]:
     return {"name": judging.name, "task": task, "verifiers": verifiers, "pass_at": judging.pass_at}
 
 
-def _own_metric(suite: SuiteJob, judging: Judging, golds: Sequence[str]) -> dict[str, Any] | None:
-    """lm-eval's `exact_match` where it says the same for every answer, else None."""
+def _own_metric(suite: SuiteJob, judging: SuiteJudges, golds: Sequence[str]) -> dict[str, Any] | None:
+    """lm-eval's `exact_match` where it says the same for every answer, else None.
+
+    It does for one verifier only: all others look for where the answer stands in what was written, and runs of white
+    space are one space to them.
+    """
     verifiers = list(judging.verifiers.values())
     if len(verifiers) != 1 or suite.repeats > 1 or judging.task.final or all(_DATE.match(gold) for gold in golds):
         return None
-    same = _SAME.get(verifiers[0].kind)
-    ignored = same(verifiers[0], golds) if same else None
-    if ignored is None:
+    if not verifiers[0].takes_answers_as_written:
         return None
-    metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
-    return metric | ({"regexes_to_ignore": ignored} if ignored else {})
-
-
-def _exact(verifier: Any, golds: Sequence[str]) -> list[str] | None:
-    """Patterns to ignore. Runs of white space inside are one space to us, which exact_match cannot say, and its
-    lower() is not our casefold()."""
-    assert isinstance(verifier, ExactVerifier)
-    if verifier.ignore_case:
-        return None
-    if not verifier.ignore_space:
-        return []
-    return _ENDS if all(len(gold.split()) == 1 for gold in golds) else None
-
-
-def _label(verifier: Any, golds: Sequence[str]) -> list[str] | None:
-    """A wrong gold, which no answer matches, is wrong to lm-eval too only if no label equals it."""
-    assert isinstance(verifier, LabelVerifier)
-    known = isinstance(verifier.labels, list) and {gold.strip() for gold in golds} <= set(verifier.labels)
-    return _ENDS if known else None
-
-
-_SAME: dict[str, Callable[[Any, Sequence[str]], list[str] | None]] = {"exact": _exact, "label": _label}
+    return {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
 
 
 def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: int) -> str:
@@ -207,7 +161,7 @@ def _task_file(suite: SuiteJob, data: str, own: dict[str, Any] | None, tokens: i
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "gold",
-        "generation_kwargs": {"until": [], "max_gen_toks": tokens, **sampling},
+        "generation_kwargs": {"until": list(suite.stop), "max_gen_toks": tokens, **sampling},
         "num_fewshot": 0,
         "metadata": {"version": 1},
     }

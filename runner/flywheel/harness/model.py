@@ -30,6 +30,7 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
         def __init__(self) -> None:
             super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=asking.batch_size)
             self.sampling: dict[str, tuple[float, Callable[[int, int], int]]] = {}
+            self.stop: dict[str, tuple[str, ...]] = {}
             self.answers: dict[Key, list[Answer]] = defaultdict(list)
             self.problems: dict[Key, str] = {}
             self.prompt_tokens: dict[Key, int] = {}
@@ -52,15 +53,16 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
             fits = [i for i, ids in enumerate(encoded) if not self._too_long((task, requests[i].doc_id), len(ids))]
             order = sorted(fits, key=lambda i: (-len(encoded[i]), requests[i].args[0]))
             temperature, seed_of = self.sampling[task]
+            stop = self.stop.get(task, ())
             seeds = [seed_of(requests[i].doc_id, repeat) for i, repeat in enumerate(_repeats(requests))]
             found: dict[int, Answer] = {}
             started = time.perf_counter()
             for batch, outputs in batches(
-                loaded, encoded, order, asking.max_new_tokens, asking.batch_size, temperature, 1.0, seeds
+                loaded, encoded, order, asking.max_new_tokens, asking.batch_size, temperature, 1.0, seeds, stop
             ):
                 seconds = (time.perf_counter() - started) / len(batch)
                 for place, tokens in zip(batch, outputs, strict=True):
-                    found[place] = self._answer(tokens, seconds)
+                    found[place] = self._answer(tokens, seconds, stop)
                 progress({"suite": task.removeprefix("flywheel_"), "done": len(found), "total": len(order)})
                 started = time.perf_counter()
             for place in sorted(found):
@@ -76,8 +78,8 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
                 self.prompt_tokens[task, request.doc_id] = len(known[text])
             return [known[request.args[0]] for request in requests]
 
-        def _answer(self, tokens: list[int], seconds: float) -> Answer:
-            made = generation(loaded.tokenizer, "", tokens, asking.max_new_tokens)
+        def _answer(self, tokens: list[int], seconds: float, stop: Sequence[str]) -> Answer:
+            made = generation(loaded.tokenizer, "", tokens, asking.max_new_tokens, stop)
             return Answer(made.text, made.tokens, seconds, made.truncated)
 
         def _too_long(self, key: Key, tokens: int, room: int = asking.max_new_tokens) -> bool:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.errors import NodeFailed
-from flywheel.hashing import fingerprint, seed_from, short
+from flywheel.hashing import seed_from
 from flywheel.records import Row
-from flywheel.student.loading import Arm, Loaded, load
+from flywheel.student.loading import Arm, Loaded
 from flywheel.student.work import Asking
 
 Progress = Callable[[dict[str, Any]], None]
@@ -49,6 +49,8 @@ class SuiteJob:
     """Of an lm-eval task: so many items of each of its subtasks, a seeded sample."""
     num_fewshot: int | None = None
     include_path: str | None = None
+    stop: tuple[str, ...] = ()
+    """Of a task of ours: strings at which an answer ends; they are no part of it."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +97,6 @@ class Evaluated:
 
     suites: dict[str, list[Measured]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-def evaluate(job: EvaluationJob, progress: Progress) -> Evaluated:
-    """Runs in the model worker. Raises NodeFailed where lm-eval cannot run a suite."""
-    offline_unless_asked()
-    quiet()
-    from flywheel.harness.model import answering_model
-    from flywheel.harness.named import run_named
-
-    loaded = load(job.arm)
-    lm = answering_model(loaded, job.asking, progress)
-    results = _run_own(lm, loaded, job)
-    for suite in job.suites:
-        if suite.lm_eval is not None:
-            results[suite.name] = run_named(lm, suite, job)
-            progress({"suite": suite.name, "done": len(results[suite.name])})
-    return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, _settings(loaded, lm, job))
 
 
 def offline_unless_asked() -> None:
@@ -167,7 +152,7 @@ def named_faults(suites: Sequence[str]) -> Iterator[None]:
 # --- our own tasks ----------------------------------------------------------------------------------------------------
 
 
-def _run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
+def run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
     """By lm-eval's `evaluate`: what `simple_evaluate` adds (half a second of environment report) is in our store."""
     from lm_eval.evaluator import evaluate as run
     from lm_eval.tasks import TaskManager
@@ -177,6 +162,7 @@ def _run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Meas
         return {}
     asked = {s.name: [asked_text(loaded.tokenizer, item, job.asking.system) for item in s.items] for s in suites}
     lm.sampling = {own_task_name(s.name): _sampling(s, job.seed) for s in suites}
+    lm.stop = {own_task_name(s.name): s.stop for s in suites}
     with named_faults([suite.name for suite in suites]):
         configs = [_task_config(suite, asked[suite.name]) for suite in suites]
         run(lm, TaskManager(include_defaults=False).load(configs), bootstrap_iters=0, log_samples=False)
@@ -206,7 +192,7 @@ def _task_config(suite: SuiteJob, asked: Sequence[str]) -> dict[str, Any]:
         "doc_to_text": "prompt",
         "doc_to_target": "prompt",  # not read; a column, because lm-eval compiles any other text for each item
         "process_results": lambda doc, answers: {"answered": 1.0},
-        "generation_kwargs": {"until": [], "do_sample": suite.repeats > 1},
+        "generation_kwargs": {"until": list(suite.stop), "do_sample": suite.repeats > 1},
         "metric_list": [{"metric": "answered", "aggregation": "mean", "higher_is_better": True}],
         "repeats": suite.repeats,
         "num_fewshot": 0,
@@ -225,17 +211,3 @@ def _measured(lm: Any, suite: SuiteJob, asked: Sequence[str]) -> list[Measured]:
             )
         )  # fmt: skip
     return found
-
-
-def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
-    template = loaded.tokenizer.chat_template
-    return {
-        "device": loaded.device,
-        "dtype": str(loaded.model.dtype).removeprefix("torch."),
-        "batch_size": job.asking.batch_size,
-        "max_new_tokens": job.asking.max_new_tokens,
-        "context": lm.max_length,
-        "chat_template": short(fingerprint(template)) if template else None,
-        "system": job.asking.system if template else None,
-        "seed": job.seed,
-    }

@@ -1,24 +1,24 @@
-"""The verbs of the wheel, one file each. A node is a function of a Context; it returns rows, the engine writes them."""
+"""What the wheel does. A node is a function of a Context, in `verbs`; it returns rows, the engine writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from flywheel.nodes.ablate import ablate
-from flywheel.nodes.budget import budget
-from flywheel.nodes.context import Context, Result
-from flywheel.nodes.curate import curate
-from flywheel.nodes.deploy import deploy
-from flywheel.nodes.diagnose import diagnose
-from flywheel.nodes.evaluate import evaluate
-from flywheel.nodes.gate import gate
-from flywheel.nodes.generate import generate
-from flywheel.nodes.probe import probe
-from flywheel.nodes.report import report
-from flywheel.nodes.train import train
-from flywheel.nodes.verify import verify
+from flywheel.nodes.context import Context, NodeResult
+from flywheel.nodes.verbs.ablate import ablate
+from flywheel.nodes.verbs.budget import budget
+from flywheel.nodes.verbs.curate import curate
+from flywheel.nodes.verbs.deploy import deploy
+from flywheel.nodes.verbs.diagnose import diagnose
+from flywheel.nodes.verbs.evaluate import evaluate
+from flywheel.nodes.verbs.gate import gate
+from flywheel.nodes.verbs.generate import generate
+from flywheel.nodes.verbs.probe import probe
+from flywheel.nodes.verbs.report import report
+from flywheel.nodes.verbs.train import train
+from flywheel.nodes.verbs.verify import verify
 
-VERBS: Mapping[str, Callable[[Context], Result]] = {
+RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "probe": probe,
     "diagnose": diagnose,
     "budget": budget,
@@ -33,4 +33,6 @@ VERBS: Mapping[str, Callable[[Context], Result]] = {
     "deploy": deploy,
 }
 
-__all__ = ["VERBS", "Context", "Result"]
+"""What runs each verb. What it reads and waits for is its class in `plan.verbs`."""
+
+__all__ = ["RUN", "Context", "NodeResult"]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
+from flywheel.records.nodes import NodeRecord, Query, finished
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
 from flywheel.spec.outline import judged_columns
+from flywheel.spec.reading import read_answer
 from flywheel.student import StudentFiles, model_id
 from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import Asking
 from flywheel.text import plural
-from flywheel.verifiers import needs_reference, outcome_of
-
-Query = Callable[..., list[dict[str, Any]]]
+from flywheel.verifiers import outcome_of
 
 
 class Compute(Protocol):
@@ -29,7 +30,7 @@ class Compute(Protocol):
     def __call__(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any: ...
 
 
-class Judging(Protocol):
+class JudgeAnswers(Protocol):
     """Runs every verifier of each subject's task (`tasks`: other than the spec's); with `cascade` none after one that
     failed."""
 
@@ -45,7 +46,7 @@ class AskTeachers(Protocol):
 
 
 @dataclass(frozen=True)
-class Result:
+class NodeResult:
     """What a node wrote: rows by table, the conservation law's counts, and a few words or figures."""
 
     counts: Counts = field(default_factory=Counts)
@@ -88,7 +89,7 @@ class Context:
     run_id: str
     query: Query
     compute: Compute
-    judge: Judging
+    judge: JudgeAnswers
     ask: AskTeachers
     teacher_parameters: Mapping[str, Mapping[str, Any]]
     render: Callable[[str, Mapping[str, Any]], str]
@@ -122,11 +123,19 @@ class Context:
         """Nodes of a kind in all earlier iterations, oldest first."""
         return [f for n in range(1, self.node.iteration) for f in self.fingerprints(kind, iteration=n)]
 
+    def finished(self, nodes: Collection[str]) -> list[NodeRecord]:
+        """The records of these nodes, of those that are done."""
+        return finished(self.query, nodes)
+
     # -- rows of tasks
 
     def rows(self, path: str) -> list[Row]:
         """Rows of a data file as they are."""
         return read_rows(self.root / path)
+
+    def seen(self, task: str, path: str) -> list[Row]:
+        """Rows of a task's data file as predicates see them: without the target."""
+        return [{k: v for k, v in row.items() if k != self.spec.tasks[task].target} for row in self.rows(path)]
 
     def task_rows(self, task: str, path: str) -> list[TaskRow]:
         """Rows of a data file. Raises SpecInvalid with `file:line` where one lacks a needed column."""
@@ -150,6 +159,12 @@ class Context:
 
     def prompt(self, task: str, inputs: Row) -> str:
         return self.render(self.spec.tasks[task].prompt, {"row": inputs})
+
+    def read(self, task: str, text: str, row: Row) -> str:
+        """The answer in what a teacher wrote; the working stays, where the task says how to find the `final` answer."""
+        if self.spec.tasks[task].final is not None:
+            return without_thoughts(text).strip()
+        return read_answer(text, (self.spec.verifiers[name] for name in self.spec.tasks[task].verify), row)
 
     # -- models
 
@@ -202,7 +217,7 @@ class Context:
         )
 
     def _verifier_to_blame(self, subject: Subject, verdict: Verdict) -> bool:
-        return subject.trusted or not needs_reference(self.spec.verifiers[verdict.verifier])
+        return subject.trusted or not self.spec.verifiers[verdict.verifier].needs_reference
 
 
 def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[str, Any]]:

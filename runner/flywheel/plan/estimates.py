@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flywheel.plan.model import Estimate
-from flywheel.spec.models import Generator, JudgeVerifier, LitellmTeacher, Spec, Suite
+from flywheel.spec.models import Spec, Suite
 from flywheel.spec.outline import judges_of
+from flywheel.spec.strategies import Generator
 
 #: Acceptance before any was measured: a guess, and `plan` says so.
 ACCEPTANCE_GUESS = 0.7
 #: Tokens of a rendered prompt before any was measured.
 PROMPT_GUESS = 800
-#: Strategies that have several answers to a question judged.
-SAMPLED = ("trace", "rationalize", "self_play")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class TeacherHistory:
 
 @dataclass(frozen=True)
 class History:
-    """What was measured: seconds by (kind, subject), acceptance by generator, means by teacher; and rows of files."""
+    """What was measured: seconds by (verb, subject), acceptance by generator, means by teacher; and rows of files."""
 
     seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     acceptance: Mapping[str, float] = field(default_factory=dict)
@@ -38,126 +37,77 @@ class History:
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of each file of probes, items and calibration cases, where a teacher is asked about them."""
 
+    def rows_of(self, file: str | None, limit: int | None = None) -> int:
+        rows = self.rows.get(file or "", 0)
+        return rows if limit is None else min(rows, limit)
+
 
 Asked = tuple[str, float]
 """A teacher, and the calls to it."""
 
 
-def estimate(kind: str, subject: str, round: int, spec: Spec, history: History, iteration: int = 1) -> Estimate:
-    """Expected calls, tokens, dollars and seconds.
-
-    Refill rounds are expected to find nothing missing: round 1 asks for as many as the measured acceptance needs. A
-    judge is counted as asked about every answer, though it is spared those that another verifier fails.
-    """
-    asked = _asked(kind, subject, round, spec, history, iteration)
-    return _priced(asked, spec, history, history.seconds.get((kind, subject)))
-
-
-def _priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: float | None) -> Estimate:
-    sums = (0.0, 0.0, 0.0)
-    for teacher, calls in asked:
-        sums = _add(sums, teacher, calls, spec, history)
-    return Estimate(round(sums[0]), round(sums[1]), sums[2], seconds)
+def priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: float | None) -> Estimate:
+    """Calls with their tokens and dollars. Only calls to a model cost tokens; a function's or a data set's are counted
+    as calls alone."""
+    calls = tokens = usd = 0.0
+    for name, number in asked:
+        read, written, price = _each(name, spec, history)
+        calls, tokens, usd = calls + number, tokens + number * (read + written), usd + number * price
+    return Estimate(round(calls), round(tokens), usd, seconds)
 
 
-def _asked(kind: str, subject: str, round: int, spec: Spec, history: History, iteration: int) -> Iterator[Asked]:
-    if iteration == 1 and round <= 1:
-        yield from _calibrations(kind, subject, spec, history)
-    match kind:
-        case "probe":
-            task = spec.tasks[subject]
-            yield from _votes(spec, subject, _rows(history, task.probes, task.probe_limit))
-        case "generate" if round == 1:
-            yield from _lessons(_generator(spec, subject), spec, history)
-        case "verify" if round == 1:
-            generator = _generator(spec, subject)
-            samples = generator.samples if generator.strategy in SAMPLED else 1
-            yield from _votes(spec, spec.task_of(generator), samples * _candidates(generator, spec, history))
-        case "evaluate":
-            for suite in spec.evals.values():
-                yield from _evaluated(spec, suite, history, iteration)
-        case "ablate":
-            suite = next(spec.evals[a.suite] for a in spec.ablate if a.name == subject)
-            yield from _student_judged(spec, suite, history, models=2)
-
-
-def _generator(spec: Spec, name: str) -> Generator:
-    return next(generator for generator in spec.generate if generator.name == name)
-
-
-def _rows(history: History, file: str | None, limit: int | None) -> int:
-    rows = history.rows.get(file or "", 0)
-    return rows if limit is None else min(rows, limit)
+def _each(name: str, spec: Spec, history: History) -> tuple[float, float, float]:
+    """Of one call: tokens read, tokens written, dollars."""
+    teacher, seen = spec.teachers[name], history.teachers.get(name)
+    if teacher.answer_tokens is None:
+        return 0.0, 0.0, 0.0
+    read = seen.input_tokens if seen else PROMPT_GUESS
+    written = seen.output_tokens if seen else teacher.answer_tokens
+    of_prompt, of_answer, _ = teacher.price or (0.0, 0.0, None)
+    declared = (read * of_prompt + written * of_answer) / 1e6
+    return read, written, seen.usd if seen and seen.usd else declared
 
 
 # --- lessons ----------------------------------------------------------------------------------------------------------
 
 
-def _candidates(generator: Generator, spec: Spec, history: History) -> float:
-    """Samples of one question count as one."""
+def candidates_of(generator: Generator, history: History) -> float:
+    """Candidates that so many lessons need, by the measured acceptance. Samples of one question count as one."""
     acceptance = max(0.05, history.acceptance.get(generator.name, ACCEPTANCE_GUESS))
-    return min(generator.accept / acceptance, spec.max_candidates_of(generator))
+    return min(generator.accept / acceptance, generator.candidates_limit)
 
 
-def _lessons(generator: Generator, spec: Spec, history: History) -> Iterator[Asked]:
-    candidates = _candidates(generator, spec, history)
-    weights = spec.weights_of(generator)
+def calls_of_lessons(generator: Generator, history: History) -> Iterator[Asked]:
+    candidates = candidates_of(generator, history)
+    weights = generator.weights
     for teacher, weight in weights.items():
-        yield teacher, candidates * weight / sum(weights.values()) * _calls_each(generator)
-    if generator.second_opinion and generator.strategy != "code_with_tests":
-        yield generator.second_opinion[0], candidates
-
-
-def _calls_each(generator: Generator) -> float:
-    """Calls for one candidate, before any second opinion."""
-    match generator.strategy:
-        case "trace" | "rationalize":
-            return generator.samples
-        case "self_play":
-            return generator.samples + 1 / generator.per_call
-        case "evolve" | "paraphrase" | "back_translate":
-            return 1
-        case "code_with_tests":  # solution, tests, and a repair where the first try fails
-            return 1 / generator.per_call + 1 + min(1, generator.repairs) * (1 - ACCEPTANCE_GUESS)
-    return 1 if generator.parse == "text" else 1 / generator.per_call
+        yield teacher, candidates * weight / sum(weights.values()) * generator.calls_each(ACCEPTANCE_GUESS)
+    for teacher in generator.opinions[:1]:
+        yield teacher, candidates * generator.opinions_each
 
 
 # --- judges and suites ------------------------------------------------------------------------------------------------
 
 
-def _votes_each(judge: JudgeVerifier) -> int:
-    """Calls for one answer: a pair is shown in both orders."""
-    return judge.votes * (2 if judge.compare == "pair" else 1)
-
-
-def _votes(spec: Spec, task: str, answers: float) -> Iterator[Asked]:
+def votes(spec: Spec, task: str, answers: float) -> Iterator[Asked]:
+    """A judge is counted as asked about every answer, though it is spared those that another verifier fails."""
     for judge in judges_of(spec, task).values():
-        yield judge.teacher, answers * _votes_each(judge)
+        if judge.asks is not None:
+            yield judge.asks, answers * judge.calls_each
 
 
-def _evaluated(spec: Spec, suite: Suite, history: History, iteration: int) -> Iterator[Asked]:
-    """From the second iteration on, incumbent and teachers were measured before."""
-    if suite.task is None:
-        return
-    yield from _student_judged(spec, suite, history, models=2 if iteration == 1 else 1)
-    if iteration == 1:
-        items = _rows(history, suite.data, suite.limit)
-        for teacher in suite.teachers:
-            yield teacher, items
-            yield from _votes(spec, suite.task, items)
-
-
-def _student_judged(spec: Spec, suite: Suite, history: History, models: int) -> Iterator[Asked]:
+def suite_calls(spec: Spec, suite: Suite, history: History, models: int) -> Iterator[Asked]:
+    """Of those who judge the answers of so many models to a suite."""
     if suite.task is not None:
-        yield from _votes(spec, suite.task, models * suite.repeats * _rows(history, suite.data, suite.limit))
+        yield from votes(spec, suite.task, models * suite.repeats * history.rows_of(suite.data, suite.limit))
 
 
-def _calibrations(kind: str, subject: str, spec: Spec, history: History) -> Iterator[Asked]:
+def calibrations(verb: str, subject: str, spec: Spec, history: History) -> Iterator[Asked]:
     """A judge is calibrated once, by the first node that asks it."""
     judges = {name: judge for task in spec.tasks for name, judge in judges_of(spec, task).items()}
     for name, judge in judges.items():
-        if judge.calibration is not None and (kind, subject) == _first_to_ask(name, spec):
-            yield judge.teacher, _rows(history, judge.calibration, None) * _votes_each(judge)
+        if judge.asks is not None and judge.cases_of_people and (verb, subject) == _first_to_ask(name, spec):
+            yield judge.asks, history.rows_of(judge.cases_of_people) * judge.calls_each
 
 
 def _first_to_ask(judge: str, spec: Spec) -> tuple[str, str]:
@@ -165,22 +115,3 @@ def _first_to_ask(judge: str, spec: Spec) -> tuple[str, str]:
     probes = [("probe", name) for name in tasks if spec.tasks[name].probes is not None]
     verified = [("verify", generator.name) for generator in spec.generate if spec.task_of(generator) in tasks]
     return next(iter([*probes, *verified]), ("evaluate", ""))
-
-
-# --- what a call costs ------------------------------------------------------------------------------------------------
-
-
-def _add(
-    sums: tuple[float, float, float], name: str, calls: float, spec: Spec, history: History
-) -> tuple[float, float, float]:
-    """Only calls to a model cost tokens; a function's or a data set's are counted as calls alone."""
-    teacher = spec.teachers[name]
-    if not isinstance(teacher, LitellmTeacher):
-        return sums[0] + calls, sums[1], sums[2]
-    seen = history.teachers.get(name)
-    read = seen.input_tokens if seen else PROMPT_GUESS
-    written = seen.output_tokens if seen else teacher.max_tokens
-    price = (read * (teacher.usd_per_million_input or 0) + written * (teacher.usd_per_million_output or 0)) / 1e6
-    if seen and seen.usd:
-        price = seen.usd
-    return sums[0] + calls, sums[1] + calls * (read + written), sums[2] + calls * price

@@ -54,6 +54,10 @@ class Plan:
     def pending(self) -> tuple[PlanNode, ...]:
         return tuple(node for node in self.nodes if node.status != "reused")
 
+    def of(self, verb: str) -> list[PlanNode]:
+        """The nodes of a verb, by iteration."""
+        return [node for node in self.nodes if node.kind == verb]
+
     @property
     def state(self) -> str:
         """Digest of what would run; a saved plan is only executed while it is unchanged."""

@@ -1,31 +1,16 @@
-"""Raw text of a model → rows, or one answer. Nothing raises here: what cannot be used comes back as a
-problem.
-"""
+"""Raw text of a model → rows. Nothing raises here: what cannot be used comes back as a problem."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flywheel.json_text import json_values, without_thoughts
+from flywheel.answers import without_thoughts
+from flywheel.json_text import json_values
 from flywheel.records import Row
 from flywheel.text import did_you_mean, one_line
-
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
-
-
-def extract_answer(text: str) -> str:
-    """The one answer in `text`: without thoughts, code fences (the last one counts) and blanks around it."""
-    bare = without_thoughts(text).strip()
-    fenced = [match[1] for match in _FENCE.finditer(bare)]
-    if fenced:
-        return fenced[-1].strip()
-    if len(bare) > 2 and bare.count("`") == 2 and bare[0] == bare[-1] == "`":
-        return bare[1:-1].strip()
-    return bare
 
 
 def parse_rows(text: str, columns: Sequence[str]) -> tuple[list[Row], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from flywheel.hashing import fingerprint
 
@@ -109,6 +109,13 @@ class LessonRequest:
 
 CallStatus = Literal["ok", "failed"]
 
+FaultClass = Literal[
+    "rate_limit", "timeout", "server", "connection", "malformed", "auth", "quota", "not_found", "wrong_model", "format",
+    "bad_request", "context_length", "content_filter", "refusal", "truncated", "empty", "crashed", "unavailable",
+    "interrupted",
+]  # fmt: skip
+"""How a call can fail; `teachers.faults` says what each means for trying again and for paying."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -118,9 +125,7 @@ class Reply:
     teacher: str
     status: CallStatus
     text: str = ""
-    fault: str = ""
-    """Class of the fault: rate_limit, timeout, server, connection, auth, bad_request, context_length, content_filter,
-    truncated, empty, malformed, crashed."""
+    fault: FaultClass | Literal[""] = ""
     detail: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
@@ -129,6 +134,35 @@ class Reply:
     attempts: int = 1
     model: str = ""
     cached: bool = field(default=False, compare=False)
+
+
+ReferenceSource = Literal["person", "row", "teacher", "vote"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An answer to compare with. `source`: a person's, the row's own, another teacher's, or what most samples gave;
+    `by`: which teacher, or how many votes of how many."""
+
+    text: str
+    source: ReferenceSource
+    by: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Known to be right: not another teacher's opinion, nor a vote."""
+        return self.source in ("person", "row")
+
+    @property
+    def origin(self) -> str:
+        """As the store has it: `person`, `row`, `teacher:<name>`, `vote:<share>`."""
+        return f"{self.source}:{self.by}" if self.by else self.source
+
+    @classmethod
+    def stored(cls, text: str | None, origin: str | None) -> Reference | None:
+        """What the store has as text and origin."""
+        source, _, by = (origin or "").partition(":")
+        return None if text is None or not source else cls(text, cast(ReferenceSource, source), by)
 
 
 @dataclass(frozen=True)
@@ -143,9 +177,8 @@ class Candidate:
     call_key: str
     row: Row
     target: str
-    reference: str | None
-    reference_from: str
-    """Where the reference is from: `person`, `row:<id>`, `teacher:<name>`, or empty."""
+    reference: Reference | None = None
+    """The answer that it is compared with; None where none is known."""
     failure_ids: tuple[str, ...] = ()
     strategy: str = "targeted"
     group: str = ""

@@ -1,22 +1,28 @@
 """Rows in files: JSONL, CSV or Parquet. Every fault names `file:line`, and all of them come at once.
 
 Three encodings, one meaning: a row is a mapping of column to JSON value. What JSON cannot carry without
-loss (NaN, half a surrogate pair, a date) is refused here, so that no fingerprint or store meets it later.
+loss (NaN, half a surrogate pair, bytes that are no text) is refused here, so that no fingerprint or store meets it
+later. Decimals and times of Parquet become text: all digits of the one, ISO 8601 of the other.
 """
 
 from __future__ import annotations
 
 import csv
+import datetime
+import decimal
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import Fault, SpecInvalid
+from flywheel.errors import Fault, FlywheelError, SpecInvalid
 from flywheel.hashing import canonical
+from flywheel.json_text import distinct
 from flywheel.records import Row
 from flywheel.text import did_you_mean, one_line, plural
 
@@ -31,12 +37,15 @@ class RowFile:
     file: str
     rows: tuple[Row, ...]
     lines: tuple[int, ...]
+    note: str = ""
+    """How the file was read, where that is not how its name says."""
 
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a `.jsonl`, `.csv` or `.parquet` file, in order; an empty file has none.
 
-    CSV values are text; an empty line is skipped. Raises `SpecInvalid` with every bad line.
+    CSV values are text, between commas, semicolons or tabs; an empty line is skipped.
+    Raises `SpecInvalid` with every bad line.
     """
     return list(read_row_file(path).rows)
 
@@ -45,7 +54,7 @@ def read_row_file(path: Path) -> RowFile:
     """Like `read_rows`, with the line of each row."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .csv, .parquet."
+        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .csv, .tsv, .parquet."
         raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
     rows: list[Row] = []
     lines: list[int] = []
@@ -55,7 +64,17 @@ def read_row_file(path: Path) -> RowFile:
         lines.append(line)
     if faults:
         raise SpecInvalid(_cut(faults))
-    return RowFile(shown(path), tuple(rows), tuple(lines))
+    note = _separator_note(path) if reader is _csv else ""
+    return RowFile(shown(path), tuple(rows), tuple(lines), note)
+
+
+def rows_of_text(text: str, name: str) -> list[Row]:
+    """The rows of JSON lines that are no file; `name` stands for one where a line is bad. Raises `SpecInvalid`."""
+    faults: list[Fault] = []
+    rows = [row for _, row in _lines(text, name, faults)]
+    if faults:
+        raise SpecInvalid(_cut(faults))
+    return rows
 
 
 def target_text(value: Any) -> str:
@@ -87,18 +106,22 @@ def _guarded(reader: _Reader, path: Path, faults: list[Fault]) -> _Numbered:
 
 
 def _jsonl(path: Path, faults: list[Fault]) -> _Numbered:
-    text = path.read_bytes().decode("utf-8-sig")
+    yield from _lines(path.read_bytes().decode("utf-8-sig"), shown(path), faults)
+
+
+def _lines(text: str, name: str, faults: list[Fault]) -> _Numbered:
     for line, source in enumerate(text.split("\n"), start=1):
         if source.strip():
             try:
                 yield line, _row(source)
             except _BadRow as bad:
-                faults.append(Fault(str(bad), file=shown(path), line=line, hint=bad.hint, source=one_line(source)))
+                faults.append(Fault(str(bad), file=name, line=line, hint=bad.hint, source=one_line(source)))
 
 
 def _csv(path: Path, faults: list[Fault]) -> _Numbered:
     with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.reader(handle, strict=True)
+        separator = _separator(path)
+        reader = csv.reader(handle, strict=True, delimiter=separator)
         try:
             header = next(reader, [])
             if problem := _header_problem(header):
@@ -109,10 +132,44 @@ def _csv(path: Path, faults: list[Fault]) -> _Numbered:
                     yield reader.line_num, dict(zip(header, cells, strict=True))
                 elif cells:
                     message = f"{plural(len(cells), 'value')} for {plural(len(header), 'column')}."
-                    hint = "Put a value that holds a comma in quotes."
+                    hint = f"Put a value that holds a {_SEPARATORS[separator]} in quotes."
                     faults.append(Fault(message, file=shown(path), line=reader.line_num, hint=hint))
         except csv.Error as error:
             faults.append(Fault(f"not CSV: {error}.", file=shown(path), line=reader.line_num))
+
+
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_SNIFFED_ROWS = 20
+
+
+def _separator(path: Path) -> str:
+    """What stands between the columns: a comma, unless the header holds none and all first rows fit another."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+        head = list(islice(handle, _SNIFFED_ROWS + 1))
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    if not head or "," in head[0]:
+        return ","
+    return next((s for s in (";", "\t") if _fits(head, s)), ",")
+
+
+def _fits(head: list[str], separator: str) -> bool:
+    """Whether the first rows have as many columns as the header, and that are several. The last may be cut off."""
+    try:
+        rows = [len(row) for row in csv.reader(head, strict=False, delimiter=separator) if row]
+    except csv.Error:
+        return False
+    complete = rows[:-1] if len(head) > _SNIFFED_ROWS else rows
+    return rows[0] > 1 and set(complete) == {rows[0]}
+
+
+def _separator_note(path: Path) -> str:
+    separator = _separator(path)
+    return (
+        ""
+        if separator == "," or path.suffix.lower() == ".tsv"
+        else f"its columns are separated by {_SEPARATORS[separator]}s; it is read so."
+    )
 
 
 def _header_problem(header: list[str]) -> str:
@@ -128,17 +185,60 @@ def _parquet(path: Path, faults: list[Fault]) -> _Numbered:
 
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, ValueError) as error:
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         faults.append(Fault(f"not a Parquet file: {one_line(str(error))}.", file=shown(path)))
         return
+    found: dict[str, tuple[int, str, int]] = {}
     for number, row in enumerate(rows, start=1):
-        if problem := _not_json(row):
-            faults.append(Fault(problem, file=shown(path), line=number, hint="Store it as text."))
-        else:
-            yield number, row
+        plain = {}
+        for column, value in row.items():
+            try:
+                plain[column] = _plain(value)
+                canonical(plain[column])
+            except (FlywheelError, ValueError, TypeError) as error:
+                first, why, count = found.get(column, (number, str(error).removeprefix("cannot fingerprint "), 0))
+                found[column] = (first, why, count + 1)
+        yield number, plain
+    for column, (first, why, count) in found.items():
+        message = f'column "{column}": {why}; so in {plural(count, "row")}.'
+        faults.append(Fault(message, file=shown(path), line=first, hint="Store it as text, or leave the column out."))
 
 
-_READERS: dict[str, _Reader] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+def _plain(value: Any) -> Any:
+    """A value of Arrow as JSON has it. Raises ValueError for bytes that are no text."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() if value and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):  # an Arrow map
+            by_name = all(isinstance(key, str) for key, _ in value) and len(dict(value)) == len(value)
+            pairs = [[_plain(key), _plain(item)] for key, item in value]
+            return {key: item for key, item in pairs} if by_name else pairs  # noqa: C416
+        case list():
+            return [_plain(item) for item in value]
+        case bytes():
+            return _decoded(value)
+        case decimal.Decimal():
+            return f"{value:f}"
+        case datetime.timedelta():
+            return f"PT{decimal.Decimal(str(value // _MICROSECOND)) / 1_000_000:f}S"
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case uuid.UUID():
+            return str(value)
+    return value
+
+
+_MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("bytes that are no UTF-8 text") from None
+
+
+_READERS: dict[str, _Reader] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
 
 
 # --- one row ------------------------------------------------------------------------------------------------
@@ -152,7 +252,7 @@ class _BadRow(ValueError):
 
 def _row(source: str) -> Row:
     try:
-        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite)
+        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at column {error.colno}."
         raise _BadRow(message, "Write one JSON object a line.") from None
@@ -165,6 +265,13 @@ def _row(source: str) -> Row:
     if "\\ud" in source.lower() and not _encodable(row):
         raise _BadRow("text with half of a surrogate pair.", "Write the character itself, or both halves.")
     return row
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Row:
+    try:
+        return distinct(pairs)
+    except ValueError as error:
+        raise _BadRow(f"{one_line(str(error), 80)}.", "Keep the one that is meant.") from None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -184,15 +291,6 @@ def _encodable(row: Row) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _not_json(row: Row) -> str:
-    for column, value in row.items():
-        try:
-            canonical(value)
-        except Exception as error:
-            return f'column "{column}": {error}.'
-    return ""
 
 
 def _cut(faults: list[Fault]) -> list[Fault]:

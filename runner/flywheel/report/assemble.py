@@ -1,4 +1,4 @@
-"""From the store's rows to one `Report`. Pure: rows come from a `query` callable, the rest from `Facts`."""
+"""From the store's rows to one `Report`. Pure: rows come from a `query` callable, the rest from `ReportFacts`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
 from flywheel.report import ledger, lessons, queries, scoring, trust, words
-from flywheel.report.facts import Facts
+from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
+    Banner,
     Changes,
     Deployed,
     Funnel,
@@ -21,7 +22,6 @@ from flywheel.report.model import (
     Provenance,
     Report,
     Scores,
-    Verdict,
 )
 from flywheel.report.scoring import Chain, Query, Row, decoded
 from flywheel.report.words import shown
@@ -33,7 +33,7 @@ TARGET_EXAMPLES: Mapping[Movement, int] = {"fixed": 6, "broken": 6, "still_wrong
 GUARD_EXAMPLES: Mapping[Movement, int] = {"broken": 6}
 
 
-def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence[str]]], facts: Facts) -> Report:
+def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence[str]]], facts: ReportFacts) -> Report:
     """The report of one iteration.
 
     `query(sql, params)` gives rows as dicts. `chain[i]` maps each kind of node (probe, diagnose, budget,
@@ -76,7 +76,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     )
 
 
-def _changes(query: Query, turns: Chain, iteration: int, facts: Facts) -> Changes:
+def _changes(query: Query, turns: Chain, iteration: int, facts: ReportFacts) -> Changes:
     sql = queries.dataset_change(turns.get(iteration - 1, {}), turns[iteration])
     rows = query(sql, ())[0]
     notes = tuple(Note(area=area, text=shown(text, 300)) for area, text in facts.changed)
@@ -85,7 +85,7 @@ def _changes(query: Query, turns: Chain, iteration: int, facts: Facts) -> Change
 
 def _verdict(
     query: Query, nodes: queries.Nodes, scores: Scores, modes: Modes, funnel: Funnel, trained: bool, waits: bool
-) -> Verdict:
+) -> Banner:
     sql = queries.decision(nodes)
     row: Row = next(iter(query(sql, ())), {})
     rules = tuple(RuleResult(**rule) for rule in decoded(row.get("rules")) or ())
@@ -96,7 +96,7 @@ def _verdict(
     target = next((score for score in scores.suites if score.role == "target"), None)
     blocked = tuple(p.name for p in preconditions if not p.holds)
     why = words.why_untrained(modes, funnel)
-    return Verdict(
+    return Banner(
         outcome=outcome,
         headline=words.headline(outcome, target, rules, blocked, why, waits),
         explanation=shown(row.get("explanation") or "", 2_000),
@@ -109,7 +109,7 @@ def _verdict(
     )
 
 
-def _provenance(query: Query, nodes: queries.Nodes, facts: Facts) -> Provenance:
+def _provenance(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Provenance:
     sql = queries.adapters(nodes)
     adapter: Row = next(iter(query(sql, ())), {})
     decided: Row = next(iter(query(queries.decision(nodes), ())), {})

@@ -63,7 +63,7 @@ class ModeFact:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportFacts:
     """`generated_at` is shown as it is; `changed` says, by area and in words, what differs from before."""
 
     name: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flywheel.report.model import Deployed, Model, Outcome, Report, Trend
+from flywheel.report.model import Deployed, Outcome, Report, ReportPart, Trend
 
 
-class IndexEntry(Model):
+class IndexEntry(ReportPart):
     """`href` is the page's address relative to the overview."""
 
     name: str

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts, GeneratorFact, TeacherFact
-from flywheel.report.model import Modes, Strategies, Strategy, Teacher, Teachers, TeacherShare
+from flywheel.report.facts import GeneratorFact, ReportFacts, TeacherFact
+from flywheel.report.model import Modes, Strategies, Strategy, Teachers, TeacherShare, TeacherWork
 from flywheel.report.scoring import Query, Row, decoded, keyed, rate
 from flywheel.report.words import shown
 
 
-def teachers(query: Query, nodes: queries.Nodes, facts: Facts, modes: Modes) -> Teachers:
+def teachers(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes) -> Teachers:
     """What each teacher cost and what of it was kept. Declared teachers that were not asked have zeros."""
     sql = {
         "lessons": queries.lessons(nodes, "teacher"),
@@ -31,10 +31,10 @@ def teachers(query: Query, nodes: queries.Nodes, facts: Facts, modes: Modes) -> 
     return Teachers(rows=found, **{f"{what}_query": text for what, text in sql.items()})
 
 
-def _teacher(fact: TeacherFact, entry: dict[str, Any]) -> Teacher:
+def _teacher(fact: TeacherFact, entry: dict[str, Any]) -> TeacherWork:
     own = entry.pop("own")
     accepted = entry["accepted"]
-    return Teacher(
+    return TeacherWork(
         kind=fact.kind,
         simulated=fact.simulated,
         style=shown(fact.style, 160),
@@ -43,7 +43,7 @@ def _teacher(fact: TeacherFact, entry: dict[str, Any]) -> Teacher:
     )
 
 
-def strategies(query: Query, nodes: queries.Nodes, facts: Facts, modes: Modes) -> Strategies:
+def strategies(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes) -> Strategies:
     """What each generator cost, everything counted, and what of its lessons was kept."""
     sql = {
         "lessons": queries.lessons(nodes, "generator"),

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, Literal, get_args
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts
+from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
     Costs,
     Funnel,
@@ -29,7 +29,7 @@ StageName = Literal["generated", "parsed", "fitting", "verified", "chosen", "cur
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
-def funnel(query: Query, nodes: queries.Nodes, facts: Facts) -> Funnel:
+def funnel(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Funnel:
     """Generated → parsed → fitting → verified → chosen → curated → trained, with the recorded reason for every row
     lost; what verifiers failed in the order in which they looked."""
     sql, losses_sql, asked_sql = queries.lessons(nodes), queries.losses_on_the_way(nodes), queries.asked(nodes)
@@ -54,7 +54,7 @@ def funnel(query: Query, nodes: queries.Nodes, facts: Facts) -> Funnel:
     )
 
 
-def verifier_order(facts: Facts) -> dict[str, int]:
+def verifier_order(facts: ReportFacts) -> dict[str, int]:
     names = dict.fromkeys(name for task in facts.tasks for name, _ in task.verify)
     return {name: place for place, name in enumerate(names)}
 
@@ -78,7 +78,7 @@ def _losses(rows: list[Row]) -> dict[str, tuple[Loss, ...]]:
     return by_stage
 
 
-def verifiers(query: Query, nodes: queries.Nodes, facts: Facts) -> Verifiers:
+def verifiers(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Verifiers:
     """In the order of the cascade, task by task."""
     sql, order = queries.verifiers(nodes), verifier_order(facts)
     rows = (VerifierUse(name=row.pop("verifier"), **row) for row in query(sql, ()))

@@ -21,11 +21,11 @@ Area = Literal["start", "spec", "data", "teachers", "lessons", "versions"]
 """What a difference from before is about; "start" is the model that the iteration began with."""
 
 
-class Model(BaseModel):
+class ReportPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
-class Rate(Model):
+class Rate(ReportPart):
     """A share with its 95% Wilson interval."""
 
     value: float
@@ -33,7 +33,7 @@ class Rate(Model):
     high: float
 
 
-class Change(Model):
+class Change(ReportPart):
     """A paired difference, candidate minus incumbent, with its 95% interval."""
 
     value: float
@@ -48,7 +48,7 @@ class Change(Model):
         return "down" if self.high < 0 else "unclear"
 
 
-class Verdict(Model):
+class Banner(ReportPart):
     outcome: Outcome
     headline: str
     """One sentence for a reader who reads nothing else."""
@@ -63,14 +63,14 @@ class Verdict(Model):
     query: str
 
 
-class Note(Model):
+class Note(ReportPart):
     """Something that differs from before."""
 
     area: Area
     text: str
 
 
-class Changes(Model):
+class Changes(ReportPart):
     """What is different from the iteration before, and from the last time this one was run under another spec."""
 
     notes: tuple[Note, ...]
@@ -80,7 +80,7 @@ class Changes(Model):
     query: str
 
 
-class Approval(Model):
+class Approval(ReportPart):
     """A person's word on what the gate promoted."""
 
     person: str
@@ -89,7 +89,7 @@ class Approval(Model):
     at: str
 
 
-class Approvals(Model):
+class Approvals(ReportPart):
     """`needed` where the spec asks for a person; `rows` as they were when the report was written, oldest first."""
 
     needed: bool
@@ -105,7 +105,7 @@ class Approvals(Model):
         return f"{'approved' if last.verdict == 'approve' else 'rejected'} by {last.person}"
 
 
-class Score(Model):
+class Score(ReportPart):
     """One suite, or one slice of it, on the items that both arms could be judged on."""
 
     suite: str
@@ -125,7 +125,7 @@ class Score(Model):
     still_wrong: int
 
 
-class ArmAnswers(Model):
+class ArmAnswers(ReportPart):
     """What one arm's answers to a suite were like: incumbent, candidate, or `teacher:<name>` (never gated)."""
 
     suite: str
@@ -141,7 +141,7 @@ class ArmAnswers(Model):
     """Share of answers cut at the student's limit."""
 
 
-class Scores(Model):
+class Scores(ReportPart):
     suites: tuple[Score, ...]
     slices: tuple[Score, ...]
     slices_left_out: int
@@ -152,7 +152,7 @@ class Scores(Model):
     arms_query: str
 
 
-class Mode(Model):
+class Mode(ReportPart):
     """One error mode, from its rate before to its rate after (on the target suites' items)."""
 
     name: str
@@ -169,20 +169,22 @@ class Mode(Model):
     change: Change | None
 
 
-class Modes(Model):
+class Modes(ReportPart):
     rows: tuple[Mode, ...]
     items: int
     """Items of the target suites that the rates are over."""
     suites: tuple[str, ...]
     probes: int
     probe_failures: int
+    undecided: tuple[str, ...] = ()
+    """Of modes whose predicate could not be computed for some wrong answers: where, which, how many, and why."""
     rates_query: str
     failures_query: str
     budget_query: str
     lessons_query: str
 
 
-class Example(Model):
+class Example(ReportPart):
     """One item as both arms answered it; texts are cut and made safe to show."""
 
     suite: str
@@ -196,12 +198,12 @@ class Example(Model):
     candidate_mode: str
 
 
-class Examples(Model):
+class Examples(ReportPart):
     rows: tuple[Example, ...]
     query: str
 
 
-class Loss(Model):
+class Loss(ReportPart):
     """Why rows were lost on the way to a stage."""
 
     cause: str
@@ -210,7 +212,7 @@ class Loss(Model):
     """The commonest reasons with their counts; together at most `rows`."""
 
 
-class Stage(Model):
+class Stage(ReportPart):
     name: Literal["generated", "parsed", "fitting", "verified", "chosen", "curated", "trained"]
     """fitting: not dropped by the generator's own rules; chosen: of several samples of a question, the one."""
     rows: int
@@ -218,7 +220,7 @@ class Stage(Model):
     """What was lost between the stage before and this one."""
 
 
-class Funnel(Model):
+class Funnel(ReportPart):
     wanted: int
     """Lessons that teachers were asked for, over all rounds."""
     calls: int
@@ -238,7 +240,7 @@ class Funnel(Model):
         return sum(abs(a.rows - b.rows - sum(loss.rows for loss in b.losses)) for a, b in pairs)
 
 
-class Ledger(Model):
+class LessonLedger(ReportPart):
     """What lessons cost and came to, for one teacher or one strategy."""
 
     name: str
@@ -260,7 +262,7 @@ class Ledger(Model):
     """Of the error modes that it wrote trained lessons for: those whose rate fell beyond chance."""
 
 
-class Teacher(Ledger):
+class TeacherWork(LessonLedger):
     """`usd` is all that it was paid; a lesson's price is that of the calls that asked it for lessons, failed ones too
     (second opinions, tests and repairs are in its strategy's)."""
 
@@ -269,15 +271,15 @@ class Teacher(Ledger):
     style: str
 
 
-class Teachers(Model):
-    rows: tuple[Teacher, ...]
+class Teachers(ReportPart):
+    rows: tuple[TeacherWork, ...]
     lessons_query: str
     calls_query: str
     dataset_query: str
     taught_query: str
 
 
-class TeacherShare(Model):
+class TeacherShare(ReportPart):
     """How much of a strategy's asking went to a teacher: by the spec, and as it was where a bandit decided."""
 
     teacher: str
@@ -287,7 +289,7 @@ class TeacherShare(Model):
     """What Thompson sampling over this iteration's lessons would give it next."""
 
 
-class Strategy(Ledger):
+class Strategy(LessonLedger):
     """One generator. Its price has everything: lessons, second opinions, tests, repairs, failed calls."""
 
     strategy: str
@@ -297,7 +299,7 @@ class Strategy(Ledger):
     """Share of answers that another call gave word for word, in the worst round."""
 
 
-class Strategies(Model):
+class Strategies(ReportPart):
     rows: tuple[Strategy, ...]
     lessons_query: str
     calls_query: str
@@ -306,7 +308,7 @@ class Strategies(Model):
     asked_query: str
 
 
-class VerifierUse(Model):
+class VerifierUse(ReportPart):
     """What one verifier said of the candidates that came to it: none comes that an earlier one failed."""
 
     task: str
@@ -321,14 +323,14 @@ class VerifierUse(Model):
     seconds: float
 
 
-class Verifiers(Model):
+class Verifiers(ReportPart):
     """In the order of the cascade."""
 
     rows: tuple[VerifierUse, ...]
     query: str
 
 
-class AuditRate(Model):
+class AuditRate(ReportPart):
     """How often the wrong thing was said, of the cases that it could be said of. Unknown is neither."""
 
     cases: int
@@ -337,7 +339,7 @@ class AuditRate(Model):
     rate: Rate | None
 
 
-class AuditSource(Model):
+class AuditSource(ReportPart):
     source: str
     expected: str
     cases: int
@@ -346,7 +348,7 @@ class AuditSource(Model):
     unknown: int
 
 
-class Audited(Model):
+class Audited(ReportPart):
     """The newest audit of a task's verifier, or of all its verifiers together (`verifier` empty)."""
 
     task: str
@@ -358,7 +360,7 @@ class Audited(Model):
     sources: tuple[AuditSource, ...]
 
 
-class WrongCase(Model):
+class WrongCase(ReportPart):
     """A case that a verifier got wrong, for a person to look at."""
 
     task: str
@@ -368,7 +370,7 @@ class WrongCase(Model):
     text: str
 
 
-class Judged(Model):
+class Judged(ReportPart):
     """A judge's agreement with people. Without a calibration, kappa is None."""
 
     verifier: str
@@ -384,7 +386,7 @@ class Judged(Model):
     at: str
 
 
-class Audit(Model):
+class Audit(ReportPart):
     rows: tuple[Audited, ...]
     never: tuple[str, ...]
     """Verifiers in use that were never audited in the version that judged here."""
@@ -394,7 +396,7 @@ class Audit(Model):
     judges_query: str
 
 
-class Ablated(Model):
+class Ablated(ReportPart):
     """Two trainings that differ in one part, or in targeting; `change` is what having the part brought."""
 
     name: str
@@ -410,24 +412,24 @@ class Ablated(Model):
     """What to know of this comparison; empty where nothing is."""
 
 
-class Ablations(Model):
+class Ablations(ReportPart):
     rows: tuple[Ablated, ...]
     query: str
 
 
-class LossPoint(Model):
+class LossPoint(ReportPart):
     step: int
     loss: float
 
 
-class MixRow(Model):
+class MixRow(ReportPart):
     mode: str
     new: int
     replay: int
     seed: int
 
 
-class Training(Model):
+class Training(ReportPart):
     """What was trained on, and how the loss went; empty where nothing was trained."""
 
     trained: bool
@@ -442,7 +444,7 @@ class Training(Model):
     mix_query: str
 
 
-class TrendScore(Model):
+class TrendScore(ReportPart):
     iteration: int
     suite: str
     role: str
@@ -450,21 +452,21 @@ class TrendScore(Model):
     candidate: Rate | None
 
 
-class TrendTurn(Model):
+class TrendTurn(ReportPart):
     iteration: int
     outcome: Outcome
     trained_rows: int
     seconds: float
 
 
-class Trend(Model):
+class Trend(ReportPart):
     turns: tuple[TrendTurn, ...]
     scores: tuple[TrendScore, ...]
     query: str
     turns_query: str
 
 
-class NodeCost(Model):
+class NodeCost(ReportPart):
     name: str
     kind: str
     seconds: float
@@ -479,7 +481,7 @@ class NodeCost(Model):
     usd_before: float | None
 
 
-class Costs(Model):
+class Costs(ReportPart):
     nodes: tuple[NodeCost, ...]
     seconds: float
     seconds_before: float | None
@@ -493,7 +495,7 @@ class Costs(Model):
     calls_before_query: str
 
 
-class Noise(Model):
+class Noise(ReportPart):
     """The same model measured twice on some items of a suite: how many scored differently."""
 
     suite: str
@@ -501,7 +503,28 @@ class Noise(Model):
     differ: int
 
 
-class StockCommand(Model):
+class RanOn(ReportPart):
+    """Answers of an arm that went on with a next question after their final answer, and were judged by the first."""
+
+    suite: str
+    arm: str
+    answers: int
+
+
+class LabelScore(ReportPart):
+    """One label of a suite whose answers are sets of labels: items that have it, that were given it, and both."""
+
+    suite: str
+    arm: str
+    label: str
+    gold: int
+    said: int
+    right: int
+    f1: float | None
+    """2 x right / (gold + said); None where neither names it."""
+
+
+class StockCommand(ReportPart):
     """Stock lm-eval's way to the same number, in the project's folder."""
 
     suite: str
@@ -509,7 +532,7 @@ class StockCommand(Model):
     command: str
 
 
-class Measurement(Model):
+class Measurement(ReportPart):
     """How the suites were measured."""
 
     settings: tuple[tuple[str, str], ...]
@@ -518,11 +541,13 @@ class Measurement(Model):
     noise: tuple[Noise, ...]
     too_long: tuple[tuple[str, int], ...]
     """Suite and items whose prompt does not fit the model."""
+    ran_on: tuple[RanOn, ...]
+    labels: tuple[LabelScore, ...]
     commands: tuple[StockCommand, ...]
     query: str
 
 
-class RunFact(Model):
+class RunFact(ReportPart):
     """A run that worked on this iteration. `sandbox` names the tier that untrusted code ran in; None: not recorded."""
 
     run_id: str
@@ -530,12 +555,12 @@ class RunFact(Model):
     tainted: bool
 
 
-class NodeIdentity(Model):
+class NodeIdentity(ReportPart):
     kind: str
     fingerprint: str
 
 
-class Provenance(Model):
+class Provenance(ReportPart):
     command: str
     seed: int
     spec_hash: str
@@ -556,7 +581,7 @@ class Provenance(Model):
         return any(run.tainted for run in self.runs)
 
 
-class Deployed(Model):
+class Deployed(ReportPart):
     """What the pointer named when the report was written."""
 
     model_id: str
@@ -567,7 +592,7 @@ class Deployed(Model):
     query: str
 
 
-class Report(Model):
+class Report(ReportPart):
     """One iteration of one domain."""
 
     report_version: Literal[2] = 2
@@ -575,7 +600,7 @@ class Report(Model):
     description: str
     iteration: int
     generated_at: str
-    verdict: Verdict
+    verdict: Banner
     approvals: Approvals
     changes: Changes
     scores: Scores

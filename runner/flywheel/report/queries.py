@@ -131,6 +131,12 @@ def failures(nodes: Nodes) -> str:
 WHERE node IN {of(nodes, "diagnose")} GROUP BY mode ORDER BY mode"""
 
 
+def undecided(nodes: Nodes) -> str:
+    """Predicates that could not be computed for some wrong answers of the probes or the suites, as JSON."""
+    return f"""SELECT json_extract(summary, '/undecided') AS undecided FROM nodes
+WHERE node IN {of(nodes, "diagnose", "evaluate")} AND status = 'done' {_LAST}"""
+
+
 def probes(nodes: Nodes) -> str:
     return f"SELECT count(*) AS probes FROM answers WHERE node IN {of(nodes, 'probe')}"
 
@@ -152,7 +158,7 @@ _SELECTION = "'(selection)'"
 
 def asked(nodes: Nodes) -> str:
     """What each round of each generator asked for, and how many calls failed of which fault."""
-    return f"""SELECT split_part(name, '.', 3) AS generator, name,
+    return f"""SELECT subject AS generator, name,
   coalesce(list_sum(map_values(CAST(json_extract(summary, '/wanted') AS MAP(VARCHAR, BIGINT)))), 0) AS wanted,
   CAST(json_extract(summary, '/calls') AS BIGINT) AS calls,
   CAST(json_extract(summary, '/calls_cached') AS BIGINT) AS cached,
@@ -221,7 +227,7 @@ def calls(nodes: Nodes, by: str) -> str:
     """
     others = of(nodes, "probe", "verify", "curate", "evaluate", "ablate")
     return f"""WITH asking AS (
-  SELECT node, split_part(name, '.', 3) AS generator,
+  SELECT node, subject AS generator,
     unnest(CAST(json_extract(summary, '/keys') AS VARCHAR[])) AS key
   FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'),
 mine AS (
@@ -347,7 +353,7 @@ WHERE decision_hash IN (SELECT decision_hash FROM decisions WHERE node IN {of(no
 
 def measurement(nodes: Nodes) -> str:
     """How the suites were measured, as JSON parts."""
-    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands")
+    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
     chosen = ", ".join(f"json_extract(summary, '/{part}') AS {part}" for part in parts)
     return f"SELECT {chosen} FROM nodes WHERE node IN {of(nodes, 'evaluate')} AND status = 'done' {_LAST}"
 

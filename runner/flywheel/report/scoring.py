@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts, ModeFact
+from flywheel.report.facts import ModeFact, ReportFacts
 from flywheel.report.model import (
     ArmAnswers,
     Change,
@@ -27,6 +27,7 @@ from flywheel.report.model import (
 )
 from flywheel.report.words import shown
 from flywheel.stats import paired_difference_interval, wilson
+from flywheel.text import plural
 
 Row = dict[str, Any]
 Query = Callable[[str, Sequence[Any]], list[Row]]
@@ -85,11 +86,11 @@ def _score(row: Row, roles: Mapping[str, str]) -> Score:
     )
 
 
-def suite_roles(facts: Facts) -> dict[str, str]:
+def suite_roles(facts: ReportFacts) -> dict[str, str]:
     return {suite.name: suite.role for suite in facts.suites}
 
 
-def scores(query: Query, chain: Chain, iteration: int, facts: Facts) -> Scores:
+def scores(query: Query, chain: Chain, iteration: int, facts: ReportFacts) -> Scores:
     """Suites in the order of the spec, slices under them."""
     roles = suite_roles(facts)
     order = list(roles)
@@ -123,7 +124,7 @@ def _largest(scores: list[Score], limit: int) -> tuple[Score, ...]:
     return tuple(scores[i] for i in sorted(ranked[:limit]))
 
 
-def targets(facts: Facts) -> tuple[str, ...]:
+def targets(facts: ReportFacts) -> tuple[str, ...]:
     return tuple(suite.name for suite in facts.suites if suite.role == "target")
 
 
@@ -132,7 +133,7 @@ ANY = "any"
 _MEANING = {ANY: "Lessons that were made from no failure."}
 
 
-def _mode_facts(facts: Facts, seen: set[str]) -> list[ModeFact]:
+def _mode_facts(facts: ReportFacts, seen: set[str]) -> list[ModeFact]:
     """The taxonomy in its order, then modes that only the rows know."""
     known = {mode.name for mode in facts.taxonomy}
     return [
@@ -161,7 +162,7 @@ def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[
     )
 
 
-def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: Facts, scored: Scores) -> Modes:
+def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts, scored: Scores) -> Modes:
     """Each error mode, from its rate before through the lessons bought for it to its rate after."""
     suites = targets(facts)
     sql = {
@@ -181,10 +182,19 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: Facts, scor
         suites=suites,
         probes=query(queries.probes(nodes), ())[0]["probes"],
         probe_failures=sum(row["failures"] for row in rows["failures"].values()),
+        undecided=_undecided(query(queries.undecided(nodes), ())),
         rates_query=sql["rates"],
         failures_query=sql["failures"],
         budget_query=sql["budget"],
         lessons_query=sql["lessons"],
+    )
+
+
+def _undecided(rows: Sequence[Row]) -> tuple[str, ...]:
+    found = {where: said for row in rows for where, said in (decoded(row["undecided"]) or {}).items()}
+    return tuple(
+        shown(f"{where} could not be computed for {plural(said['rows'], 'wrong answer')}: {said['why']}", 300)
+        for where, said in sorted(found.items())
     )
 
 
@@ -243,7 +253,7 @@ def examples(
     query: Query,
     nodes: queries.Nodes,
     iteration: int,
-    facts: Facts,
+    facts: ReportFacts,
     suites: Sequence[str],
     wanted: Mapping[Movement, int],
 ) -> Examples:
@@ -271,7 +281,7 @@ def _turn(row: Row) -> TrendTurn:
     )
 
 
-def trend(query: Query, chain: Chain, facts: Facts) -> Trend:
+def trend(query: Query, chain: Chain, facts: ReportFacts) -> Trend:
     """All iterations so far: what their gates said and how both arms scored."""
     roles = suite_roles(facts)
     sql, turns_sql = queries.scores(chain), queries.turns(chain)

@@ -88,7 +88,8 @@ def _modes(report: Report) -> str:
         ]
         for mode in report.modes.rows
     ]
-    return _table(["error mode", "before", "lessons", "after", "change"], rows)
+    unknown = [f"Unknown: {_plain(line)}" for line in report.modes.undecided]
+    return "\n\n".join([_table(["error mode", "before", "lessons", "after", "change"], rows), *unknown])
 
 
 def _warnings(report: Report) -> str:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from flywheel.report import queries
-from flywheel.report.facts import Facts, JudgeFact
+from flywheel.report.facts import JudgeFact, ReportFacts
 from flywheel.report.model import (
     Ablated,
     Ablations,
@@ -19,8 +19,10 @@ from flywheel.report.model import (
     AuditSource,
     Change,
     Judged,
+    LabelScore,
     Measurement,
     Noise,
+    RanOn,
     RunFact,
     StockCommand,
     WrongCase,
@@ -37,7 +39,7 @@ WRONG_CASES = 12
 # --- verifiers ----------------------------------------------------------------------------------------------
 
 
-def audit(query: Query, facts: Facts) -> Audit:
+def audit(query: Query, facts: ReportFacts) -> Audit:
     """The newest audit of each task's verifiers in the versions that judge now, and the judges' calibrations."""
     versions = {
         (task.name, name): version
@@ -103,7 +105,7 @@ def _wrong_case(row: Row, case: dict[str, Any]) -> WrongCase:
     )
 
 
-def _judges(query: Query, facts: Facts) -> tuple[tuple[Judged, ...], str]:
+def _judges(query: Query, facts: ReportFacts) -> tuple[tuple[Judged, ...], str]:
     versions = {name: version for task in facts.tasks for name, version in task.verify}
     sql = queries.calibrations((judge.name, versions.get(judge.name, "")) for judge in facts.judges)
     rows = keyed(query(sql, ()), "verifier")
@@ -147,14 +149,25 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
     """As the evaluate node recorded it; empty where nothing was evaluated."""
     sql = queries.measurement(nodes)
     row: Row = {key: decoded(value) for key, value in next(iter(query(sql, ())), {}).items()}
-    settings, noise, too_long, commands = (
-        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands")
+    settings, noise, too_long, commands, ran_on, labels = (
+        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
     )
     return Measurement(
         settings=tuple((str(name), shown(str(value), 160)) for name, value in sorted(settings.items())),
         reused=tuple(row.get("measured_before") or ()),
         noise=tuple(Noise(suite=suite, items=n["items"], differ=n["differ"]) for suite, n in sorted(noise.items())),
         too_long=tuple(sorted(too_long.items())),
+        ran_on=tuple(
+            RanOn(suite=suite, arm=arm, answers=answers)
+            for suite, arms in sorted(ran_on.items())
+            for arm, answers in sorted(arms.items())
+        ),
+        labels=tuple(
+            LabelScore(suite=suite, arm=arm, label=shown(label, 80), f1=_f1(**counts), **counts)
+            for suite, arms in sorted(labels.items())
+            for arm, by_label in sorted(arms.items())
+            for label, counts in sorted(by_label.items())
+        ),
         commands=tuple(
             StockCommand(suite=suite, arm=arm, command=shown(command, 4_000))
             for suite, arms in sorted(commands.items())
@@ -164,7 +177,11 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
     )
 
 
-def approvals(query: Query, nodes: queries.Nodes, facts: Facts, promoted: bool) -> Approvals:
+def _f1(gold: int, said: int, right: int) -> float | None:
+    return 2 * right / (gold + said) if gold + said else None
+
+
+def approvals(query: Query, nodes: queries.Nodes, facts: ReportFacts, promoted: bool) -> Approvals:
     sql = queries.approvals(nodes)
     rows = (
         Approval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flywheel.records.decision import RuleResult
-from flywheel.report.model import Change, Funnel, Modes, Outcome, Rate, Score, Scores, Training, Verdict
+from flywheel.report.model import Banner, Change, Funnel, Modes, Outcome, Rate, Score, Scores, Training
 from flywheel.text import duration, plural, printable
 
 TITLES: dict[Outcome, str] = {
@@ -207,7 +207,7 @@ def _as_observed(rule: RuleResult, value: float | None) -> str:
     return percent(value) if rule.comparison in ("at_least", "falls_by") else points(value)
 
 
-def standing(verdict: Verdict) -> str:
+def standing(verdict: Banner) -> str:
     return TITLES[verdict.outcome]
 
 

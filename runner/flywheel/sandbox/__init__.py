@@ -3,10 +3,16 @@
 None of it stops an exploit of the kernel, which is shared; docs/sandbox.md says what each tier stops.
 """
 
-from flywheel.sandbox.box import Sandbox, Session
-from flywheel.sandbox.containment import confine
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flywheel.sandbox.box import Session
 from flywheel.sandbox.outcome import Capability, Limits, Ran, SandboxUnavailable, SessionEnded, Tier
 from flywheel.sandbox.probe import capability
+from flywheel.sandbox.sandbox import Sandbox
 
 __all__ = [
     "Capability",
@@ -20,3 +26,12 @@ __all__ = [
     "capability",
     "confine",
 ]
+
+
+def confine(read: Sequence[Path] = (), memory_bytes: int | None = None) -> Tier:
+    """What `containment.confine` does, on Linux; elsewhere nothing, which is the tier "none"."""
+    if sys.platform != "linux":
+        return "none"
+    from flywheel.sandbox import containment  # here: it is of Linux alone
+
+    return containment.confine(read, memory_bytes)

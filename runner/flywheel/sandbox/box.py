@@ -17,34 +17,21 @@ from typing import NoReturn, Self
 
 from flywheel.sandbox.forkserver import ForkServer, Refused, sealed
 from flywheel.sandbox.inside import HEADER, MEMORY_EXIT
-from flywheel.sandbox.outcome import Limits, Ran, SandboxUnavailable, SessionEnded, SessionStatus, Status, Tier
-from flywheel.sandbox.probe import capability
-from flywheel.sandbox.zygote import ENDED, ENDED_STATUS, REFUSED, STARTED
+from flywheel.sandbox.outcome import MEND, Limits, Ran, SandboxUnavailable, SessionEnded, SessionStatus, Status, Tier
+from flywheel.sandbox.wire import ENDED, ENDED_STATUS, REFUSED, STARTED
 
 _START_SECONDS = 20.0
 """Until a program starts; waiting for its turn on a busy machine is not its fault."""
 _END_SECONDS = 0.4
 _CHUNK = 1 << 16
 _REQUEST_BYTES = 64 << 20
-_MEND = (
-    "Let unprivileged processes make user namespaces, use Linux 6.2 or later with Landlock, or install bubblewrap; "
-    "`flywheel doctor` says what is refused and why. Or accept the risk with `allow_unsafe_execution: true`."
-)
 
 
-class Sandbox:
-    """Runs untrusted Python, contained. Any number of threads may use it; close it, or use it in a `with`.
+class Box:
+    """Programs in one tier, of `workers` fork servers that start when first needed. Thread-safe."""
 
-    `tier` None takes the best tier that works here. `workers` is the number of zygotes, not of programs at a time:
-    each program that runs has a process of its own. Raises SandboxUnavailable where no tier works and `unsafe`
-    does not allow to run without one.
-    """
-
-    def __init__(self, unsafe: bool = False, workers: int = 2, tier: Tier | None = None) -> None:
-        self.tier: Tier = tier or capability().tier
-        if self.tier == "none" and not unsafe:
-            reasons = "; ".join(f"{name}: {why}" for name, why in capability().refused)
-            raise SandboxUnavailable(f"no sandbox works on this machine ({reasons or 'none was asked for'}). {_MEND}")
+    def __init__(self, tier: Tier, workers: int = 2) -> None:
+        self.tier = tier
         self._servers: list[ForkServer | None] = [None] * workers
         self._turn = itertools.count()
         self._lock = threading.Lock()
@@ -98,9 +85,7 @@ class Sandbox:
         try:
             return ForkServer(self.tier)
         except Refused as error:
-            raise SandboxUnavailable(
-                f"the sandbox's tier {self.tier!r} does not work here: {error}. {_MEND}"
-            ) from error
+            raise SandboxUnavailable(f"the sandbox's tier {self.tier!r} does not work here: {error}. {MEND}") from error
 
     def _ran(self, source: str, stdin: bytes, limits: Limits) -> Ran:
         with contextlib.ExitStack() as stack:

@@ -19,27 +19,14 @@ import random
 import resource
 import signal
 import sys
-import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flywheel.sandbox import kernel, syscalls
 from flywheel.sandbox.outcome import Limits, Tier
+from flywheel.sandbox.view import DEVICES, SYSTEM, libraries, readable
 
-SYSTEM = (
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib32",
-    "/usr/lib64",
-    "/usr/share/zoneinfo",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/nix/store",
-)
-DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 SCRATCH = "/tmp"
 _MOUNT_POINTS = ("/tmp", "/run", "/var", "/mnt")
 _UNUSED_USERS = range(61184, 65520)
@@ -61,16 +48,6 @@ class Ground:
     landlocked: bool
     kept: tuple[int, ...] = ()
     """Descriptors by which the libraries are reached."""
-
-
-def libraries() -> tuple[str, ...]:
-    """Folders of the interpreter's standard library."""
-    return tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
-
-
-def readable() -> list[str]:
-    """What every program may read: the interpreter's library, the system's, time zones."""
-    return [path for path in (*libraries(), *SYSTEM) if os.path.exists(path)]
 
 
 def enter(tier: Tier) -> Ground:

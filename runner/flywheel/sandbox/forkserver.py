@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flywheel.sandbox.containment import DEVICES, readable
 from flywheel.sandbox.outcome import Limits, Tier
-from flywheel.sandbox.zygote import RECORD_BYTES
+from flywheel.sandbox.view import DEVICES, readable
+from flywheel.sandbox.wire import RECORD_BYTES
 
 _START_SECONDS = 20.0
 _CLOSE_SECONDS = 2.0

@@ -55,6 +55,13 @@ class Ran:
     detail: str
 
 
+#: What a person can do where a tier does not work.
+MEND = (
+    "Let unprivileged processes make user namespaces, use Linux 6.2 or later with Landlock, or install bubblewrap; "
+    "`flywheel doctor` says what is refused and why. Or accept the risk with `allow_unsafe_execution: true`."
+)
+
+
 class SandboxUnavailable(FlywheelError):
     """No tier works here, or not the one asked for, and unsafe execution was not allowed."""
 

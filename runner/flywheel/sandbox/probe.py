@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flywheel.sandbox.box import Box
 from flywheel.sandbox.outcome import TIERS, Capability, Limits, SandboxUnavailable, Tier
 
 ESCAPED, CONTAINED = b"escaped", b"contained"
@@ -32,6 +34,8 @@ _LIMITS = Limits(seconds=5.0)
 @functools.cache
 def capability() -> Capability:
     """The best tier that works, tried once per process."""
+    if sys.platform != "linux":
+        return Capability("none", tuple((tier, f"it needs Linux, and this is {sys.platform}") for tier in TIERS[:-1]))
     refused: list[tuple[Tier, str]] = []
     for tier in TIERS[:-1]:
         why = refusal(tier)
@@ -43,10 +47,8 @@ def capability() -> Capability:
 
 def refusal(tier: Tier) -> str:
     """Why the tier does not work here; empty where every attack fails in it."""
-    from flywheel.sandbox.box import Sandbox
-
     try:
-        with _canary() as names, Sandbox(tier=tier, workers=1) as sandbox:
+        with _canary() as names, Box(tier, workers=1) as sandbox:
             for escape, attack in _ATTACKS.items():
                 ran = sandbox.run(_TRIED.format(attack=attack.format(**names)), limits=_LIMITS)
                 if ran.stdout.strip() != CONTAINED:

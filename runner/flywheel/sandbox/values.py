@@ -1,12 +1,13 @@
 """Values as JSON, with exact types: what may cross the border of the sandbox, in either direction.
 
 Only exact builtin types cross (`type(x) is int`): an object of the program's own class could answer every question
-about itself. On JSON:
+about itself. Counter, defaultdict and OrderedDict cross as the dictionaries that they are. On JSON:
 
     None, bool, str, finite float, int below 2**63        themselves
     list                                                  an array
     the rest              {"int": hex} {"float": "nan"|"inf"|"-inf"} {"complex": [re, im]} {"bytes": hex}
                           {"tuple": […]} {"set": […]} {"frozenset": […]} {"dict": [[key, value], …]}
+                          {"type": name} for the builtin types themselves
 
 This runs on both sides. Inside, the program shares our process and may have replaced any builtin or any function of
 `json`; so what is used here is bound when the module is imported, before the program is there.
@@ -15,7 +16,9 @@ This runs on both sides. Inside, the program shares our process and may have rep
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
@@ -24,10 +27,18 @@ MAX_DEPTH = 100
 _type, _len, _hex, _list, _join = type, len, hex, list, "".join
 _str, _int, _float, _bool, _bytes, _complex = str, int, float, bool, bytes, complex
 _tuple, _dict, _set, _frozenset = tuple, dict, set, frozenset
+_DICTS = (dict, Counter, defaultdict, OrderedDict)
+_items = dict.items
+_TYPES: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None), type, object)
+}
+_NAMES = {kind: name for name, kind in _TYPES.items()}
 _repr_float, _repr_int = float.__repr__, int.__repr__
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _INFINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 _SPACE = " \t\r\n"
+_clock, _set_add, _dict_put = time.monotonic, set.add, dict.__setitem__
 _Value = ValueError
 _Type = TypeError
 
@@ -52,6 +63,8 @@ def encode(value: Any, depth: int = MAX_DEPTH) -> Any:
         return {"bytes": value.hex()}
     if kind is _complex:
         return {"complex": [_encode_float(value.real), _encode_float(value.imag)]}
+    if kind is _type and value in _NAMES:
+        return {"type": _NAMES[value]}
     return _encode_container(kind, value, depth - 1)
 
 
@@ -65,8 +78,8 @@ def _encode_container(kind: type, value: Any, depth: int) -> Any:
         raise NotPlain("a value nested this deeply is not a plain value")
     if kind is _list:
         return [encode(item, depth) for item in value]
-    if kind is _dict:
-        return {"dict": [[encode(key, depth), encode(item, depth)] for key, item in value.items()]}
+    if kind in _DICTS:
+        return {"dict": [[encode(key, depth), encode(item, depth)] for key, item in _items(value)]}
     for sort, tag in ((_tuple, "tuple"), (_set, "set"), (_frozenset, "frozenset")):
         if kind is sort:
             return {tag: [encode(item, depth) for item in value]}
@@ -93,6 +106,31 @@ def decode(tagged: Any, depth: int = MAX_DEPTH) -> Any:
         raise _Value(f"not a {tag}: {error}") from error
 
 
+FILLING_SECONDS = 0.25
+"""For one set or dict: with keys that were chosen to collide, filling it takes the square of their number."""
+
+
+def _filled(add: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Adds the items. Raises ValueError where that takes too long."""
+    until = _clock() + FILLING_SECONDS
+    for number, item in enumerate(items):
+        add(item)
+        if number % 64 == 63 and _clock() > until:
+            raise _Value("keys that collide")
+
+
+def _decode_set(content: Any, depth: int) -> set[Any]:
+    found: set[Any] = _set()
+    _filled(lambda item: _set_add(found, item), [decode(item, depth) for item in content])
+    return found
+
+
+def _decode_dict(content: Any, depth: int) -> dict[Any, Any]:
+    found: dict[Any, Any] = _dict()
+    _filled(lambda pair: _dict_put(found, pair[0], pair[1]), [_decode_pair(pair, depth) for pair in content])
+    return found
+
+
 def _decode_pair(pair: Any, depth: int) -> tuple[Any, Any]:
     key, value = pair
     return decode(key, depth), decode(value, depth)
@@ -108,10 +146,11 @@ _DECODERS: dict[str, Callable[[Any, int], Any]] = {
     "float": lambda content, depth: _INFINITE[content],
     "bytes": lambda content, depth: _bytes.fromhex(content),
     "complex": _decode_complex,
+    "type": lambda content, depth: _TYPES[content],
     "tuple": lambda content, depth: _tuple([decode(item, depth) for item in content]),
-    "set": lambda content, depth: _set([decode(item, depth) for item in content]),
-    "frozenset": lambda content, depth: _frozenset([decode(item, depth) for item in content]),
-    "dict": lambda content, depth: _dict([_decode_pair(pair, depth) for pair in content]),
+    "set": _decode_set,
+    "frozenset": lambda content, depth: _frozenset(_decode_set(content, depth)),
+    "dict": _decode_dict,
 }
 
 

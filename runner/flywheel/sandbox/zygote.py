@@ -21,7 +21,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 from typing import Any, NoReturn
 
@@ -29,11 +28,7 @@ from flywheel.sandbox import kernel
 from flywheel.sandbox.containment import Ground, contain, die_with_zygote, enter
 from flywheel.sandbox.inside import CHANNEL, run_program, serve
 from flywheel.sandbox.outcome import Limits, Tier
-
-RECORD_BYTES = 512
-MAX_FDS = 5
-STARTED, ENDED, REFUSED, KILL = b"S", b"E", b"X", b"K"
-ENDED_STATUS = struct.Struct("=i")
+from flywheel.sandbox.wire import ENDED, ENDED_STATUS, MAX_FDS, RECORD_BYTES, REFUSED, STARTED
 
 PRELOADED = """
 abc array ast asyncio base64 bisect calendar cmath collections collections.abc concurrent.futures contextlib copy csv

@@ -8,12 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flywheel.answers import final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
 from flywheel.spec.document import Document
-from flywheel.spec.models import DatasetTeacher, LabelVerifier, Task, Verifier
-from flywheel.spec.outline import PROMPT_KEYS, Outline, compares, judged_columns
+from flywheel.spec.models import Task
+from flywheel.spec.outline import Outline, hidden_columns, judged_columns
+from flywheel.spec.verifiers import Verifier
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ CASE_LABELS = {"golden": "expect", "calibration": "label"}
 """Files of cases that a verifier may have, and the column in which each says what a person said: pass or fail."""
 
 
-def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
+def data_faults(document: Document, root: Path, outline: Outline, good: dict[Path_, Path]) -> list[Fault]:
     """Faults of the contents of the files in `good` (place in the spec → path)."""
     prompts, faults = _read_prompts(outline, good)
     uses = [use for use in _uses(outline, prompts) if use.place in good]
@@ -44,10 +46,11 @@ def data_faults(document: Document, outline: Outline, good: dict[Path_, Path]) -
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
             faults += _cut(use.place, _row_faults(use, files[use.place], columns))
+            faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
+            faults += _cut(use.place, _unjudged(root, outline, use, files[use.place]))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
-    faults += _labels(document, outline, good)
     faults += _cases(document, outline, good, prompts, columns)
     return faults
 
@@ -71,7 +74,7 @@ def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_
     faults: list[Fault] = []
     task_prompts: list[Path_] = [("tasks", name, "prompt") for name in outline.tasks]
     rubrics: list[Path_] = [("verifiers", name, "rubric") for name in outline.verifiers]
-    generators: list[Path_] = [("generate", i, key) for i in outline.generate for key in PROMPT_KEYS]
+    generators: list[Path_] = [("generate", i, key) for i, g in outline.generate.items() for key in g.prompts]
     for place in [*task_prompts, *generators, *rubrics]:
         if place in good:
             try:
@@ -146,7 +149,7 @@ def _prompt_faults(outline: Outline, place: Path_, prompt: Prompt, columns: dict
     if task is None:
         return
     known = columns.get(name, set())
-    if place[0] == "tasks" and prompt.columns is None and (hidden := _judged(outline, task)):
+    if place[0] == "tasks" and prompt.columns is None and (hidden := _hidden(outline, task)):
         message = f'the prompt reads all of row, and with it "{hidden[0]}", which the student must not see.'
         yield Fault(message, place, "Name the columns: row.question.", prompt.file, 1)
     for variable, line in prompt.unknown.items():
@@ -212,7 +215,7 @@ def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
         if of is not None and generator.data is not None:
             # The target may be missing: some strategies vote for it, or write the question to an answer.
             named = outline.task_of(generator.task) or ""
-            columns = () if generator.strategy == "back_translate" else _input_columns(named, of, prompts)
+            columns = () if generator.writes_the_question else _input_columns(named, of, prompts)
             yield Use(("generate", index, "data"), "lesson", named, None, columns, (), {})
     for name, suite in outline.evals.items():
         of = outline.tasks.get(suite.task or "")
@@ -221,15 +224,15 @@ def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
             own: dict[Path_, str] = {("evals", name, "slices", i): c for i, c in enumerate(suite.slices)}
             yield Use(("evals", name, "data"), "holdout", suite.task, of.target, columns, _judged(outline, of), own)
     for name, teacher in outline.teachers.items():
-        if isinstance(teacher, DatasetTeacher):
-            yield _teacher_use(outline, name, teacher, prompts)
+        if teacher.recorded:
+            yield _teacher_use(outline, name, teacher.matched_column, prompts)
 
 
-def _teacher_use(outline: Outline, name: str, teacher: DatasetTeacher, prompts: dict[Path_, Prompt]) -> Use:
+def _teacher_use(outline: Outline, name: str, matched: str | None, prompts: dict[Path_, Prompt]) -> Use:
     """A teacher's rows need what the task needs, where all its generators are of one task."""
-    own: dict[Path_, str] = {} if teacher.match is None else {("teachers", name, "match"): teacher.match}
+    own: dict[Path_, str] = {} if matched is None else {("teachers", name, "match"): matched}
     place: Path_ = ("teachers", name, "path")
-    used = {outline.task_of(g.task) for g in outline.generate.values() if name in g.teachers}
+    used = {outline.task_of(g.task) for g in outline.generate.values() if name in g.weights}
     only = used.pop() if len(used) == 1 else None
     task = outline.tasks.get(only or "")
     if only is None or task is None:
@@ -239,6 +242,10 @@ def _teacher_use(outline: Outline, name: str, teacher: DatasetTeacher, prompts: 
 
 def _judged(outline: Outline, task: Task) -> tuple[str, ...]:
     return tuple(judged_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers))
+
+
+def _hidden(outline: Outline, task: Task) -> list[str]:
+    return hidden_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers)
 
 
 def _input_columns(name: str, task: Task, prompts: dict[Path_, Prompt]) -> tuple[str, ...]:
@@ -255,7 +262,7 @@ def _read(document: Document, use: Use, path: Path, files: dict[Path_, RowFile])
     if not file.rows:
         return [document.fault(use.place, f"{file.file} is empty: no {use.noun} rows.", "Add rows to it.")]
     files[use.place] = file
-    return []
+    return [document.warning(use.place, f"{file.file}: {file.note}")] if file.note else []
 
 
 def _columns_by_task(uses: list[Use], files: dict[Path_, RowFile]) -> dict[str, set[str]]:
@@ -281,8 +288,43 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     known = columns.get(use.task, set())
     needed = [] if use.target is None else [use.target]
     needed += [column for column in use.columns if column in known] + list(use.judged)
+    everywhere = [c for c in needed if len(file.rows) > 1 and not any(c in row for row in file.rows)]
+    for column in everywhere:
+        present = {name for row in file.rows for name in row}
+        message = f'none of its {len(file.rows):,} rows has the column "{column}".'
+        yield Fault(message, use.place, did_you_mean(column, present), file.file, file.lines[0])
     for line, row in zip(file.lines, file.rows, strict=True):
-        yield from _lacking(use.place, file.file, line, row, needed)
+        yield from _lacking(use.place, file.file, line, row, [c for c in needed if c not in everywhere])
+
+
+def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:
+    """Right answers that no answer can match, as the task's verifiers say."""
+    task = outline.tasks.get(use.task)
+    if task is None or use.target is None:
+        return
+    known = [
+        (line, row[use.target])
+        for line, row in zip(file.lines, file.rows, strict=True)
+        if row.get(use.target) is not None
+    ]
+    golds = [final_answer(target_text(gold), task.final) for _, gold in known]
+    for name in task.verify:
+        verifier = outline.verifiers.get(name)
+        if verifier is None:
+            continue
+        place: Path_ = ("verifiers", name)
+        readable = {key: good[*place, key] for key in verifier.files if (*place, key) in good}
+        for index, message, hint in verifier.gold_faults(golds, readable):
+            yield Fault(f"{message} of verifiers.{name}.", use.place, hint, file.file, known[index][0])
+
+
+def _unjudged(root: Path, outline: Outline, use: Use, file: RowFile) -> Iterator[Fault]:
+    """Rows that the task's verifiers could not judge, each said once."""
+    task = outline.tasks.get(use.task)
+    named = [outline.verifiers[name] for name in task.verify if name in outline.verifiers] if task else []
+    problems = (problem for verifier in named for problem in verifier.row_faults_in(root, file.rows))
+    for index, message, hint in dict.fromkeys(problems):
+        yield Fault(message, use.place, hint, file.file, file.lines[index])
 
 
 def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]) -> Iterator[Fault]:
@@ -300,20 +342,6 @@ def _cut(place: Path_, faults: Iterator[Fault]) -> list[Fault]:
         more = f"and {plural(rest, 'more fault')}."
         shown_faults.append(Fault(more, place, file=shown_faults[0].file, line=shown_faults[-1].line))
     return shown_faults
-
-
-def _labels(document: Document, outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
-    for name in outline.verifiers:
-        place: Path_ = ("verifiers", name, "labels")
-        if place not in good:
-            continue
-        try:
-            text = _read_text(good[place])
-        except SpecInvalid as invalid:
-            yield from (replace(fault, path=place) for fault in invalid.faults)
-            continue
-        if not text.strip():
-            yield document.fault(place, f"{shown(good[place])} is empty: no labels.", "Write one a line.")
 
 
 # --- cases that people judged -------------------------------------------------------------------------------
@@ -380,7 +408,7 @@ def _case_columns(
     own = {"answer", label}
     needed = [column for column in _input_columns(name, task, prompts) if column in columns.get(name, ())]
     needed += judged_columns([verifier])
-    if compares(verifier) and not isinstance(verifier, LabelVerifier):
+    if verifier.needs_reference and not verifier.sees_form:
         needed.append(gold_column(task.target, label))
     return [column for column in needed if column not in own]
 

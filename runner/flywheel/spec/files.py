@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from flywheel.errors import Fault, Path_, SpecInvalid
+from flywheel import project_code
+from flywheel.errors import Fault, Path_
 from flywheel.records.rows import shown
 from flywheel.spec.bases import base_problem
+from flywheel.spec.confinement import Problem, confinement_problem
 from flywheel.spec.document import Document
-from flywheel.spec.models import JsonSchemaVerifier, Spec
-from flywheel.spec.outline import Outline, files_of, functions_of, outline_of
+from flywheel.spec.models import Spec
+from flywheel.spec.outline import Outline, files_of, functions_of, kinds_of, outline_of
 from flywheel.text import did_you_mean, one_line
 
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -30,65 +30,23 @@ def spec_files(spec: Spec) -> list[tuple[Path_, str]]:
     return files_of(outline_of(spec))
 
 
-def confined(root: Path, name: str) -> Path:
-    """The absolute path of `name` in the project at `root`; it need not exist.
-
-    Raises `SpecInvalid` where the name leads out of the project or is no portable file name.
-    """
-    if problem := _confinement_problem(root, name):
-        raise SpecInvalid([Fault(f'"{one_line(name, 80)}" {problem[0]}', hint=problem[1])])
-    return (root / name).resolve()
-
-
 def file_faults(document: Document, root: Path, outline: Outline) -> tuple[list[Fault], dict[Path_, Path]]:
     """Faults of the paths in the spec, and the good ones: place → path that can be read."""
     faults: list[Fault] = []
     good: dict[Path_, Path] = {}
     for place, name in files_of(outline):
-        if problem := _confinement_problem(root, name) or _reading_problem(root, name):
+        if problem := confinement_problem(root, name) or _reading_problem(root, name):
             faults.append(document.fault(place, f'"{one_line(name, 80)}" {problem[0]}', problem[1]))
         else:
             good[place] = root / name
     faults += _base_faults(document, root, outline)
     faults += _deploy_faults(document, root, outline)
     faults += [f for place, function in functions_of(outline) for f in _function(document, good, place, function)]
-    faults += _schema_files(outline, good)
+    faults += _of_kinds(document, root, outline, good)
     return faults, good
 
 
-_Problem = tuple[str, str]
-
-
-def _confinement_problem(root: Path, name: str) -> _Problem | None:
-    """Message and hint where `name` is not a portable path inside `root`."""
-    inside = "Name a file inside the project, relative to the spec."
-    if not name.strip():
-        return "names no file.", inside
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        return "holds a control character.", inside
-    if name.startswith(("/", "\\", "~")) or _DRIVE.match(name):
-        return "is not relative to the project.", inside
-    if "\\" in name:
-        return "holds a backslash.", "Separate folders by /."
-    parts = PurePosixPath(name).parts
-    if ".." in parts:
-        return "leads out of its folder (..).", inside
-    if any(len(part.encode(errors="replace")) > 255 for part in parts) or len(name) > 1024:
-        return "is too long for a file name.", inside
-    if reserved := next((part for part in parts if _RESERVED.fullmatch(part)), ""):
-        return f'holds "{reserved}", a device on some systems.', "Rename it."
-    return _link_problem(root, name)
-
-
-def _link_problem(root: Path, name: str) -> _Problem | None:
-    try:
-        inside = (root / name).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # before Python 3.13, a circle of links is a RuntimeError
-        return "is a link that leads nowhere.", "Copy the file into the project."
-    return None if inside else ("is a link that leads out of the project.", "Copy the file into the project.")
-
-
-def _reading_problem(root: Path, name: str) -> _Problem | None:
+def _reading_problem(root: Path, name: str) -> Problem | None:
     path = root / name
     if not path.exists():
         return "does not exist.", _near_file(root, name)
@@ -119,7 +77,7 @@ def _base_faults(document: Document, root: Path, outline: Outline) -> Iterator[F
 def _deploy_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
     """The deployed model gets a folder of its own: nothing that the spec reads may be overwritten."""
     name, place = outline.deploy.path, ("deploy", "path")
-    problem = _confinement_problem(root, name)
+    problem = confinement_problem(root, name)
     if problem is None and (root / name).exists() and not (root / name).is_dir():
         problem = ("is a file.", "Name a folder.")
     if problem is None:
@@ -133,7 +91,7 @@ def _deploy_faults(document: Document, root: Path, outline: Outline) -> Iterator
 
 def _function(document: Document, good: dict[Path_, Path], place: Path_, function: str) -> Iterator[Fault]:
     """The function must be defined in its file; the file is parsed, not run."""
-    file, _, name = function.rpartition(":")
+    file, name = project_code.split(function)
     if not file or not _IDENTIFIER.fullmatch(name):
         message = f'"{one_line(function, 80)}" names no function.'
         yield document.fault(place, message, "Write file.py:function.")
@@ -163,16 +121,12 @@ def _top_level_names(tree: ast.Module) -> set[str]:
     return names
 
 
-def _schema_files(outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
-    """A JSON Schema must be JSON; whether it is a schema is for the verifier to say."""
-    for name, verifier in outline.verifiers.items():
-        place: Path_ = ("verifiers", name, "schema")
-        if not isinstance(verifier, JsonSchemaVerifier) or place not in good:
-            continue
-        file = shown(good[place])
-        try:
-            json.loads(good[place].read_bytes())
-        except json.JSONDecodeError as error:
-            yield Fault(f"not JSON: {error.msg}.", place, file=file, line=error.lineno, column=error.colno)
-        except (ValueError, RecursionError) as error:
-            yield Fault(f"not JSON that can be read: {one_line(str(error))}.", place, file=file)
+def _of_kinds(document: Document, root: Path, outline: Outline, good: dict[Path_, Path]) -> Iterator[Fault]:
+    """What the kinds find wrong in their own files."""
+    for place, kind in kinds_of(outline):
+        for below, message, hint in kind.faults_in(root):
+            yield document.fault((*place, *below), message, hint)
+        readable = {key: good[*place, key] for key in kind.files if (*place, key) in good}
+        for key, fault in kind.file_faults(readable):
+            at = (*place, key)
+            yield replace(fault, path=at) if fault.file else document.fault(at, fault.message, fault.hint)

@@ -16,17 +16,22 @@ from pydantic import ValidationError
 
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.spec import secrets
+from flywheel.spec.addresses import address_problem, has_user, literal_problem
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
-from flywheel.spec.models import LitellmTeacher, Spec
+from flywheel.spec.kinds import Family
+from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
+from flywheel.spec.teachers import TEACHERS, Teacher
+from flywheel.spec.verifiers import VERIFIERS, Verifier
 from flywheel.spec.wording import schema_faults
+from flywheel.text import one_line
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSpec:
     """A valid spec with its file."""
 
     spec: Spec
@@ -49,7 +54,7 @@ class Loaded:
         return self.document.fault(path, message, hint)
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path) -> LoadedSpec:
     """The spec at `path`, with every file that it names checked.
 
     Raises `SpecInvalid` with all faults at once; where the text is not YAML, with those of the YAML alone.
@@ -57,23 +62,24 @@ def load(path: Path) -> Loaded:
     document = read_document(path)
     root = path.absolute().parent
     try:
-        spec = Spec.model_validate(document.tree, by_alias=True, by_name=False)
+        spec = Spec.model_validate(document.tree, by_alias=True, by_name=False, context={"root": root})
         faults: list[Fault] = []
         outline = outline_of(spec)
     except ValidationError as error:
         spec = None
         faults = schema_faults(document, error)
-        outline = outline_of_tree(document.tree, [fault.path for fault in faults])
+        outline = outline_of_tree(document.tree, [fault.path for fault in faults], root)
     faults += _version_faults(document)
     faults += _environment_faults(document)
+    faults += _case_faults(document)
     faults += _not_derived(reference_faults(document, outline), faults)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
-    faults += data_faults(document, outline, good)
+    faults += data_faults(document, root, outline, good)
     errors = [fault for fault in faults if not fault.warning]
     if spec is None or errors:
         raise SpecInvalid(_in_order(document, errors))
-    return Loaded(spec, root, document, tuple(_in_order(document, faults)))
+    return LoadedSpec(spec, root, document, tuple(_in_order(document, faults)))
 
 
 def _not_derived(found: list[Fault], of_schema: list[Fault]) -> list[Fault]:
@@ -89,34 +95,70 @@ def _version_faults(document: Document) -> list[Fault]:
     return []
 
 
+_NAMED = ("tasks", "teachers", "verifiers", "evals")
+
+
+def _case_faults(document: Document) -> Iterator[Fault]:
+    """Names become columns of SQL and folders, which may tell no letter case."""
+    for section in _NAMED:
+        names = document.tree.get(section)
+        first: dict[str, str] = {}
+        for name in names if isinstance(names, dict) else ():
+            twin = first.setdefault(name.casefold(), name)
+            if twin != name:
+                message = f'"{one_line(name, 60)}" and "{one_line(twin, 60)}" differ in letter case only.'
+                yield document.key_fault((section, name), message, "Give one of them another name.")
+
+
 def _in_order(document: Document, faults: list[Fault]) -> list[Fault]:
     """Those of the YAML from top to bottom, then those of other files."""
     of_yaml = document.source.file
     return sorted(dict.fromkeys(faults), key=lambda f: (f.file != of_yaml, f.file, f.line, f.column))
 
 
-def missing_env(loaded: Loaded, environ: Mapping[str, str] | None = None) -> list[Fault]:
-    """A fault for each unset variable that a teacher in use refers to, judges and those that stand in included: ask
-    before money is spent."""
+def missing_env(loaded: LoadedSpec, environ: Mapping[str, str] | None = None) -> list[Fault]:
+    """A fault for each unset variable that a verifier or a teacher in use refers to, judges and those that stand in
+    included: ask before money is spent."""
     known = os.environ if environ is None else environ
     used = set(asked_teachers(loaded.spec))
-    faults = []
+    faults: list[Fault] = []
     for name, teacher in loaded.spec.teachers.items():
-        if name in used and isinstance(teacher, LitellmTeacher):
-            for key in _WITH_REFERENCES:
-                missing = [v for v in secrets.names(getattr(teacher, key) or "") if not known.get(v)]
-                faults += [_missing(loaded, ("teachers", name, key), variable) for variable in missing]
+        if name in used:
+            faults += _unset(loaded, ("teachers", name), teacher, known)
+            faults += _address_faults(loaded, name, teacher, known)
+    for name, verifier in loaded.spec.verifiers.items():
+        faults += _unset(loaded, ("verifiers", name), verifier, known)
     return faults
 
 
-def _missing(loaded: Loaded, path: Path_, variable: str) -> Fault:
+def _unset(loaded: LoadedSpec, place: Path_, kind: Teacher | Verifier, known: Mapping[str, str]) -> Iterator[Fault]:
+    for key in kind.variables:
+        for variable in secrets.names(getattr(kind, key) or ""):
+            if not known.get(variable):
+                yield _missing(loaded, (*place, key), variable)
+
+
+def _address_faults(loaded: LoadedSpec, name: str, teacher: Teacher, known: Mapping[str, str]) -> Iterator[Fault]:
+    """Where variables make an address, and all are set: what it comes to, which is never repeated."""
+    variables = secrets.names(teacher.address or "")
+    if not teacher.address or not all(known.get(v) for v in variables):
+        return
+    address = secrets.resolve_env(teacher.address, known)
+    place: Path_ = ("teachers", name, "api_base")
+    if variables and (problem := address_problem(address)):
+        yield loaded.fault(place, f"the address that {', '.join(variables)} gives {problem[0]}", problem[1])
+    elif has_user(address) and teacher.key_reference:
+        yield loaded.fault(place, "holds a user beside an api_key, and a request carries one of them.", "Drop one.")
+
+
+def _missing(loaded: LoadedSpec, path: Path_, variable: str) -> Fault:
     fault = secrets.missing_variable(variable)
     return loaded.fault(path, fault.message, fault.hint)
 
 
 # --- ${env:NAME} --------------------------------------------------------------------------------------------
 
-_WITH_REFERENCES = ("api_key", "api_base")
+_WITH_VARIABLES: Mapping[str, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS}
 
 
 def _environment_faults(document: Document) -> list[Fault]:
@@ -133,7 +175,9 @@ def _texts(value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
 
 def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
     """The value is never repeated: it may be the secret."""
-    key = path[-1] if len(path) == 3 and path[0] == "teachers" else ""
+    section = str(path[0])
+    family = _WITH_VARIABLES.get(section) if len(path) == 3 else None
+    key = path[-1] if family is not None and path[-1] in family.variables_of(document.tree[section][path[1]]) else ""
     if key == "api_key" and not secrets.REFERENCE.fullmatch(text):
         message = "a literal key does not belong in a file."
         yield document.fault(path, message, "Write ${env:NAME} and set the variable NAME.")
@@ -141,6 +185,7 @@ def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
     elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
-    elif key not in _WITH_REFERENCES and secrets.names(text):
-        places = " and ".join(_WITH_REFERENCES)
-        yield document.fault(path, f"variables are read only in {places}.", "Write the value itself.")
+    elif key == "api_base" and (problem := literal_problem(text)):
+        yield document.fault(path, f"the address {problem[0]}", problem[1])
+    elif key == "" and secrets.names(text):
+        yield document.fault(path, "variables are read only in api_key, api_base and dsn.", "Write the value itself.")

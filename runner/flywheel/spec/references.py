@@ -6,25 +6,15 @@ Each check takes the document (for places) and the outline (what is well-formed)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from flywheel.errors import Fault, Path_
 from flywheel.spec.document import Document
-from flywheel.spec.models import (
-    DatasetTeacher,
-    GateRule,
-    Generator,
-    JudgeVerifier,
-    LabelVerifier,
-    LitellmTeacher,
-    Measure,
-    PythonTeacher,
-    RegexVerifier,
-    StudentTeacher,
-    Suite,
-)
-from flywheel.spec.outline import Outline, compares
+from flywheel.spec.models import GateRule, Measure, Suite
+from flywheel.spec.outline import Outline, kinds_of
+from flywheel.spec.strategies import Generator
+from flywheel.spec.verifiers import pattern_faults
 from flywheel.text import did_you_mean
 
 COMPARISONS = ("better_by", "not_worse_than", "at_least", "at_most", "falls_by")
@@ -66,8 +56,7 @@ def _references(outline: Outline) -> Iterator[tuple[Path_, str, str]]:
     for name, teacher in outline.teachers.items():
         yield from _each(("teachers", name, "fallback"), "teachers", teacher.fallback)
     for name, verifier in outline.verifiers.items():
-        if isinstance(verifier, JudgeVerifier):
-            yield from _each(("verifiers", name), "teachers", {"teacher": verifier.teacher})
+        yield from _each(("verifiers", name), "teachers", {"teacher": verifier.asks})
     for name, suite in outline.evals.items():
         yield from _each(("evals", name), "tasks", {"task": suite.task})
         yield from _each(("evals", name, "teachers"), "teachers", suite.teachers)
@@ -80,17 +69,15 @@ def _references(outline: Outline) -> Iterator[tuple[Path_, str, str]]:
 
 def _generator_references(path: Path_, generator: Generator) -> Iterator[tuple[Path_, str, str]]:
     yield from _each(path, "tasks", {"task": generator.task})
-    names = generator.teachers
-    keyed = {name: name for name in names} if isinstance(names, dict) else names
-    yield from _each((*path, "teachers"), "teachers", keyed)
+    yield from _each((*path, "teachers"), "teachers", generator.named_teachers)
     yield from _each((*path, "modes"), "taxonomy", generator.modes or [])
-    yield from _each((*path, "second_opinion"), "teachers", generator.second_opinion)
+    yield from _each((*path, "second_opinion"), "teachers", generator.opinions)
 
 
 def _each(
-    path: Path_, section: str, names: list[str] | dict[str, str | None] | dict[str, str]
+    path: Path_, section: str, names: Sequence[str] | Mapping[str, str | None] | Mapping[str | int, str]
 ) -> Iterator[tuple[Path_, str, str]]:
-    pairs: Iterable[tuple[str | int, str | None]] = names.items() if isinstance(names, dict) else enumerate(names)
+    pairs: Iterable[tuple[str | int, str | None]] = names.items() if isinstance(names, Mapping) else enumerate(names)
     for key, name in pairs:
         if name is not None:
             yield (*path, key), section, name
@@ -107,10 +94,12 @@ def _duplicates(document: Document, outline: Outline) -> Iterator[Fault]:
         yield from _twice(document, ("tasks", name, "verify"), _numbered(task.verify), "the verifier")
     for index, generator in outline.generate.items():
         path: Path_ = ("generate", index)
-        if isinstance(generator.teachers, list):
-            listed = _numbered(generator.teachers)
-            yield from _twice(document, (*path, "teachers"), listed, "the teacher", "Give weights: {name: 2}.")
-        yield from _twice(document, (*path, "modes"), _numbered(generator.modes or []), "the error mode")
+        listed = [((i,), name) for i, name in generator.named_teachers.items() if isinstance(i, int)]
+        yield from _twice(document, (*path, "teachers"), listed, "the teacher", "Give weights: {name: 2}.")
+    for place, kind in kinds_of(outline):
+        for key, noun in kind.distinct.items():
+            entries = getattr(kind, key)
+            yield from _twice(document, (*place, key), _numbered(entries if isinstance(entries, list) else []), noun)
 
 
 def _numbered(names: list[str]) -> list[tuple[tuple[int], str]]:
@@ -202,22 +191,15 @@ def _scope(document: Document, place: Path_, mode: str, scope: str | None, task:
 # --- generators ---------------------------------------------------------------------------------------------
 
 
-def _authors(outline: Outline, generator: Generator) -> list[str]:
-    return [name for name in generator.teachers if name in outline.names.get("teachers", [])]
-
-
 def _second_opinions(document: Document, outline: Outline) -> Iterator[Fault]:
     for index, generator in outline.generate.items():
         path: Path_ = ("generate", index, "second_opinion")
-        if generator.second_opinion_prompt and not generator.second_opinion:
-            hint = "Add second_opinion: […], or remove the prompt."
-            yield document.fault((*path[:2], "second_opinion_prompt"), "no teacher gives a second opinion.", hint)
-        for number, name in enumerate(generator.second_opinion):
-            if isinstance(outline.teachers.get(name), DatasetTeacher):
+        for number, name in enumerate(generator.opinions):
+            if name in outline.teachers and outline.teachers[name].recorded:
                 message = f'the teacher "{name}" has recorded rows only and cannot answer a new one.'
                 yield document.fault((*path, number), message, "Name a teacher of another kind.")
-        for author in _authors(outline, generator):
-            if generator.second_opinion and set(generator.second_opinion) == {author}:
+        for author in generator.weights:
+            if author in outline.names.get("teachers", []) and set(generator.opinions) == {author}:
                 message = f'"{author}" would be asked about its own lessons.'
                 yield document.fault(path, message, "Add a teacher that did not write them.")
 
@@ -226,72 +208,43 @@ def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]
     """Who writes question and answer gives no known answer: a comparing verifier could only say unknown."""
     for index, generator in outline.generate.items():
         task = outline.tasks.get(outline.task_of(generator.task) or "")
-        if task is None or generator.parse == "text" or generator.second_opinion or generator.strategy in HAVE_ANSWERS:
+        if task is None or generator.whole_text or generator.opinions or generator.brings_reference:
             continue
-        verifiers = [v for v in task.verify if v in outline.verifiers and compares(outline.verifiers[v])]
-        writers = [
-            name
-            for name in generator.teachers
-            if isinstance(outline.teachers.get(name), LitellmTeacher | PythonTeacher)
-        ]
+        verifiers = [v for v in task.verify if v in outline.verifiers and outline.verifiers[v].needs_reference]
+        able = [name for name, teacher in outline.teachers.items() if teacher.writes_questions]
+        writers = [name for name in generator.weights if name in able]
         if verifiers and writers:
             message = (
                 f'nothing to compare with: "{verifiers[0]}" needs a known answer, '
                 f'and "{writers[0]}" writes its own questions.'
             )
-            others = [name for name in outline.teachers if _can_answer(outline, name) and name not in writers]
+            others = [name for name in able if name not in writers]
             other = next(iter(others or writers[1:]), "…")
             yield document.fault(("generate", index), message, f"Add second_opinion: [{other}].")
 
 
-def _can_answer(outline: Outline, name: str) -> bool:
-    return isinstance(outline.teachers[name], LitellmTeacher | PythonTeacher)
-
-
 def _prompts(document: Document, outline: Outline) -> Iterator[Fault]:
     for index, generator in outline.generate.items():
-        for key in ("prompt", *OWN_PROMPTS.get(generator.strategy, ())):
-            readers = [n for n in generator.teachers if isinstance(outline.teachers.get(n), LitellmTeacher)]
-            if readers and getattr(generator, key) is None:
+        readers = [n for n in generator.weights if n in outline.teachers and outline.teachers[n].reads_prompts]
+        for key in generator.asking_prompts:
+            if readers and generator.prompts[key] is None:
                 message = f'missing key "{key}": the teacher "{readers[0]}" reads prompts.'
                 yield document.fault(("generate", index), message, "Name a Jinja file.")
-
-
-#: Prompts of one strategy alone.
-OWN_PROMPTS = {"rationalize": ("hint_prompt",), "code_with_tests": ("tests_prompt", "repair_prompt")}
-#: Strategies whose lessons come with an answer to compare with: known, voted for, or run.
-HAVE_ANSWERS = ("trace", "rationalize", "code_with_tests", "self_play", "human")
 
 
 def _strategies(document: Document, outline: Outline) -> Iterator[Fault]:
     for index, generator in outline.generate.items():
         path: Path_ = ("generate", index)
-        if not generator.teachers and generator.strategy != "human":
+        if not generator.weights and generator.needs_teachers:
             yield document.fault(path, 'missing key "teachers": nobody writes these lessons.', "Name one or more.")
-        for strategy, keys in OWN_PROMPTS.items():
-            for key in keys:
-                if getattr(generator, key) is not None and generator.strategy != strategy:
-                    yield document.fault((*path, key), f"{key} is for strategy: {strategy}.", "Remove it.")
-        yield from _strategy_sources(document, outline, path, generator)
         task = outline.tasks.get(outline.task_of(generator.task) or "")
-        kinds = {outline.verifiers[name].kind for name in (task.verify if task else []) if name in outline.verifiers}
-        if generator.strategy == "code_with_tests" and task is not None and "code" not in kinds:
+        verify = [outline.verifiers[name] for name in (task.verify if task else []) if name in outline.verifiers]
+        if generator.needs_programs_run and task is not None and not any(v.runs_programs for v in verify):
             message = "nothing would run the tests: no verifier of the task is of kind code."
             yield document.fault((*path, "strategy"), message, "Add one to verifiers and to the task's verify.")
-        for number, pattern in enumerate(generator.forbid):
-            yield from _pattern(document, (*path, "forbid", number), pattern)
-
-
-def _strategy_sources(document: Document, outline: Outline, path: Path_, generator: Generator) -> Iterator[Fault]:
-    if generator.source == "data" and generator.data is None:
-        yield document.fault(path, 'missing key "data": from: data reads a file.', "Name it.")
-    if generator.data is not None and generator.source != "data":
-        yield document.fault((*path, "data"), "data is read only with from: data.", "Add from: data, or remove it.")
-    if generator.strategy == "self_play":
-        for number, name in enumerate(generator.teachers):
-            if name in outline.teachers and not isinstance(outline.teachers[name], StudentTeacher):
-                message = f'self_play is for the student; the teacher "{name}" is another.'
-                key = name if isinstance(generator.teachers, dict) else number
+        for key, name in generator.named_teachers.items() if generator.by_student_alone else ():
+            if name in outline.teachers and not outline.teachers[name].is_student:
+                message = f'{generator.strategy} is for the student; the teacher "{name}" is another.'
                 yield document.fault((*path, "teachers", key), message, "Name a teacher of kind: student.")
 
 
@@ -300,19 +253,19 @@ def _judges(document: Document, outline: Outline) -> Iterator[Fault]:
     for index, generator in outline.generate.items():
         task = outline.tasks.get(outline.task_of(generator.task) or "")
         for name in task.verify if task else []:
-            judge = outline.verifiers.get(name)
-            if isinstance(judge, JudgeVerifier) and isinstance(outline.teachers.get(judge.teacher), DatasetTeacher):
+            teacher = outline.verifiers[name].asks if name in outline.verifiers else None
+            if teacher in outline.teachers and outline.teachers[teacher].recorded:
                 message = f'the judge "{name}" has recorded rows only and cannot judge.'
                 yield document.fault(("verifiers", name, "teacher"), message, "Name a teacher of another kind.")
-            elif isinstance(judge, JudgeVerifier) and judge.teacher in generator.teachers:
-                message = f'the judge "{name}" is the teacher "{judge.teacher}" and would judge its own lessons.'
+            elif teacher in generator.weights:
+                message = f'the judge "{name}" is the teacher "{teacher}" and would judge its own lessons.'
                 yield document.fault(("generate", index, "teachers"), message, "Let another teacher judge.")
     for index, rule in outline.gate.items():
         suite = outline.evals.get(rule.suite)
         task = outline.tasks.get((suite.task if suite else None) or "")
         for name in task.verify if task else []:
             judge = outline.verifiers.get(name)
-            if isinstance(judge, JudgeVerifier) and judge.calibration is None:
+            if judge is not None and not judge.may_gate:
                 message = f'the gate would follow the judge "{name}", whose agreement with people is not measured.'
                 hint = f"Add verifiers.{name}.calibration: rows that people judged."
                 yield document.fault(("gate", index, "suite"), message, hint)
@@ -324,7 +277,7 @@ def _own_fallbacks(document: Document, outline: Outline) -> Iterator[Fault]:
             place: Path_ = ("teachers", name, "fallback", number)
             if other == name:
                 yield document.fault(place, f'"{name}" would stand in for itself.', "Name another teacher.")
-            elif isinstance(outline.teachers.get(other), DatasetTeacher):
+            elif other in outline.teachers and outline.teachers[other].recorded:
                 message = f'"{other}" has recorded rows only and cannot stand in for "{name}".'
                 yield document.fault(place, message, "Name a teacher of another kind.")
 
@@ -352,7 +305,7 @@ def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
         if generator.source == "errors" and task.probes is None:
             message = f'task "{name}" has no probes, so no errors are found to teach from.'
             yield document.fault(("generate", index), message, f"Add tasks.{name}.probes, or from: seeds.")
-        if generator.strategy in ("self_instruct", "evolve", "paraphrase", "back_translate", "self_play"):
+        if generator.starts_from_rows:
             if generator.source in ("seeds", "lessons") and task.seeds is None:
                 message = f'{generator.strategy} starts from seeds, and task "{name}" has none.'
                 yield document.fault(("generate", index), message, f"Add tasks.{name}.seeds.")
@@ -364,27 +317,24 @@ def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
 
 
 def _needs_answers(outline: Outline, generator: Generator) -> str:
-    if generator.parse == "text":
+    if generator.whole_text:
         return "parse: text"
-    students = [n for n in generator.teachers if isinstance(outline.teachers.get(n), StudentTeacher)]
+    students = [n for n in generator.weights if n in outline.teachers and outline.teachers[n].is_student]
     return f'the teacher "{students[0]}"' if students else ""
 
 
-def _amounts(document: Document, outline: Outline) -> Iterator[Fault]:
-    for index, generator in outline.generate.items():
-        path: Path_ = ("generate", index)
-        if generator.max_candidates is not None and generator.max_candidates < generator.accept:
-            message = f"{generator.max_candidates:,} candidates cannot give {generator.accept:,} lessons."
-            yield document.fault((*path, "max_candidates"), message, "Raise it above accept.")
-        if generator.floor > generator.cap:
-            yield document.fault((*path, "floor"), f"floor {generator.floor:g} is above cap {generator.cap:g}.")
+def _own(document: Document, outline: Outline) -> Iterator[Fault]:
+    """What the kinds find wrong with their own keys."""
+    for place, kind in kinds_of(outline):
+        for key, message, hint in kind.key_faults():
+            yield document.fault((*place, *key), message, hint)
 
 
 def _unused(document: Document, outline: Outline) -> Iterator[Fault]:
     if not (outline.whole("generate") and outline.whole("tasks")):
         return
-    used = {n for g in outline.generate.values() for n in (*g.teachers, *g.second_opinion)}
-    used |= {v.teacher for v in outline.verifiers.values() if isinstance(v, JudgeVerifier)}
+    used = {n for g in outline.generate.values() for n in (*g.weights, *g.opinions)}
+    used |= {v.asks for v in outline.verifiers.values() if v.asks is not None}
     used |= {n for s in outline.evals.values() for n in s.teachers}
     used |= {n for t in outline.teachers.values() for n in t.fallback}
     for name in outline.names.get("teachers", []):
@@ -406,32 +356,14 @@ def _unsafe(document: Document, outline: Outline) -> Iterator[Fault]:
 # --- verifiers, suites, gate --------------------------------------------------------------------------------
 
 
-def _patterns(document: Document, outline: Outline) -> Iterator[Fault]:
-    for name, verifier in outline.verifiers.items():
-        path: Path_ = ("verifiers", name)
-        if isinstance(verifier, RegexVerifier):
-            yield from _pattern(document, (*path, "pattern"), verifier.pattern)
-        if isinstance(verifier, LabelVerifier) and isinstance(verifier.labels, list):
-            if not verifier.labels:
-                yield document.fault((*path, "labels"), "needs at least one entry, has none.")
-            yield from _twice(document, (*path, "labels"), _numbered(verifier.labels), "the label")
-
-
 def _finals(document: Document, outline: Outline) -> Iterator[Fault]:
     for name, task in outline.tasks.items():
         if task.final is not None:
-            faults = list(_pattern(document, ("tasks", name, "final"), task.final))
-            yield from faults
+            faults = list(pattern_faults(("tasks", name, "final"), task.final))
+            yield from (document.fault(*fault) for fault in faults)
             if not faults and re.compile(task.final).groups != 1:
                 message = f"needs one group around the final answer, has {re.compile(task.final).groups}."
                 yield document.fault(("tasks", name, "final"), message, r"For example: '#### (.+)'.")
-
-
-def _pattern(document: Document, place: Path_, pattern: str) -> Iterator[Fault]:
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        yield document.fault(place, f"not a regular expression: {error}.")
 
 
 def _suites(document: Document, outline: Outline) -> Iterator[Fault]:
@@ -453,7 +385,7 @@ def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
             if getattr(suite, key) is not None:
                 message = f"{key} and lm_eval exclude each other."
                 yield document.fault((*path, key), message, "Make two suites of it.")
-        for key in ("pass_at", "teachers"):
+        for key in ("pass_at", "teachers", "stop"):
             if getattr(suite, key):
                 yield document.fault((*path, key), f"{key} is for suites of a task.", "Remove it.")
         return
@@ -517,10 +449,9 @@ _CHECKS = (
     _ablations,
     _finals,
     _sources,
-    _amounts,
+    _own,
     _unused,
     _unsafe,
-    _patterns,
     _suites,
     _gate,
 )

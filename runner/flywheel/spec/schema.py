@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from flywheel.spec.models import Spec, TeacherLimits, VerifierLimits
+from flywheel.spec.models import Spec
+from flywheel.spec.wording import FAMILIES
 
 SCHEMA_FILE = "schemas/flywheel.schema.json"
 REFERENCE_FILE = "docs/spec.md"
@@ -69,8 +68,12 @@ flywheel.yaml:22:32: generate[0].teachers[1]: unknown teacher "chaty". Did you m
   1 MiB, 64 levels and 50,000 values.
 - Types are strict: `rank: "16"` is text and refused. A whole number is good where a number is wanted.
 - Paths are relative to the spec's folder and stay in it: no `..`, no absolute path, no link that leads out.
-- `${env:NAME}` is read in `api_key` and `api_base` only, and only when a teacher is called: plan, store and
-  report hold the reference, never the value.
+- `${env:NAME}` is read in `api_key`, `api_base` and `dsn` only, and only when a teacher or a server is asked: plan,
+  store and report hold the reference, never the value.
+- `validate` warns of a variable that is not set, and of an address that variables make and that cannot be called;
+  it and `plan` need none of them. `apply` refuses to start where a step that is to run would need one.
+- CSV is read between commas, semicolons or tabs, whichever the header shows. Of Parquet, decimals and times become
+  text, bytes must be UTF-8 text, lists and structs stay what they are.
 - A **bold** key must be given. Everything else has the default shown.
 
 In an editor with a YAML language server, this first line completes and checks the file while you write:
@@ -117,19 +120,19 @@ def _path(heading: str) -> str:
     return heading.partition(" ")[2]
 
 
-_LIMITS_OF: dict[str, type[BaseModel]] = {"teachers": TeacherLimits, "verifiers": VerifierLimits}
-
-
 def _kinds(schema: Schema, key: str, entry: Schema) -> Iterator[str]:
-    """A section whose entries differ by `kind`: what all have, then each."""
-    common = _LIMITS_OF[key].model_json_schema()
-    yield f"## {key}\n\nBy name. `kind` says which of these it is; all of them have:\n"
-    yield _table(schema, common)
+    """A section whose entries differ by kind: what all have, then each."""
+    family = FAMILIES[key]
+    common = family.base.model_json_schema(by_alias=True)
+    shown = {name: value for name, value in common["properties"].items() if name != family.key}
+    yield f"## {key}\n\n{common['description']}\n\n`{family.key}` says which of these it is; all of them have:\n"
+    yield _table(schema, {**common, "properties": shown})
     for reference in entry["oneOf"]:
-        model = _resolve(schema, reference)
-        own = {k: v for k, v in model["properties"].items() if k not in common["properties"]}
-        yield f"### {key}: {own['kind']['const']}\n\n{model.get('description', '')}\n"
-        yield _table(schema, {**model, "properties": own})
+        if "$ref" in reference:
+            model = _resolve(schema, reference)
+            own = {name: value for name, value in model["properties"].items() if name not in shown}
+            yield f"### {key}: {own[family.key]['const']}\n\n{model.get('description', '')}\n"
+            yield _table(schema, {**model, "properties": own})
 
 
 def _table(schema: Schema, model: Schema) -> str:

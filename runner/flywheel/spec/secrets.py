@@ -22,6 +22,13 @@ _KEY_BEFORE_END = re.compile(r"(?i)\b(?:api[_-]?key|secret|password|token)[\"']?
 _KEY_LINE = re.compile(r"(?i)(\b(?:api[_-]?key|secret|password|token)[\"']?\s*:\s*)(?![\"']?\$\{env:)([^\s,}#][^,}#]*)")
 
 
+#: User and password in a URL, and parameters that hold a key; references are no secrets.
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@\"'<>]+(?=@)")
+_PARAMETER = re.compile(
+    r"(?i)(?<=[?&])([\w-]*(?:key|token|secret|passw\w*|sig|signature|auth)=)((?:\$\{env:\w+\}|[^&\s\"'#,}])+)"
+)
+
+
 def names(value: str) -> list[str]:
     """The variables that `value` refers to."""
     return REFERENCE.findall(value)
@@ -53,7 +60,14 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "*" * len(secret))
     text = _KEY.sub(lambda m: "*" * len(m[0]), text)
+    text = _USERINFO.sub(lambda m: _starred(m[0]), text)
+    text = _PARAMETER.sub(lambda m: m[1] + _starred(m[2]), text)
     return _KEY_LINE.sub(lambda m: m[1] + "*" * len(m[2]), text)
+
+
+def _starred(text: str) -> str:
+    """Asterisks for all but references."""
+    return re.sub(rf"({REFERENCE.pattern})|.", lambda m: m[1] or "*", text)
 
 
 def resolve_env(value: str, environ: Mapping[str, str] | None = None) -> str:

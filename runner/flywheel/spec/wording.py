@@ -12,8 +12,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from flywheel.errors import Fault, Path_
+from flywheel.spec.docstrings import field_docstrings
 from flywheel.spec.document import Document
+from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
+from flywheel.spec.strategies import STRATEGIES
+from flywheel.spec.teachers import TEACHERS
+from flywheel.spec.verifiers import VERIFIERS
 from flywheel.text import did_you_mean, one_line
 
 _EXPECTED = {
@@ -35,6 +40,8 @@ _LIMIT = {
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+#: Sections whose entries differ by kind.
+FAMILIES: dict[str | int, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS, "generate": STRATEGIES}
 NAME_RULE = "A name is a letter, then at most 62 letters, digits, - or _."
 PART_RULE = "Write verifier.NAME, teacher.NAME, generator.NAME or curate.STAGE, such as curate.dedup."
 
@@ -79,10 +86,10 @@ class _Finding:
             self.union = self.path
 
     def _is_kind(self, part: str | int) -> bool:
-        """Whether `part` is the tag of a discriminated union: teachers and verifiers, by `kind`. The tag comes once, so
-        that the key `command` of `kind: command` is a key."""
-        at_member = len(self.path) == 2 and self.path[0] in ("teachers", "verifiers") and not self.tagged
-        return at_member and isinstance(self.raw, dict) and part == self.raw.get("kind")
+        """Whether `part` is the tag of a discriminated union: teachers and verifiers by `kind`, generators by
+        `strategy`. The tag comes once, so that the key `command` of `kind: command` is a key."""
+        family = FAMILIES.get(self.path[0]) if len(self.path) == 2 and not self.tagged else None
+        return family is not None and isinstance(self.raw, dict) and part == self.raw.get(family.key, family.default)
 
 
 def _group_faults(document: Document, group: list[_Finding]) -> Iterator[Fault]:
@@ -110,6 +117,8 @@ def _fault(document: Document, finding: _Finding) -> Fault:
     if finding.of_key:
         return document.key_fault(path, f'"{name}" is not a name.', NAME_RULE)
     if finding.type == "extra_forbidden":
+        if said := _of_other_kinds(document, path):
+            return document.key_fault(path, said, "Remove it.")
         return document.key_fault(path, f'unknown key "{name}".', did_you_mean(name, _keys_at(document, path[:-1])))
     if finding.type == "missing":
         return document.fault(path, f'missing key "{name}".', _description(document, path))
@@ -129,11 +138,14 @@ def _fault(document: Document, finding: _Finding) -> Fault:
 def _choice_fault(document: Document, finding: _Finding) -> Fault:
     """A value out of a fixed set: a literal, or the `kind` of a teacher or verifier."""
     path, raw, context = finding.path, finding.raw, finding.context
-    if finding.type == "union_tag_not_found":
-        kinds = ", ".join(sorted(_kinds_at(document, path)))
-        return document.fault((*path, "kind"), 'missing key "kind".', f"One of {kinds}.")
-    if finding.type == "union_tag_invalid":
-        return _not_one_of(document, (*path, "kind"), raw["kind"], _QUOTED.findall(context["expected_tags"]))
+    family = FAMILIES.get(path[0]) if path else None
+    if family is not None and finding.type == "stranger":
+        return document.fault((*path, family.key), context["message"], context["hint"])
+    if family is not None and finding.type == "union_tag_not_found":
+        kinds = ", ".join(sorted(family.by_name))
+        return document.fault((*path, family.key), f'missing key "{family.key}".', f"One of {kinds}.")
+    if family is not None and finding.type == "union_tag_invalid":
+        return _not_one_of(document, (*path, family.key), raw[family.key], family.names())
     if finding.type == "literal_error":
         choices = _QUOTED.findall(context["expected"]) or [context["expected"]]
         return _not_one_of(document, path, raw, choices)
@@ -186,17 +198,25 @@ def _keys_at(document: Document, path: Path_) -> list[str]:
     return [key for model in _models_at(document, path) for key in fields_by_key(model)]
 
 
-def _kinds_at(document: Document, path: Path_) -> list[str]:
-    models = _members(_annotation_at(document, path))
-    return [kind for model in models for kind in get_args(model.model_fields["kind"].annotation)]
+def _of_other_kinds(document: Document, path: Path_) -> str:
+    """What is wrong with a key that other kinds of the family read; empty where none does."""
+    family = FAMILIES.get(path[0]) if len(path) == 3 else None
+    owners = [name for name, kind in family.by_name.items() if path[-1] in fields_by_key(kind)] if family else []
+    if family is None or not owners:
+        return ""
+    if len(owners) <= 3:
+        return f"{path[-1]} is for {family.key}: {', '.join(owners)}."
+    said = document.tree[str(path[0])][path[1]].get(family.key, family.default)
+    return f"{path[-1]} is not read with {family.key}: {said}."
 
 
 def _description(document: Document, path: Path_) -> str:
     """The first sentence that the models say of a missing key."""
     for model in _models_at(document, path[:-1]):
-        field = fields_by_key(model).get(str(path[-1]))
-        if field is not None and field.description:
-            return field.description.split("\n")[0].split(". ")[0].rstrip(".") + "."
+        said = field_docstrings(model)
+        for name, field in model.model_fields.items():
+            if (field.alias or name) == str(path[-1]) and name in said:
+                return said[name].split("\n")[0].split(". ")[0].rstrip(".") + "."
     return ""
 
 
@@ -210,13 +230,13 @@ def _models_at(document: Document, path: Path_) -> list[type[BaseModel]]:
     raw: Any = document.tree
     for part in path:
         raw = raw[part]
-    members = _members(_annotation_at(document, path))
-    return [m for m in members if "kind" not in m.model_fields or _is_of_kind(raw, m.model_fields["kind"])]
-
-
-def _is_of_kind(raw: Any, kind: FieldInfo) -> bool:
-    said = raw.get("kind", kind.default) if isinstance(raw, dict) else None
-    return said in get_args(kind.annotation)
+    found: list[type[BaseModel]] = []
+    for option in options(_annotation_at(document, path)):
+        if isinstance(option, Family):
+            found += [kind for kind in [option.class_of(raw)] if kind is not None]
+        elif isinstance(option, type) and issubclass(option, BaseModel):
+            found.append(option)
+    return found
 
 
 def _annotation_at(document: Document, path: Path_) -> Any:
@@ -227,25 +247,22 @@ def _annotation_at(document: Document, path: Path_) -> Any:
 
 
 def _under(document: Document, annotation: Any, path: Path_, part: str | int) -> Any:
+    for model in _models_at(document, path):
+        if part in fields_by_key(model):
+            return fields_by_key(model)[str(part)].annotation
     for option in options(annotation):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            if option in _models_at(document, path) and part in fields_by_key(option):
-                return fields_by_key(option)[str(part)].annotation
-        elif get_origin(option) is dict:
+        if get_origin(option) is dict:
             return get_args(option)[1]
-        elif get_origin(option) is list:
+        if get_origin(option) is list:
             return get_args(option)[0]
     return None
 
 
-def _members(annotation: Any) -> list[type[BaseModel]]:
-    return [o for o in options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
-
-
 def options(annotation: Any) -> list[Any]:
-    """The alternatives of an annotation, without `Annotated` and None."""
+    """The alternatives of an annotation, without `Annotated` and None; of kinds their family."""
     if get_origin(annotation) is Annotated:
-        return options(get_args(annotation)[0])
+        families = [part for part in annotation.__metadata__ if isinstance(part, Family)]
+        return families or options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         return [o for member in get_args(annotation) for o in options(member) if o is not type(None)]
     return [annotation]

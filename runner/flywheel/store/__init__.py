@@ -4,7 +4,7 @@ The database file is never opened by path in the process that owns it (hashing o
 lock); a copy is made with `COPY FROM DATABASE`.
 """
 
-from flywheel.store.database import Store, StoredNode, read_only
+from flywheel.store.database import Store, read_only
 from flywheel.store.rows import insert_rows
 
-__all__ = ["Store", "StoredNode", "insert_rows", "read_only"]
+__all__ = ["Store", "insert_rows", "read_only"]

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import duckdb
+from filelock import FileLock, Timeout
 
 from flywheel.errors import StoreError, StoreLocked
-from flywheel.records import Counts, Reply
+from flywheel.records import Reply
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 from flywheel.store.rows import decoded, insert_rows
-
-
-@dataclass(frozen=True)
-class StoredNode:
-    """A node that is done (or failed): what it read and what it says."""
-
-    node: str
-    name: str
-    kind: str
-    iteration: int
-    status: str
-    inputs: dict[str, Any]
-    counts: Counts
-    summary: dict[str, Any]
-    error: str
-    seconds: float
-    started_at: datetime
-    run_id: str
 
 
 class Store:
@@ -58,7 +39,7 @@ class Store:
             self._connection = self._opened()
             self._migrate()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     def __enter__(self) -> Store:
@@ -72,7 +53,7 @@ class Store:
     def close(self) -> None:
         with self._mutex:
             self._connection.close()
-            self._lock.close()
+            self._lock.release()
 
     # -- reading
 
@@ -80,11 +61,6 @@ class Store:
         """Rows of a query as dicts, JSON columns decoded."""
         with self._mutex:
             return rows_of(self._connection, sql, parameters)
-
-    def nodes(self) -> dict[str, StoredNode]:
-        """Every finished node, by fingerprint; of several records of one node the last counts."""
-        rows = self.query("SELECT * FROM nodes ORDER BY started_at")
-        return {row["node"]: _stored_node(row) for row in rows}
 
     # -- writing
 
@@ -175,7 +151,7 @@ class Store:
 
     def _migrate(self) -> None:
         self._connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, migrated_at TIMESTAMPTZ)")
-        done = {row["name"] for row in self.query("SELECT name FROM migrations")}
+        done = _migrated(self._connection)
         known = [name for name, _ in MIGRATIONS]
         if newer := sorted(done - set(known)):
             raise StoreError(
@@ -226,13 +202,15 @@ def rows_of(
 
 @contextmanager
 def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for reading only, without access to other files. Raises StoreLocked, StoreError."""
+    """A connection for reading only, without access to other files. A store of an earlier version is brought up to
+    date first. Raises StoreLocked, StoreError."""
     if not path.exists():
         raise StoreError(f"{path}: no store yet. Run `flywheel apply` first.")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        raise _open_error(path, error) from error
+    connection = _open(path, read_only=True)
+    if not {name for name, _ in MIGRATIONS} <= _migrated(connection):
+        connection.close()
+        Store(path).close()
+        connection = _open(path, read_only=True)
     try:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -241,9 +219,13 @@ def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _migrated(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return {row["name"] for row in rows_of(connection, "SELECT name FROM migrations")}
+
+
+def _open(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(str(path))
+        return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
         raise _open_error(path, error) from error
 
@@ -272,44 +254,33 @@ def _disk_error(path: Path, error: duckdb.Error) -> Exception:
     return error
 
 
-def _take_lock(path: Path) -> Any:
-    """An flock that dies with its process, so a stale one needs no clearing."""
-    handle = path.open("a+")
+def _take_lock(path: Path) -> FileLock:
+    """A lock of the operating system, which ends with its process: a stale one needs no clearing.
+
+    Who holds it stands beside it: some systems let nobody read a file that is locked.
+    """
+    lock = FileLock(path, blocking=False, thread_local=False)  # the store may be closed by another thread
+    beside = path.with_suffix(".pid")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        owner = handle.read().strip() or "unknown"
-        handle.close()
+        lock.acquire()
+    except Timeout:
         raise StoreLocked(
-            f"the store is held by process {owner} (another `flywheel apply`?). Wait for it, or look at "
+            f"the store is held by process {_owner(beside)} (another `flywheel apply`?). Wait for it, or look at "
             "`flywheel status`."
         ) from None
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
-    return handle
+    beside.write_text(str(os.getpid()))
+    return lock
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text().strip() or "unknown"
+    except OSError:  # it holds the lock since a moment, and has not said yet
+        return "unknown"
 
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
-
-
-def _stored_node(row: Mapping[str, Any]) -> StoredNode:
-    return StoredNode(
-        node=row["node"],
-        name=row["name"],
-        kind=row["kind"],
-        iteration=row["iteration"],
-        status=row["status"],
-        inputs=row["inputs"] or {},
-        counts=Counts(row["rows_in"], row["kept"], row["rejected"], row["failed"]),
-        summary=row["summary"] or {},
-        error=row["error"] or "",
-        seconds=row["seconds"],
-        started_at=row["started_at"],
-        run_id=row["run_id"],
-    )
 
 
 def _call_row(run_id: str, request: Mapping[str, Any], reply: Reply) -> dict[str, Any]:

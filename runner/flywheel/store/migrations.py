@@ -129,7 +129,16 @@ CREATE TABLE ablations (
     without_part DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, detail JSON);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER))
+SUBJECTS = r"""
+ALTER TABLE nodes ADD COLUMN subject VARCHAR;            -- task, generator, ablation; empty where there is one
+ALTER TABLE nodes ADD COLUMN round INTEGER;              -- refill round, 0 where there are none
+UPDATE nodes SET subject = split_part(name, '.', 3), round = coalesce(TRY_CAST(
+    CASE WHEN kind IN ('generate', 'verify') THEN regexp_extract(name, '\.r([0-9]+)$', 1) END AS INTEGER), 0);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
+)  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (

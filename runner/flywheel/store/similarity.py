@@ -1,17 +1,21 @@
 """Which texts say the same.
 
 Near-duplicates: MinHash with banding (Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, ch. 3)
-finds pairs, exact Jaccard similarity of 3-character shingles decides. Contamination: n-grams of words as in GPT-3's
-appendix C (arXiv 2005.14165), looked up in a dictionary of the eval items'.
+finds pairs among texts that agree in what has to be equal (`telling`), exact Jaccard similarity of 3-character shingles
+and a look at the words that differ decide. Contamination: n-grams of words as in GPT-3's appendix C (arXiv 2005.14165),
+looked up in a dictionary of the eval items'.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from flywheel.normal import WORD, gram_units, words
+from flywheel.store.telling import Telling, must_agree, worded_alike
 from flywheel.text import normalised
 
 if TYPE_CHECKING:
@@ -20,10 +24,12 @@ if TYPE_CHECKING:
 
 #: 16 bands of 4 hashes: a pair of Jaccard 0.8 is found with probability 0.9998, one of 0.7 with 0.99.
 BANDS, ROWS_A_BAND = 16, 4
-#: A band value shared by more texts than this says nothing; its pairs are left to the other bands.
-CROWD = 500
+#: In a crowd that shares a band value, a text is compared with all before it up to this many, then with its first few.
+CROWD, FIRST_FEW = 500, 64
 #: Texts whose shingles, and pairs whose signatures, are in memory at a time.
 TEXTS_AT_A_TIME, PAIRS_AT_A_TIME = 500, 100_000
+#: A line in this many texts, and a beginning or an end of all of so many, is a frame; content has this many words.
+FRAME, CONTENT_WORDS = 20, 4
 
 
 @dataclass(frozen=True)
@@ -36,25 +42,86 @@ class Overlap:
     """exact, normalised, or n-gram."""
 
 
-def near_duplicates(texts: Sequence[str], threshold: float) -> dict[int, tuple[int, float]]:
+def near_duplicates(
+    texts: Sequence[str], threshold: float, answers: Sequence[str] | None = None
+) -> dict[int, tuple[int, float]]:
     """Later texts that repeat an earlier kept one: index → (index of the one kept, Jaccard similarity).
 
-    `texts` come in order of preference: the history first, then the new ones, best first.
+    `texts` come in order of preference: the history first, then the new ones, best first. `answers`: what each text
+    ends with; without them a text of several lines has its last one for an answer.
     """
     if len(texts) < 2:
         return {}
-    folded = [normalised(text) for text in texts]
-    shingles_of = lru_cache(maxsize=10_000)(lambda index: _shingles(folded[index]))
+    contents = _without_frames(texts)
+    folded = [normalised(content) for content in contents]
+    if answers is None:
+        answers = [text.rpartition("\n")[2] if "\n" in text else "" for text in texts]
+    telling = Telling()
+    kinds = [
+        must_agree(content.split(" "), normalised(answer).split(" ") if answer else (), telling)
+        for content, answer in zip(folded, answers, strict=True)
+    ]
+    copies, firsts = _copies(list(zip(folded, kinds, strict=True)))
+    same_kind = _numbered([kinds[first] for first in firsts])
     dropped: dict[int, tuple[int, float]] = {}
-    for later, earlier in _similar_pairs(folded, threshold):
-        if later in dropped or earlier in dropped:
+    shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded[firsts[place]]))
+    words_of = lru_cache(maxsize=10_000)(lambda place: _words(contents[firsts[place]], folded[firsts[place]]))
+    for later, earlier in _similar_pairs([folded[first] for first in firsts], same_kind, threshold):
+        if firsts[later] in dropped or firsts[earlier] in dropped:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
         shared = len(one & other)
         similarity = shared / (len(one) + len(other) - shared)
-        if similarity >= threshold:
-            dropped[later] = (earlier, similarity)
+        if similarity >= threshold and worded_alike(words_of(later), words_of(earlier), telling):
+            dropped[firsts[later]] = (firsts[earlier], similarity)
+    dropped.update({later: dropped.get(first, (first, 1.0)) for later, first in copies.items()})
     return dropped
+
+
+def _words(text: str, folded: str) -> list[str]:
+    """In their own letter case."""
+    return words(text) if text != text.lower() else folded.split(" ")
+
+
+def _copies(keys: Sequence[object]) -> tuple[dict[int, int], list[int]]:
+    """Later index → the first with an equal key; and the indices of the first ones."""
+    first: dict[object, int] = {}
+    copies = {index: earlier for index, key in enumerate(keys) if (earlier := first.setdefault(key, index)) != index}
+    return copies, list(first.values())
+
+
+def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
+    """Equal numbers for equal keys."""
+    import numpy as np
+
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _without_frames(texts: Sequence[str]) -> list[str]:
+    """Texts without what stands in many: a schema on a line of its own, an instruction before or after every question.
+
+    Where little is left, what is shared is the content.
+    """
+    if len(texts) < FRAME:
+        return list(texts)
+    lines = Counter(line for text in texts if "\n" in text for line in set(text.split("\n")))
+    frames = {line for line, count in lines.items() if count >= FRAME}
+    bare = [_substance("\n".join(x for x in t.split("\n") if x not in frames), t) for t in texts] if frames else texts
+    start, end = _common(bare), _common([text[::-1] for text in bare])
+    return [_substance(text[start : len(text) - end], text) if start or end else text for text in bare]
+
+
+def _common(texts: Sequence[str]) -> int:
+    """How many characters all texts begin with, in whole words; 0 where those are few words."""
+    least, most = min(texts), max(texts)
+    same = next((i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), len(least))
+    length = max(least.rfind(" ", 0, same), least.rfind("\n", 0, same)) + 1
+    return length if len(least[:length].split()) >= CONTENT_WORDS else 0
+
+
+def _substance(part: str, whole: str) -> str:
+    return part if len(part) > 24 and len(words(part)) >= CONTENT_WORDS else whole
 
 
 def _shingles(text: str) -> frozenset[str]:
@@ -62,8 +129,9 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
 
 
-def _similar_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """(later, earlier), in order: pairs that share a band and whose hashes agree nearly as often as the threshold says.
+def _similar_pairs(texts: Sequence[str], kinds: NDArray[np.int64], threshold: float) -> list[tuple[int, int]]:
+    """(later, earlier), in order: pairs of one kind that share a band and whose hashes agree nearly as often as the
+    threshold says.
 
     The share of agreeing hashes estimates the similarity; a pair at the threshold falls four standard errors below it
     three times in 100,000.
@@ -80,7 +148,7 @@ def _similar_pairs(texts: Sequence[str], threshold: float) -> list[tuple[int, in
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     for band in range(BANDS):
         rows = signatures[:, band * ROWS_A_BAND : (band + 1) * ROWS_A_BAND]
-        for pairs in _pairs_of_equal(rows):
+        for pairs in _pairs_of_equal(rows, kinds):
             agreeing = (bytes_[pairs[:, 0]] == bytes_[pairs[:, 1]]).sum(axis=1)
             found.append(pairs[agreeing >= least])
     return [(later, earlier) for later, earlier in np.unique(np.concatenate(found), axis=0).tolist()]
@@ -120,19 +188,20 @@ def _hash_parameters() -> list[tuple[np.uint32, np.uint32]]:
     return [(np.uint32(rng.getrandbits(32) | 1), np.uint32(rng.getrandbits(32))) for _ in range(BANDS * ROWS_A_BAND)]
 
 
-def _pairs_of_equal(rows: NDArray[np.uint32]) -> Iterator[NDArray[np.int64]]:
-    """Blocks of (later, earlier) among the indices of equal rows of 4 hashes, where no more than a crowd are equal."""
+def _pairs_of_equal(rows: NDArray[np.uint32], kinds: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Blocks of (later, earlier) among the indices of one kind with equal rows of 4 hashes."""
     import numpy as np
 
     high, low = np.ascontiguousarray(rows).view(np.uint64).T
-    order = np.lexsort((low, high))
-    high, low = high[order], low[order]
-    fresh = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    order = np.lexsort((low, high, kinds))
+    high, low, kinds = high[order], low[order], kinds[order]
+    fresh = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]) | (kinds[1:] != kinds[:-1])))
     starts = np.flatnonzero(fresh)
     sizes = np.diff(np.append(starts, len(order)))
-    crowded = np.repeat(sizes > CROWD, sizes)
+    first_of = np.repeat(starts, sizes)
     # lexsort is stable: inside a group the indices rise, so each place is paired with those before it in its group.
-    before = np.where(crowded, 0, np.arange(len(order)) - np.repeat(starts, sizes))
+    before = np.arange(len(order)) - first_of
+    before = np.where(before > CROWD, FIRST_FEW, before)
     ends = before.cumsum()
     first = 0
     while first < len(order):
@@ -142,7 +211,7 @@ def _pairs_of_equal(rows: NDArray[np.uint32]) -> Iterator[NDArray[np.int64]]:
         if len(places):
             counts = before[first:last]
             rank = np.arange(len(places)) - np.repeat(counts.cumsum() - counts, counts)
-            yield np.stack([order[places], order[places - 1 - rank]], axis=1)
+            yield np.stack([order[places], order[first_of[places] + rank]], axis=1)
         first = last
 
 
@@ -151,17 +220,19 @@ def contaminated(
 ) -> dict[int, Overlap]:
     """Lessons (question text, whole text) that overlap an eval item (suite, item id, question text, whole text).
 
-    Exact and normalised equality look at the question, n-grams of words at the whole. Index of lesson → first overlap.
+    Exact and normalised equality look at the question, n-grams of words at the whole; letter case counts in neither: a
+    leak costs more than a lesson. Where a script has no blanks between words, as many characters as make `ngram` words
+    stand for them (`flywheel.normal.gram_units`). Index of lesson → first overlap.
     """
     if not lessons or not items:
         return {}
     exact = {question: (suite, item) for suite, item, question, _ in items}
-    folded = {normalised(question): (suite, item) for suite, item, question, _ in items}
+    folded = {normalised(question).lower(): (suite, item) for suite, item, question, _ in items}
     found: dict[int, Overlap] = {}
     for index, (question, _) in enumerate(lessons):
         if question in exact:
             found[index] = Overlap(*exact[question], "exact")
-        elif (key := normalised(question)) in folded:
+        elif (key := normalised(question).lower()) in folded:
             found[index] = Overlap(*folded[key], "normalised")
     for index, suite, item in _sharing_ngrams([w for _, w in lessons], [(s, i, w) for s, i, _, w in items], ngram):
         found.setdefault(index, Overlap(suite, item, f"{ngram}-gram"))
@@ -173,15 +244,48 @@ def _sharing_ngrams(
 ) -> Iterator[tuple[int, str, str]]:
     """(place of the lesson, suite, item): the first item, by name, that shares a run of `ngram` words."""
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
+    halves: set[tuple[str, ...]] = set()
+    half = ngram // 2
     for suite, item, text in items:
-        for gram in _ngrams(text, ngram):
+        tokens = _gram_tokens(text)
+        halves.update(_runs(tokens, half))
+        for gram in _ngrams(tokens, ngram):
             owners[gram] = min(owners.get(gram, (suite, item)), (suite, item))
     for place, text in enumerate(lessons):
-        if shared := owners.keys() & _ngrams(text, ngram):
+        tokens = _gram_tokens(text)
+        # A run of `ngram` words holds a whole half that begins at a multiple of the rest: most texts have none.
+        if text.isascii() and halves.isdisjoint(
+            tuple(tokens[i : i + half]) for i in range(0, len(tokens) - half + 1, ngram - half + 1)
+        ):
+            continue
+        if shared := owners.keys() & _ngrams(tokens, ngram):
             yield (place, *min(owners[gram] for gram in shared))
 
 
-def _ngrams(text: str, length: int) -> set[tuple[str, ...]]:
-    """Runs of `length` words; operators are none, or any two queries of one form would overlap."""
-    words = [word for word in normalised(text).split(" ") if word.isalnum() or "_" in word]
-    return set(zip(*(words[start:] for start in range(length)), strict=False))
+def _gram_tokens(text: str) -> list[str]:
+    """Words; signs are none, or any two queries of one form would overlap."""
+    return [word for word in normalised(text).lower().split(" ") if len(word) > 1 or word.isalnum()]
+
+
+def _ngrams(tokens: list[str], length: int) -> set[tuple[str, ...]]:
+    """Runs of `length` words, or of as many characters as make so many."""
+    sizes = gram_units(tokens)
+    return _weighted(tokens, sizes, length * WORD) if sizes else set(_runs(tokens, length))
+
+
+def _runs(tokens: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(tokens[start:] for start in range(length)), strict=False)
+
+
+def _weighted(tokens: Sequence[str], sizes: Sequence[int], enough: int) -> set[tuple[str, ...]]:
+    """The shortest runs from each token on whose sizes come to `enough`."""
+    found, end, size = set(), 0, 0
+    for start, own in enumerate(sizes):
+        while size < enough and end < len(tokens):
+            size += sizes[end]
+            end += 1
+        if size < enough:
+            break
+        found.add(tuple(tokens[start:end]))
+        size -= own
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from flywheel.answers import stopped
 from flywheel.records import Generation
 from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import out_of_memory, reading_room
@@ -52,9 +53,11 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seeds: Sequence[int] = (),
+    stop: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Generation]:
     """Answer `prompts` (id, text), in order. Greedy at temperature 0; else sampled, with a seed for each prompt.
+    An answer ends before the first of the strings in `stop`.
 
     Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
     how many are done.
@@ -63,9 +66,9 @@ def generate(
     encoded = [encode(tokenizer, chat_prompt(tokenizer, text, system)) for _, text in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), prompts[i][0]))
     answers: dict[int, Generation] = {}
-    for batch, outputs in batches(loaded, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds):
+    for batch, outputs in batches(loaded, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop):
         for index, tokens in zip(batch, outputs, strict=True):
-            answers[index] = generation(tokenizer, prompts[index][0], tokens, max_new_tokens)
+            answers[index] = generation(tokenizer, prompts[index][0], tokens, max_new_tokens, stop)
         progress(len(answers))
     return [answers[i] for i in range(len(prompts))]
 
@@ -79,17 +82,22 @@ def batches(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seeds: Sequence[int] = (),
+    stop: Sequence[str] = (),
 ) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
     """Generate for `encoded` in `order`, a batch at a time: (places in `encoded`, new token ids of each)."""
     torch = prepare_torch()
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
-        yield batch, _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise)
+        yield batch, _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise, stop)
 
 
 def _generate_batch(
-    loaded: Loaded, rows: list[list[int]], max_new_tokens: int, noise: Callable[[Any, Any], Any] | None
+    loaded: Loaded,
+    rows: list[list[int]],
+    max_new_tokens: int,
+    noise: Callable[[Any, Any], Any] | None,
+    stop: Sequence[str] = (),
 ) -> list[list[int]]:
     torch = prepare_torch()
     batch = loaded.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(loaded.device)
@@ -100,6 +108,7 @@ def _generate_batch(
             max_new_tokens=max_new_tokens,
             pad_token_id=loaded.tokenizer.pad_token_id,
             logits_processor=[noise] if noise else [],
+            stopping_criteria=[_stopping(torch, loaded, stop, batch["input_ids"].shape[1])] if stop else None,
             do_sample=False,
             temperature=None,
             top_p=None,
@@ -107,6 +116,21 @@ def _generate_batch(
         )
     tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
     return tokens
+
+
+def _stopping(torch: Any, loaded: Loaded, stop: Sequence[str], start: int) -> Callable[[Any, Any], Any]:
+    """Ends a row once what it has written (from place `start`) holds one of the strings.
+
+    Its end is decoded at every step: transformers' own `stop_strings` compares tokens, and overlooks strings that are
+    written in pieces of bytes.
+    """
+    longest = max(len(string.encode()) for string in stop) + 4  # tokens of at least a byte, and half a character
+
+    def has_stopped(ids: Any, scores: Any) -> Any:
+        ends = loaded.tokenizer.batch_decode(ids[:, max(start, ids.shape[1] - longest) :], skip_special_tokens=True)
+        return torch.tensor([any(string in end for string in stop) for end in ends], device=ids.device)
+
+    return has_stopped
 
 
 def _noise(
@@ -131,12 +155,16 @@ def _noise(
     return add_noise
 
 
-def generation(tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int) -> Generation:
-    """The answer that new token ids say, up to the end of the turn."""
+def generation(
+    tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int, stop: Sequence[str] = ()
+) -> Generation:
+    """The answer that new token ids say, up to the end of the turn or to one of the strings in `stop`."""
     ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
     kept = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
     text = tokenizer.decode(tokens[:kept], skip_special_tokens=True)
-    return Generation(prompt_id, text, kept, truncated=kept == len(tokens) and kept >= max_new_tokens)
+    said = stopped(text, stop)
+    cut = kept == len(tokens) and kept >= max_new_tokens and said == text
+    return Generation(prompt_id, said, kept, truncated=cut)
 
 
 def completion_losses(

@@ -32,6 +32,7 @@ class AnswerJob:
     temperature: float = 0.0
     top_p: float = 1.0
     seeds: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
         temperature=job.temperature,
         top_p=job.top_p,
         seeds=job.seeds,
+        stop=job.stop,
         progress=lambda done: progress({"done": done, "total": len(job.prompts)}),
     )
 

@@ -4,8 +4,9 @@ from flywheel.teachers.desk import Desk, DeskStopped
 from flywheel.teachers.diversity import duplicates
 from flywheel.teachers.faults import OUT_OF_REACH, is_final
 from flywheel.teachers.journal import drain, read_journal
-from flywheel.teachers.money import Spent, check_prices
+from flywheel.teachers.money import Spent
 from flywheel.teachers.parameters import parameters
+from flywheel.teachers.prices import check_prices
 
 __all__ = [
     "OUT_OF_REACH",

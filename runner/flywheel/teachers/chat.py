@@ -9,22 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.records import FaultClass, LessonRequest
+from flywheel.spec.teachers import LitellmTeacher
+from flywheel.teachers.bill import NO_BILL, Bill, read_bill
 from flywheel.teachers.faults import TeacherFault, fault_of_status
 from flywheel.teachers.structured import Form, response_format
 
 MAX_BODY_BYTES = 8 << 20
 """No chat answer is longer; reading stops there."""
+LONGEST_ASKED_WAIT = 86_400.0
+"""A day: a server that asks for more, or for ever, is away as long."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A usable answer. Token counts are 0 where the teacher did not say (or said nonsense)."""
+    """A usable answer."""
 
     text: str
-    input_tokens: int = 0
-    output_tokens: int = 0
+    bill: Bill = NO_BILL
     model: str = ""
 
 
@@ -57,23 +59,29 @@ def payload(teacher: LitellmTeacher, request: LessonRequest, form: Form) -> dict
 
 
 def read_completion(body: Any) -> Completion:
-    """The first choice. Raises `TeacherFault`: truncated, content_filter, refusal, empty or malformed."""
-    if isinstance(body, Mapping) and body.get("error") and not body.get("choices"):
+    """The first choice; every field that is read may be of any type. Raises `TeacherFault`: truncated, content_filter,
+    refusal, empty or malformed.
+    """
+    if not isinstance(body, Mapping):
+        raise TeacherFault("malformed", f"not a chat completion: {_shown(body)}")
+    choices = body.get("choices")
+    if body.get("error") and not choices:
         raise _error_in_body(body["error"])
-    if not isinstance(body, Mapping) or not isinstance(body.get("choices"), list):
-        raise TeacherFault("malformed", f"not a chat completion: {str(body)[:2_000]}")
-    used = _usage(body)
-    if not body["choices"]:
-        raise TeacherFault("empty", "the answer has no choices", None, "", *used)
-    choice = body["choices"][0]
+    if not isinstance(choices, list):
+        raise TeacherFault("malformed", f"not a chat completion: {_shown(body)}")
+    bill = read_bill(body.get("usage"))
+    if not choices:
+        raise TeacherFault("empty", "the answer has no choices", bill=bill)
+    choice = choices[0]
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(message, Mapping):
-        raise TeacherFault("malformed", f"a choice without a message: {str(choice)[:2_000]}", None, "", *used)
+        raise TeacherFault("malformed", f"a choice without a message: {_shown(choice)}", bill=bill)
     text = _text(message.get("content"))
     fault = _finish_fault(choice.get("finish_reason"), message, text)
     if fault:
-        raise TeacherFault(*fault, None, text, *used)
-    return Completion(text, *used, model=str(body.get("model") or ""))
+        raise TeacherFault(*fault, text=text, bill=bill)
+    model = body.get("model")
+    return Completion(text, bill, model if isinstance(model, str) else "")
 
 
 def check_model(asked: str, completion: Completion) -> Completion:
@@ -89,10 +97,8 @@ def check_model(asked: str, completion: Completion) -> Completion:
         f'"{asked}" was asked and "{said}" answered. If that is the model you want, name it in the spec; behind a '
         f'gateway that has names of its own, write "model: litellm_proxy/{asked}".'
     )
-    raise TeacherFault(
-        "wrong_model", f"{detail} It said: {completion.text}", None, completion.text,
-        completion.input_tokens, completion.output_tokens, paid=True,
-    )  # fmt: skip
+    said = f"{detail} It said: {completion.text}"
+    raise TeacherFault("wrong_model", said, text=completion.text, bill=completion.bill, paid=True)
 
 
 def _bare(model: str) -> str:
@@ -103,47 +109,48 @@ def _bare(model: str) -> str:
 def _error_in_body(error: Any) -> TeacherFault:
     """Some gateways send an error with status 200, its real status inside."""
     code = error.get("code") if isinstance(error, Mapping) else None
-    return fault_of_status(code if type(code) is int and 400 <= code < 600 else 500, json.dumps(error))
+    return fault_of_status(code if type(code) is int and 400 <= code < 600 else 500, _shown(error))
 
 
-def _finish_fault(reason: Any, message: Mapping[str, Any], text: str) -> tuple[str, str] | None:
+def _finish_fault(reason: Any, message: Mapping[str, Any], text: str) -> tuple[FaultClass, str] | None:
     if reason == "length":
         return "truncated", f"the answer met max_tokens: {text}"
     if reason == "content_filter":
         return "content_filter", f"stopped by a content filter: {text}"
     # Litellm moves the field it does not know.
-    refusal = message.get("refusal") or (message.get("provider_specific_fields") or {}).get("refusal")
+    further = message.get("provider_specific_fields")
+    refusal = message.get("refusal") or (further.get("refusal") if isinstance(further, Mapping) else None)
     if refusal:
-        return "refusal", str(refusal)
-    return None if text.strip() else ("empty", f"no text (finish_reason {reason!r})")
+        return "refusal", refusal if isinstance(refusal, str) else _shown(refusal)
+    return None if text.strip() else ("empty", f"no text (finish_reason {_shown(reason)})")
 
 
 def _text(content: Any) -> str:
     """Text, or the text parts of a list of parts."""
     if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
 
 
-def _usage(body: Mapping[str, Any]) -> tuple[int, int]:
-    """(input, output) tokens; (0, 0) unless both are there and positive: half a bill is no bill."""
-    usage = body.get("usage")
-    if not isinstance(usage, Mapping):
-        return 0, 0
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if all(type(count) is int and count > 0 for count in counts):
-        return counts  # type: ignore[return-value]
-    return 0, 0
+def _shown(value: Any) -> str:
+    """What a server sent, as JSON where it is that, cut."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)[:2_000]
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None without."""
     try:
         if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after", "")
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()) if value else None
+            seconds = float(headers["retry-after-ms"]) / 1000
+        elif value := headers.get("retry-after", "").strip():
+            is_number = value.replace(".", "", 1).isdigit()
+            seconds = float(value) if is_number else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        else:
+            return None
     except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), LONGEST_ASKED_WAIT) if seconds == seconds else None  # "nan" is a float too

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.hashing import canonical, seed_from
+from flywheel.project_code import project_file
 from flywheel.records import LessonRequest, Row
 from flywheel.records.rows import read_rows
-from flywheel.spec.models import DatasetTeacher
+from flywheel.spec.teachers import DatasetTeacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import TeacherFault
-from flywheel.teachers.parameters import project_file
+from flywheel.teachers.parameters import at_its_place
 
 MODE_COLUMN = "mode"
 """`match: mode` compares a row's own column "mode" with the error mode's name."""
@@ -28,7 +29,8 @@ class Dataset:
     """`Transport` to rows of a file. Call `i` for one mode gives the `i`-th `n` rows of the mode's order."""
 
     def __init__(self, name: str, teacher: DatasetTeacher, root: Path, seed: int) -> None:
-        self._file = project_file(teacher.path, root, ("teachers", name, "path"))
+        with at_its_place(("teachers", name, "path")):
+            self._file = project_file(teacher.path, root)
         self._teacher = teacher
         self._seed = seed_from(seed, name)
         self._rows: list[Row] = []

@@ -19,14 +19,17 @@ from typing import Any
 
 from flywheel.errors import BudgetStop, FlywheelError, SpecInvalid, UsageError
 from flywheel.records import LessonRequest, Reply
-from flywheel.spec.models import LitellmTeacher, Loop, Teacher
+from flywheel.spec.models import Loop
+from flywheel.spec.teachers import Teacher
+from flywheel.teachers.bill import Bill, doubted
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
 from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
 from flywheel.teachers.lines import Line, Opener, open_line
-from flywheel.teachers.money import NOTHING, Ledger, Spent, check_prices
+from flywheel.teachers.money import NOTHING, Held, Ledger, Spent
 from flywheel.teachers.pace import Place
-from flywheel.teachers.secrets import Lookup, Redactor, secret_values
+from flywheel.teachers.prices import check_prices
+from flywheel.teachers.secrets import Lookup, Redactor, redactor
 from flywheel.teachers.structured import misfit, repair
 from flywheel.teachers.student import Generate
 from flywheel.text import did_you_mean
@@ -76,10 +79,9 @@ class Desk:
             raise SpecInvalid(faults)
         self._known = known
         self._on_event = on_event
-        keys = (t.api_key for t in teachers.values() if isinstance(t, LitellmTeacher))
-        self._redact = Redactor(secret_values(keys, lookup))
-        opener = Opener(root, lookup, generate, seed)
-        self._lines = {name: open_line(name, spec, opener, limits) for name, spec in teachers.items()}
+        self._redact = redactor(teachers.values(), lookup)
+        opener = Opener(root, lookup, generate, seed, limits)
+        self._lines = {name: open_line(name, spec, opener) for name, spec in teachers.items()}
         self._answers, left = _left_behind(journal)
         self._ledger = Ledger(teachers, limits, _sum(spent_before or {}, left))
         self._journal = Journal(journal)
@@ -104,7 +106,7 @@ class Desk:
         lines = [self._line(name) for name in {request.teacher for request in requests}]
         # In blocks: the first calls are on their way while the keys of the rest are computed. A student's batches
         # must not depend on such timing.
-        remote = all(isinstance(line.spec, LitellmTeacher) for line in lines)
+        remote = all(line.spec.remote for line in lines)
         size = BLOCK if remote else max(1, len(requests))
         blocks = [self._submit(requests[i : i + size]) for i in range(0, len(requests), size)]
         wait(blocks)
@@ -218,7 +220,7 @@ class Desk:
     async def _result(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
         try:
             result = await self._attempts(line, flight)
-            if isinstance(line.spec, LitellmTeacher) and flight.needs_repair(result):
+            if line.spec.remote and flight.needs_repair(result):
                 self._go_on(line, flight)
                 result = await self._attempts(line, flight)
             return result
@@ -230,7 +232,7 @@ class Desk:
             raise
 
     async def _attempts(self, line: Line, flight: _Flight) -> Completion | TeacherFault:
-        retries = line.spec.max_retries if isinstance(line.spec, LitellmTeacher) else 0
+        retries = line.spec.max_retries if line.spec.remote else 0
         failed = 0
         while True:
             result = await self._attempt(line, flight)
@@ -256,11 +258,11 @@ class Desk:
         except TeacherFault as fault:
             return fault
         try:
-            await self._ledger.reserve(line.name, bound)
+            held = await self._ledger.reserve(line.name, bound)
         except BaseException:
             line.pace.abandon(place)
             raise
-        return await self._send(line, flight, bound, place)
+        return await self._send(line, flight, held, place)
 
     async def _open(self, line: Line) -> None:
         if line.name not in self._opening:
@@ -268,25 +270,40 @@ class Desk:
         # Shielded: one cancelled asker must not close the door for the others.
         await asyncio.shield(self._opening[line.name])
 
-    async def _send(self, line: Line, flight: _Flight, bound: Spent, place: Place) -> Completion | TeacherFault:
+    async def _send(self, line: Line, flight: _Flight, held: Held, place: Place) -> Completion | TeacherFault:
         line.pace.send(place)
         flight.attempts += 1
+        bound = held.bound
         # Whatever ends this attempt without a bill (a cancel, a bug) leaves it counted in full.
         actual, fault, failed = bound, None, "interrupted"
         try:
             self._note_cost(line, flight, flight.paid + bound)
             self._in_flight.add(_this_task())
             completion = await line.complete(flight.asked)
-            actual = line.cost_of(bound, completion.input_tokens, completion.output_tokens, paid=True)
+            actual = self._billed(line, flight, held, completion.bill, paid=True)
             failed = ""
             return completion
         except TeacherFault as raised:
             fault, failed = raised, raised.fault
-            actual = line.cost_of(bound, fault.input_tokens, fault.output_tokens, fault.paid)
+            actual = self._billed(line, flight, held, fault.bill, fault.paid)
             return fault
         finally:
-            flight.note(place, bound, actual, failed)
+            flight.note(place, held, actual, failed)
             line.pace.leave(place, fault, actual.tokens)
+
+    def _billed(self, line: Line, flight: _Flight, held: Held, said: Bill, paid: bool) -> Spent:
+        """What an attempt cost, by the server's word where that can be believed."""
+        bill = said.within(held.bound.tokens)
+        cost = line.cost_of(held.bound, bill, paid)
+        if bill.doubt:
+            flight.doubts.append(doubted(bill))
+            self._tell(line, doubted(bill))
+        elif bill.is_known and self._ledger.learn(line.name, held, cost):
+            self._tell(line, f"a call of at most {held.plain.tokens:,} tokens was billed {bill.tokens:,}")
+        return cost
+
+    def _tell(self, line: Line, detail: str) -> None:
+        self._on_event({"event": "bill", "teacher": line.name, "detail": self._redact.detail(detail)})
 
     def _go_on(self, line: Line, flight: _Flight) -> None:
         """Another attempt will follow: what the last one cost is known now."""
@@ -303,7 +320,7 @@ class Desk:
 
     def _note_cost(self, line: Line, flight: _Flight, cost: Spent) -> None:
         """What the flight will have cost should the process end now."""
-        if isinstance(line.spec, LitellmTeacher):
+        if line.spec.remote:
             request = flight.request
             brief = {
                 "key": flight.key,
@@ -384,7 +401,7 @@ class _Flight:
     asked: LessonRequest
     """What is sent: the request, or its repair."""
     attempts: int = 0
-    unsettled: tuple[Spent, Spent] | None = None
+    unsettled: tuple[Held, Spent] | None = None
     """Of the last attempt, what was reserved and what it cost."""
     log: list[dict[str, Any]] = field(default_factory=list)
     """Each attempt, as the journal has it."""
@@ -393,12 +410,14 @@ class _Flight:
     draft: Completion | None = None
     """The first answer, where a second one was asked for because this one cannot be read."""
     problem: str = ""
+    doubts: list[str] = field(default_factory=list)
+    """Bills that were not believed."""
     started_at: float = field(default_factory=time.monotonic)
 
-    def note(self, place: Place, bound: Spent, cost: Spent, fault: str) -> None:
+    def note(self, place: Place, held: Held, cost: Spent, fault: str) -> None:
         """One attempt and what it cost; `fault` is empty where an answer came."""
         self.paid += cost
-        self.unsettled = bound, cost
+        self.unsettled = held, cost
         seconds = round(time.monotonic() - place.sent_at, 4)
         at = round(time.time() - seconds, 3)
         self.log.append({"sent_at": at, "seconds": seconds, "fault": fault, "tokens": cost.tokens, "usd": cost.usd})
@@ -423,7 +442,7 @@ class _Flight:
         `input_tokens`.
         """
         seconds = round(time.monotonic() - self.started_at, 4)
-        output = min(result.output_tokens, self.paid.tokens)
+        output = min(result.bill.output_tokens, self.paid.tokens)
         common: dict[str, Any] = {
             "key": self.key,
             "teacher": teacher,
@@ -433,7 +452,7 @@ class _Flight:
             "seconds": seconds,
             "attempts": self.attempts,
         }
-        detail = _storable(redact(self._detail(result)))
+        detail = _storable(redact.detail("; ".join(filter(None, [self._detail(result), *self.doubts]))))
         # An answer that could not be repaired is still one.
         answer = result if isinstance(result, Completion) else self.draft
         if answer is None:

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import re
 
-from flywheel.records import Reply
+from flywheel.records import FaultClass, Reply
+from flywheel.teachers.bill import NO_BILL, Bill
 
 RETRIED = frozenset({"rate_limit", "timeout", "server", "connection", "malformed"})
 STOPPING = frozenset({"auth", "quota", "not_found", "wrong_model"})
@@ -45,18 +46,15 @@ _QUOTA = re.compile(r"insufficient.?quota|exceeded your current quota|billing|cr
 
 
 class TeacherFault(Exception):
-    """One attempt failed. `retry_after` is what the server asked for, in seconds; tokens where it reported
-    usage.
-    """
+    """One attempt failed. `retry_after` is what the server asked for, in seconds; `bill` what it said of tokens."""
 
     def __init__(
         self,
-        fault: str,
+        fault: FaultClass,
         detail: str = "",
         retry_after: float | None = None,
         text: str = "",
-        input_tokens: int = 0,
-        output_tokens: int = 0,
+        bill: Bill = NO_BILL,
         overloaded: bool = False,
         paid: bool | None = None,
     ) -> None:
@@ -65,8 +63,7 @@ class TeacherFault(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.text = text
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
+        self.bill = bill
         self.paid = fault in MAYBE_PAID | ANSWERED if paid is None else paid
         self.overloaded = overloaded or fault in ("rate_limit", "timeout")
 
@@ -77,7 +74,7 @@ def fault_of_status(status: int, body: str, retry_after: float | None = None) ->
     return TeacherFault(_class_of(status, body), detail, retry_after, overloaded=status in (429, 503, 529), paid=False)
 
 
-def _class_of(status: int, body: str) -> str:
+def _class_of(status: int, body: str) -> FaultClass:
     if status in (402, 429) and (status == 402 or _QUOTA.search(body)):
         return "quota"
     if status == 429:

@@ -1,52 +1,46 @@
-"""A teacher that is a function in the project: `def teach(request: dict) -> str`, run in a thread."""
+"""A teacher that is a function in the project, `def teach(request: dict) -> str`, or a stranger's kind: in a thread."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
-from flywheel.errors import Fault, SpecInvalid
-from flywheel.hashing import fingerprint, hash_file, short
+from flywheel.project_code import where
 from flywheel.records import LessonRequest
-from flywheel.spec.models import PythonTeacher
+from flywheel.spec.teachers import Teacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import TeacherFault
-from flywheel.teachers.parameters import function_file, project_file
-from flywheel.text import did_you_mean
 
 Teach = Callable[[dict[str, Any]], str]
 
 
 class Function:
-    """`Transport` to a function. The project's code is trusted like the spec: it runs in this process."""
+    """`Transport` to a function. The project's code is trusted like the spec: it runs in this process. `name`: what the
+    lessons call it; `options`: what the spec gives it."""
 
-    def __init__(self, name: str, teacher: PythonTeacher, root: Path) -> None:
-        self._teach = load_function(teacher.function, root, ("teachers", name, "function"))
-        self._teacher = teacher
+    def __init__(self, name: str, teach: Teach, teacher: Teacher, options: dict[str, Any]) -> None:
+        self._name, self._teach, self._teacher, self._options = name, teach, teacher, options
 
     async def open(self) -> None:
         return None
 
     async def complete(self, request: LessonRequest) -> Completion:
-        text = await _in_thread(lambda: self._teach(function_request(self._teacher, request)))
+        asked = function_request(self._teacher, request, self._options)
+        text = await _in_thread(lambda: self._teach(asked))
         if not isinstance(text, str):
-            raise TeacherFault("malformed", f"{self._teacher.function} returned {type(text).__name__}, not text")
+            raise TeacherFault("malformed", f"{self._name} returned {type(text).__name__}, not text")
         if not text.strip():
-            raise TeacherFault("empty", f"{self._teacher.function} returned no text")
-        return Completion(text, model=self._teacher.function)
+            raise TeacherFault("empty", f"{self._name} returned no text")
+        return Completion(text, model=self._name)
 
     async def close(self) -> None:
         return None
 
 
-def function_request(teacher: PythonTeacher, request: LessonRequest) -> dict[str, Any]:
+def function_request(teacher: Teacher, request: LessonRequest, options: dict[str, Any]) -> dict[str, Any]:
     """What the function sees; a copy of its own."""
     messages = [{"role": m.role, "content": m.content} for m in request.messages]
     return {
@@ -62,34 +56,10 @@ def function_request(teacher: PythonTeacher, request: LessonRequest) -> dict[str
         "messages": messages,
         "style": teacher.style_of(request.sample),
         "item": deepcopy(request.item),
-        "options": dict(teacher.options),
+        "options": dict(options),
         "sample": request.sample,
         "seed": request.seed,
     }
-
-
-def load_function(function: str, root: Path, path: tuple[str | int, ...]) -> Teach:
-    """The function of `file.py:function`, its file loaded once a content. Raises `SpecInvalid`."""
-    file = project_file(function_file(function), root, path)
-    name = function.rpartition(":")[2]
-    # By place and content: what a module keeps beside its file belongs to one project.
-    module_name = f"flywheel_project_{file.stem}_{short(fingerprint([str(file), hash_file(file)]))}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
-            raise SpecInvalid([Fault(f"{file.name} is not a Python file.", path, "Name it *.py.")])
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise SpecInvalid([Fault(f"{file.name} cannot be loaded: {_where(error)}", path)]) from error
-        sys.modules[module_name] = module
-    found = getattr(module, name, None)
-    if not callable(found):
-        known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise SpecInvalid([Fault(f'{file.name} has no function "{name}".', path, did_you_mean(name, known))])
-    return found  # type: ignore[no-any-return]
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
@@ -109,16 +79,9 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
             result = call()
         except BaseException as raised:
             # SystemExit of a project's function must not end the process either.
-            error = TeacherFault("crashed", _where(raised))
+            error = TeacherFault("crashed", where(raised))
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, name="teacher", daemon=True).start()
     return await done
-
-
-def _where(error: BaseException) -> str:
-    """`file.py:12: ValueError: …`, the innermost place."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
-    return f"{place}{type(error).__name__}: {error}"

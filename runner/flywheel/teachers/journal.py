@@ -15,12 +15,13 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError, StoreError, Tampered
 from flywheel.records import LessonRequest, Reply
+from flywheel.teachers.bill import plausible
 
 Entry = tuple[dict[str, Any], Reply]
 """A request as JSON values (of an interrupted one its key, teacher, purpose and mode alone) and its reply."""
@@ -223,23 +224,38 @@ def _entries(paths: list[Path]) -> Iterator[Entry]:
             if record["kind"] == "sent":
                 waiting[flight] = record
                 continue
-            waiting.pop(flight, None)
+            sent = waiting.pop(flight, None)
             if record["kind"] == "reply":
-                yield record["request"], Reply(**record["reply"])
+                yield _believable(record["request"], Reply(**record["reply"]), sent)
     for record in waiting.values():
         yield record["request"], _interrupted(record)
 
 
+def _believable(request: dict[str, Any], reply: Reply, sent: dict[str, Any] | None) -> Entry:
+    """The entry with a cost that a store can hold: an earlier version wrote down whatever a server said. In its place
+    stands the upper bound under which the call was sent."""
+    if plausible(reply.input_tokens, 0) and plausible(reply.output_tokens, reply.usd):
+        return request, reply
+    known = sent is not None and plausible(sent["tokens"], sent["usd"])
+    tokens, usd = (sent["tokens"], sent["usd"]) if sent is not None and known else (0, 0.0)
+    detail = "; ".join(filter(None, [reply.detail, "its cost was beyond belief; counted as its upper bound"]))
+    attempts = [one for one in request.get("attempts", ()) if plausible(one["tokens"], one["usd"])]
+    cheaper = replace(reply, input_tokens=tokens, output_tokens=0, usd=float(usd), detail=detail)
+    return {**request, "attempts": attempts}, cheaper
+
+
 def _interrupted(record: dict[str, Any]) -> Reply:
     detail = "sent, but the process ended before the answer came; counted as paid in full"
+    # What earlier attempts cost is part of it, and was the server's word.
+    tokens, usd = (record["tokens"], record["usd"]) if plausible(record["tokens"], record["usd"]) else (0, 0.0)
     return Reply(
         key=record["request"]["key"],
         teacher=record["teacher"],
         status="failed",
         fault="interrupted",
         detail=detail,
-        output_tokens=record["tokens"],
-        usd=record["usd"],
+        output_tokens=tokens,
+        usd=usd,
         attempts=record["attempts"],
     )
 

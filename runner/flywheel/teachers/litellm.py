@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import Any
 
-from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.records import FaultClass, LessonRequest
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, payload, read_completion, retry_after, too_long
 from flywheel.teachers.faults import MAYBE_PAID, TeacherFault, fault_of_status
 from flywheel.teachers.money import Price
@@ -25,6 +26,8 @@ def _litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.drop_params = True
+    # Of a server whose numbers are no numbers, litellm itself would say so on the user's terminal.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
     _cap_bodies()
     _count_nothing()
     return litellm
@@ -36,7 +39,12 @@ def known_price(model: str) -> Price | None:
     entry = litellm.model_cost.get(model) or litellm.model_cost.get(model.partition("/")[2])
     if not entry or entry.get("input_cost_per_token") is None or entry.get("output_cost_per_token") is None:
         return None
-    return Price(entry["input_cost_per_token"] * 1e6, entry["output_cost_per_token"] * 1e6)
+    cached = entry.get("cache_read_input_token_cost")
+    return Price(
+        entry["input_cost_per_token"] * 1e6,
+        entry["output_cost_per_token"] * 1e6,
+        None if cached is None else cached * 1e6,
+    )
 
 
 class Litellm:
@@ -72,7 +80,7 @@ class Litellm:
             # After two refusals with status 422, where litellm leaves out what it takes for the cause in between.
             asked = "" if form == "text" else f" (response_format {form})"
             raise self._ladder.judged(form, TeacherFault("bad_request", f"HTTP 422: the server refuses this{asked}"))
-        return read_completion(answer.model_dump())
+        return read_completion(answer.model_dump(warnings=False))
 
     async def close(self) -> None:
         return None
@@ -84,7 +92,7 @@ def _fault(error: Exception, litellm: Any) -> TeacherFault:
         if isinstance(cause, TeacherFault):
             return cause
     text = f"{type(error).__name__}: {error} {getattr(error, 'body', None) or ''}".strip()
-    named: tuple[tuple[Any, str], ...] = (
+    named: tuple[tuple[Any, FaultClass], ...] = (
         (litellm.Timeout, "timeout"),
         (litellm.ContextWindowExceededError, "context_length"),
         (litellm.ContentPolicyViolationError, "content_filter"),

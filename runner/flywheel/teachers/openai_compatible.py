@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from flywheel.records import LessonRequest
-from flywheel.spec.models import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, check_model, payload, read_completion, retry_after
 from flywheel.teachers.faults import TeacherFault, fault_of_status
 from flywheel.teachers.structured import Ladder
@@ -31,7 +32,9 @@ class OpenAICompatible:
     def __init__(self, teacher: LitellmTeacher, api_base: str, api_key: str | None) -> None:
         self._teacher = teacher
         self._ladder = Ladder(teacher.output)
-        self._url = f"{api_base.rstrip('/')}/chat/completions"
+        base = urlsplit(api_base)
+        # A query stays behind the path, where servers look for a key or a version.
+        self._url = urlunsplit(base._replace(path=f"{base.path.rstrip('/')}/chat/completions"))
         self._model = teacher.model.partition("/")[2]
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key:
@@ -83,9 +86,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
+def _whole(digits: str) -> int | float:
+    """Python refuses to read thousands of digits; one field that holds them makes no answer unreadable."""
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         shown = raw[:2_000].decode("utf-8", "replace")
         raise TeacherFault("malformed", f"status 200, but not JSON ({error}): {shown}") from error

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import os
 import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
 
 from flywheel.errors import Fault, SpecInvalid
+from flywheel.spec.addresses import credentials, users
+from flywheel.spec.teachers import Teacher
 from flywheel.text import did_you_mean
 
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_NAME = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)$", re.I)
-_SHORTEST = 8
-"""A shorter value is no secret, and replacing it would garble the message."""
+_SHORT = 8
+"""A shorter value is replaced only where it stands alone: inside words it would garble the text."""
+_SHORTEST = 3
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@\"'<>]+(?=@)")
 
 Lookup = Callable[[str], str | None]
 
@@ -37,27 +43,63 @@ def resolve(text: str, lookup: Lookup, path: tuple[str | int, ...]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def secret_values(texts: Iterable[str | None], lookup: Lookup) -> set[str]:
-    """What must not be shown: values of all references in `texts`, and the environment's own keys and tokens."""
-    names = {name for text in texts if text for name in _REFERENCE.findall(text)}
-    own = {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
-    return {value for value in {lookup(name) or "" for name in names} | own if len(value) >= _SHORTEST}
+def redactor(teachers: Iterable[Teacher], lookup: Lookup) -> Redactor:
+    """For what these teachers say: their keys, what is secret in their addresses, the environment's own keys and
+    tokens; in what is told of a call, also all else that a reference in an address resolved to."""
+    secret = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORT}
+    other: set[str] = set()
+    for teacher in teachers:
+        secret |= {lookup(name) or "" for name in _REFERENCE.findall(teacher.key_reference or "")}
+        template = teacher.address or ""
+        address = _REFERENCE.sub(lambda match: lookup(match[1]) or "", template)
+        secret |= {_REFERENCE.sub(lambda match: lookup(match[1]) or "", v) for v in credentials(template, address)}
+        other |= {lookup(name) or "" for name in _REFERENCE.findall(template)} | set(users(address))
+    return Redactor(secret, other)
 
 
 class Redactor:
-    """Replaces secret values, also base64- and URL-encoded, in text that will be kept or shown."""
+    """Replaces secret values in text that will be kept or shown, also as JSON, HTML, base64 and URLs write them."""
 
-    def __init__(self, values: Iterable[str]) -> None:
-        forms = {form for value in values for form in _forms(value)}
-        # Longest first: a key that contains another one goes as a whole.
-        ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+    def __init__(self, values: Iterable[str], addresses: Iterable[str] = ()) -> None:
+        """`addresses`: what may be a port or the name of a host. No answer is changed for them, see `detail`."""
+        values = set(values)
+        self._secret = _pattern(values)
+        self._all = _pattern(values | set(addresses))
 
     def __call__(self, text: str) -> str:
-        return self._pattern.sub("[secret]", text) if self._pattern and text else text
+        """Of an answer: secrets alone, as it will be learned from."""
+        return self._secret.sub("[secret]", text) if self._secret and text else text
+
+    def detail(self, text: str) -> str:
+        """Of what is told about a call: also addresses that variables hold, and user and password of any URL."""
+        return _USERINFO.sub("[secret]", self._all.sub("[secret]", text) if self._all and text else text)
+
+
+def _pattern(values: Iterable[str]) -> re.Pattern[str] | None:
+    forms = {form for value in values if len(value) >= _SHORTEST for form in _forms(value)}
+    # Longest first: a key that contains another one goes as a whole.
+    ordered = sorted(forms, key=lambda form: (-len(form), form))
+    words = (re.escape(f) if len(f) >= _SHORT else rf"(?<![^\W_]){re.escape(f)}(?![^\W_])" for f in ordered)
+    return re.compile("|".join(words)) if ordered else None
 
 
 def _forms(value: str) -> set[str]:
-    raw = value.encode()
-    encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    return {value, quote(value, safe=""), quote_plus(value)} | encoded | {e.rstrip("=") for e in encoded}
+    raw = value.encode("utf-8", "surrogateescape")
+    quoted = {quote(raw, safe=safe) for safe in ("", "/", "!$&'()*+,;=:@/?-._~")} | {quote_plus(raw)}
+    lower = {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in quoted}
+    written = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value)}
+    return {value} | quoted | lower | written | (_base64(raw) if len(raw) >= _SHORT else set())
+
+
+def _base64(raw: bytes) -> set[str]:
+    """Whole, and as it stands inside a longer text (`Basic user:password`): without the characters at either end that
+    depend on the neighbours."""
+    found = set()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(raw).decode()
+        found |= {whole, whole.rstrip("=")}
+        for before in range(3):
+            inside = encode(b"\0" * before + raw).decode().rstrip("=")
+            left, right = (before * 8 + 5) // 6, 1 if (before + len(raw)) % 3 else 0
+            found.add(inside[left : len(inside) - right])
+    return {form for form in found if len(form) >= _SHORT}

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-from flywheel.json_text import json_values, without_thoughts
+from flywheel.answers import without_thoughts
+from flywheel.json_text import json_values
 from flywheel.records import LessonRequest, Message, Row
 from flywheel.teachers.faults import TeacherFault
 

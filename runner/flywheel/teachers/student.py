@@ -8,7 +8,7 @@ from typing import Protocol
 from flywheel.errors import FlywheelError
 from flywheel.hashing import seed_from
 from flywheel.records import Generation, LessonRequest
-from flywheel.spec.models import StudentTeacher
+from flywheel.spec.teachers import StudentTeacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import TeacherFault
 
@@ -19,7 +19,9 @@ MAX_BATCH = 512
 class Generate(Protocol):
     """Sampled answers of the student, in the order of `prompts`; one seed each."""
 
-    def __call__(self, prompts: list[str], temperature: float, top_p: float, seeds: list[int]) -> list[Generation]: ...
+    def __call__(
+        self, prompts: list[str], temperature: float, top_p: float, seeds: list[int], stop: tuple[str, ...] = ()
+    ) -> list[Generation]: ...
 
 
 class StudentSampler:
@@ -66,22 +68,24 @@ class StudentSampler:
                     done.set_result(answer)
 
     def _answers(self, requests: list[LessonRequest]) -> list[Generation]:
-        """One batch for each temperature."""
+        """One batch for each temperature and each way to stop."""
         found: dict[int, Generation] = {}
-        for temperature in sorted({self._temperature(r) for r in requests}):
-            batch = [i for i, r in enumerate(requests) if self._temperature(r) == temperature]
-            found |= zip(batch, self._batch([requests[i] for i in batch], temperature), strict=True)
+        for manner in sorted({self._manner(r) for r in requests}):
+            batch = [i for i, r in enumerate(requests) if self._manner(r) == manner]
+            found |= zip(batch, self._batch([requests[i] for i in batch], *manner), strict=True)
         return [found[i] for i in range(len(requests))]
 
-    def _temperature(self, request: LessonRequest) -> float:
-        return self._teacher.temperature if request.temperature is None else request.temperature
+    def _manner(self, request: LessonRequest) -> tuple[float, tuple[str, ...]]:
+        temperature = self._teacher.temperature if request.temperature is None else request.temperature
+        return temperature, tuple(request.parameters.get("stop", ()))
 
-    def _batch(self, requests: list[LessonRequest], temperature: float) -> list[Generation]:
+    def _batch(self, requests: list[LessonRequest], temperature: float, stop: tuple[str, ...]) -> list[Generation]:
         answers = self._generate(
             ["\n\n".join(m.content for m in r.messages if m.role == "user") for r in requests],
             temperature,
             self._teacher.top_p,
             [seed_from(r.seed, r.sample) for r in requests],
+            *([stop] if stop else []),
         )
         if len(answers) != len(requests):
             raise FlywheelError(f"the student gave {len(answers)} answers to {len(requests)} prompts")

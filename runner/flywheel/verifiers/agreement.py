@@ -32,7 +32,7 @@ _LABELS: tuple[Outcome, ...] = ("pass", "fail", "unknown")
 
 
 @dataclass(frozen=True)
-class Case:
+class LabelledCase:
     """An answer of which a person has said what a verifier must say of it."""
 
     subject: Subject
@@ -74,7 +74,7 @@ class Agreement:
         return ""
 
 
-def pleading(cases: Sequence[Case], rejected: Sequence[bool]) -> list[Subject]:
+def pleading(cases: Sequence[LabelledCase], rejected: Sequence[bool]) -> list[Subject]:
     """Known-bad answers that the judge rejected, each with a plea for a pass; the same ones every time."""
     bad = [case.subject for case, wrong in zip(cases, rejected, strict=True) if wrong and case.expected == "fail"]
     chosen = sorted(bad, key=lambda subject: fingerprint([subject.row, subject.answer]))[:CANARIES]
@@ -84,7 +84,7 @@ def pleading(cases: Sequence[Case], rejected: Sequence[bool]) -> list[Subject]:
     ]
 
 
-def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[Case]:
+def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[LabelledCase]:
     """Cases in a file: the task's columns, `answer`, and the column `label` with pass or fail.
 
     The right answer, where there is one, stands in the target's column; where that is itself called `answer` or
@@ -92,11 +92,11 @@ def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[Case]:
     bad lines.
     """
     file = read_row_file(path)
-    cases: list[Case] = []
+    cases: list[LabelledCase] = []
     faults: list[Fault] = []
     for line, row in zip(file.lines, file.rows, strict=True):
         found = _case(row, tasks, label, f"{path.stem}-{line}")
-        if isinstance(found, Case):
+        if isinstance(found, LabelledCase):
             cases.append(found)
         else:
             faults.append(Fault(found[0], file=file.file, line=line, hint=found[1]))
@@ -105,7 +105,7 @@ def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[Case]:
     return cases
 
 
-def _case(row: Row, tasks: dict[str, Task], label: str, name: str) -> Case | tuple[str, str]:
+def _case(row: Row, tasks: dict[str, Task], label: str, name: str) -> LabelledCase | tuple[str, str]:
     """The case, or what is wrong with the row and how to mend it."""
     if problem := case_problem(row, tasks, label):
         return problem
@@ -115,4 +115,4 @@ def _case(row: Row, tasks: dict[str, Task], label: str, name: str) -> Case | tup
     own = {"answer", label, "reference", tasks[task].target} | several
     inputs = {column: value for column, value in row.items() if column not in own}
     subject = Subject(name, task, inputs, target_text(row["answer"]), None if gold is None else target_text(gold))
-    return Case(subject, row[label])
+    return LabelledCase(subject, row[label])

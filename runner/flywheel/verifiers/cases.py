@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn
 
 from flywheel.text import did_you_mean, one_line
 from flywheel.verifiers.equality import Policy
-from flywheel.verifiers.programs import MAX_CHARACTERS, parsed
+from flywheel.verifiers.programs import MAX_CHARACTERS, bound_names, parsed
 
 Relation = Literal["equals", "differs", "in", "not in", "true", "false", "within", "nearer", "raises"]
 
@@ -103,6 +103,18 @@ def read_tests(tests: Any, entry_point: str) -> tuple[Case, ...] | Script:
     except (_MoreThanCases, RecursionError):
         return Script(tests)
     return _some(cases)
+
+
+def called_by(tests: Any) -> frozenset[str]:
+    """Names that tests in Python call and do not give a value to themselves: what an answer to them defines."""
+    try:
+        tree = parsed(tests) if isinstance(tests, str) and len(tests) <= MAX_CHARACTERS else None
+    except SyntaxError:
+        return frozenset()
+    nodes = list(ast.walk(tree)) if tree is not None else []
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    given = {node.arg for node in nodes if isinstance(node, ast.arg)} | set(dir(builtins))
+    return frozenset(called - given - (bound_names(tree) if tree is not None else set()))
 
 
 def _some(cases: tuple[Case, ...]) -> tuple[Case, ...]:

@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from flywheel.records import Row, Subject
 from flywheel.sandbox import Limits, Sandbox
 from flywheel.sandbox.values import NotPlain
-from flywheel.spec.models import CodeVerifier
+from flywheel.spec.verifiers import CodeVerifier
 from flywheel.text import one_line, plural
-from flywheel.verifiers.cases import Case, NoTests, Script, TestsUnreadable, read_tests
+from flywheel.verifiers.cases import Case, NoTests, Script, TestsUnreadable, called_by, read_tests
 from flywheel.verifiers.equality import Policy
 from flywheel.verifiers.finding import PASS, Check, Finding, fail, unknown
 from flywheel.verifiers.mutants import mutants
@@ -56,28 +55,6 @@ def open_code(spec: CodeVerifier, root: Path, unsafe: bool = False) -> Check:
         return _twice(lambda: _judged(spec, sandbox, subject))
 
     return check
-
-
-def patience(spec: CodeVerifier) -> float:
-    """Seconds after which a check itself hangs: by then its own limits have made a slow program wrong."""
-    return 20.0 + 2 * (2 + spec.mutants) * spec.timeout_seconds
-
-
-def output_of(row: Row, answer: str, spec: CodeVerifier, unsafe: bool = False) -> str:
-    """What running the tests showed, for a teacher that repairs the answer: calls, what they gave and should give.
-
-    At most 2,000 characters; empty where all tests hold. It tells what the tests expect: show it to who wrote them.
-    """
-    sandbox = _shared_sandbox(unsafe)
-
-    def told() -> Finding:
-        try:
-            trial = _trial(spec, sandbox, row, answer, tell=True)
-            return fail("\n".join(islice(trial.failures(), _SHOWN_FAILURES)))
-        except (ProgramUnreadable, TestsUnreadable) as error:
-            return fail(str(error))
-
-    return _twice(told).reason[:MAX_OUTPUT]
 
 
 @cache
@@ -138,7 +115,7 @@ def _weighed(trial: _Trial, count: int, seconds: float) -> Finding:
 
 def _trial(spec: CodeVerifier, sandbox: Sandbox, row: Row, answer: str, tell: bool) -> _Trial:
     prefix = _text(row, spec.prefix) or ""
-    program = assemble(answer, prefix, _text(row, spec.entry_point))
+    program = assemble(answer, prefix, _text(row, spec.entry_point), called_by(row.get(spec.tests)))
     return _Trial(
         sandbox,
         program,

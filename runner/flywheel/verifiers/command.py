@@ -16,12 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from flywheel.answers import without_thoughts
 from flywheel.records import Subject
-from flywheel.spec.models import CommandVerifier
+from flywheel.spec.verifiers import CommandVerifier
 from flywheel.text import one_line
 from flywheel.verifiers.finding import Check, Finding, VerifierInvalid, unknown
 
@@ -38,29 +38,20 @@ class _Ended(NamedTuple):
     stderr: str
 
 
-def open_command(spec: CommandVerifier, root: Path) -> Check:
+def open_command(spec: CommandVerifier, root: Path, unsafe: bool = False) -> Check:
     _require_program(spec.command[0], root)
     # A little less than the pool gives, so that a slow program costs itself and not the process.
     seconds = 0.9 * spec.timeout_seconds
 
     def check(subject: Subject) -> Finding:
-        asked = {"row": subject.row, "answer": subject.answer, "reference": subject.reference}
+        answer = without_thoughts(subject.answer)
+        asked = {"row": subject.row, "answer": answer, "reference": subject.reference}
         ended = _run(spec.command, root, json.dumps(asked, ensure_ascii=False).encode(), seconds)
         if ended.status is None:
             return unknown(f"timed out after {spec.timeout_seconds:g} s")
         return _finding(ended.status, ended.stdout, ended.stderr)
 
     return check
-
-
-def program_files(spec: CommandVerifier, root: Path) -> Mapping[str, str]:
-    """Those of the program and its arguments that are files in the project: they are parts of the version."""
-    inside = [word for word in spec.command if _is_inside(root, word) and (root / word).is_file()]
-    return {f"command {word}": word for word in inside}
-
-
-def _is_inside(root: Path, word: str) -> bool:
-    return (root / word).resolve().is_relative_to(root.resolve())
 
 
 def _require_program(program: str, root: Path) -> None:

@@ -13,11 +13,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
+from flywheel.answers import Language
 from flywheel.hashing import seed_from
-
-Language = Literal["sql", "python", "json", "label", "text"]
 
 
 @dataclass(frozen=True)

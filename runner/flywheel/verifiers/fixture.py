@@ -3,7 +3,7 @@
 DuckDB's settings keep queries from files, the network and Python's variables, and stop most that run too
 long. They do not stop resource bombs (`lpad` of gigabytes ignores the memory limit and interrupts): those are
 for the address-space limit of the process and for the pool, which kills it. None of this is a boundary
-against a flaw in DuckDB itself: that is what the process is confined for (`verifiers.judge`).
+against a flaw in DuckDB itself: that is what the process is confined for (`verifiers.checker`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flywheel.text import one_line, plural
-from flywheel.verifiers.instances import Content, meeting, needed, quoted, read_tables, various, with_nulls
+from flywheel.verifiers.instances import Content, TableShape, meeting, needed, quoted, read_tables, various, with_nulls
 from flywheel.verifiers.rows import Table, cell
 from flywheel.verifiers.syntax import Literals, Query, effects
 
@@ -35,6 +35,9 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 #: Table functions that only compute. `query('…')`, `checkpoint()` and their like are not among them.
 _TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
+#: The generated database that gets the rows which a gold query's own conditions select.
+MADE = 4
+MADE_LABEL = "database of rows that the gold selects"
 _SIMPLE_TYPES = frozenset(
     {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
     | {"UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "BLOB", "DATE", "TIME", "TIMESTAMP", "UUID"}
@@ -118,10 +121,13 @@ class Instance:
     """A generated database. `label` says which, in words that follow "on the"."""
 
     label: str
-    database: Database
+    database: Any
+    """A `Database` of this engine's: its `rows` takes the engine's queries."""
     content: Content = ()
     spare: Content = ()
     """Rows that a query's literals are written into and that are then added."""
+    made_for: tuple[TableShape, ...] = ()
+    """Tables that get, for each gold query and answer, the rows that their own conditions select."""
 
     def further(self, literals: Literals) -> Content:
         """Rows to add, for a query's literals."""
@@ -169,7 +175,8 @@ class Fixture:
     @property
     def empty(self) -> Database:
         """The database without rows; there where `instances` are."""
-        return self.instances[0].database
+        database: Database = self.instances[0].database
+        return database
 
     def close(self) -> None:
         self.original.connection.close()
@@ -189,7 +196,10 @@ class Fixture:
         if count > 1:
             yield self._filled("database with NULLs", 2, with_nulls(tables))
         for number in range(3, count + 1):
-            yield self._filled(f"generated database {number}", number, *various(tables, number))
+            if number == MADE:
+                yield Instance(MADE_LABEL, self._copy(number), made_for=tables)
+            else:
+                yield self._filled(f"generated database {number}", number, *various(tables, number))
 
     def _filled(self, label: str, number: int, content: Content, spare: Content = ()) -> Instance:
         database = self._copy(number)

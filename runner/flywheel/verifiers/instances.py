@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, count, islice, repeat
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from flywheel.verifiers.syntax import Literals
 
@@ -21,18 +21,18 @@ Content = tuple[tuple["TableShape", tuple[Cells, ...]], ...]
 """Rows of each table, parents before children."""
 Fetch = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement with its parameters."""
-_Family = Literal["number", "text", "time", "truth", "other"]
+Family = Literal["number", "text", "time", "truth", "other"]
 
 #: Rows of a table in a generated database, and the further ones for a query's literals.
 ROWS = 24
 LITERAL_ROWS = 16
-_POOL = 40
+POOL = 40
 _FEW = 4
 _NULL_SHARE = 0.1
 _LITERAL_SHARE = 0.75
 _LITERAL_LENGTH = 200
 #: Not a type's largest values: sums and products of honest queries should not overflow on them.
-_BOUNDARIES: Mapping[_Family, tuple[str, ...]] = {
+BOUNDARIES: Mapping[Family, tuple[str, ...]] = {
     "number": ("1", "1000000", "0", "-1"),
     "text": ("A", " b", "a", ""),
     "time": ("1999-12-31", "2024-01-01", "1970-01-01", "2000-02-29"),
@@ -47,7 +47,7 @@ _CONSTANT = re.compile(r"'((?:[^']|'')*)'|(?<!\w)(-?\d+(?:\.\d+)?)")
 class Column:
     name: str
     type: str
-    family: _Family
+    family: Family
     nullable: bool
     key: bool
     """Part of a primary or unique key."""
@@ -91,6 +91,8 @@ class TableShape:
         return f"SELECT {columns} FROM {self.name}"
 
 
+AnyTable = TypeVar("AnyTable", bound=TableShape)
+
 # --- reading the schema ---
 
 
@@ -102,7 +104,7 @@ def read_tables(fetch: Fetch) -> tuple[TableShape, ...]:
         [],
     )
     tables = [_read_table(fetch, schema, table) for schema, table in names]
-    return tuple(_parents_first([table for table in tables if table.columns]))
+    return tuple(parents_first([table for table in tables if table.columns]))
 
 
 def _read_table(fetch: Fetch, schema: str, table: str) -> TableShape:
@@ -144,7 +146,7 @@ def _read_column(
     # By hash: of columns that share their values, such as a key and what refers to it, the same ones are taken.
     originals = fetch(
         f"SELECT DISTINCT CAST({quoted(name)} AS VARCHAR) AS v FROM {table} WHERE v IS NOT NULL"
-        f" ORDER BY md5(v), v LIMIT {_POOL}",
+        f" ORDER BY md5(v), v LIMIT {POOL}",
         [],
     )
     values = [value for (value,) in originals]
@@ -159,21 +161,32 @@ def _read_column(
     return Column(name, type_, family, nullable, key, tuple(pool))
 
 
-def _boundaries(family: _Family, checks: Sequence[str]) -> list[str]:
+def _boundaries(family: Family, checks: Sequence[str]) -> list[str]:
     """Those of the family; for a column with CHECKs those that the CHECKs name, or the rows would be refused."""
+    return constants_around(family, checks) if checks else list(BOUNDARIES[family])
+
+
+def constants_around(family: Family, checks: Sequence[str]) -> list[str]:
     named = [text or number for check in checks for text, number in _CONSTANT.findall(check)]
-    return [value for literal in named for value in _around(family, literal)] if checks else list(_BOUNDARIES[family])
+    return [value for literal in named for value in around(family, literal)]
 
 
-def _family(type_: str, values: Sequence[str]) -> _Family:
+def _family(type_: str, values: Sequence[str]) -> Family:
     """What the values are, even where they are kept as text."""
-    if _NUMBERS.fullmatch(type_) or (type_ == "VARCHAR" and values and all(_number(v) is not None for v in values)):
+    if _NUMBERS.fullmatch(type_):
         return "number"
-    is_time = type_ == "DATE" or (type_.startswith("TIMESTAMP") and not type_.endswith("]"))
-    if is_time or (type_ == "VARCHAR" and values and all(_moment(v) is not None for v in values)):
+    if type_ == "DATE" or (type_.startswith("TIMESTAMP") and not type_.endswith("]")):
         return "time"
-    families: dict[str, _Family] = {"VARCHAR": "text", "BOOLEAN": "truth"}
-    return families.get(type_, "other")
+    if type_ == "VARCHAR":
+        return family_of_values(values) or "text"
+    return "truth" if type_ == "BOOLEAN" else "other"
+
+
+def family_of_values(values: Sequence[str]) -> Family | None:
+    """What they all are, where they are kept as text; None where they are nothing in particular."""
+    if values and all(number_of(v) is not None for v in values):
+        return "number"
+    return "time" if values and all(moment_of(v) is not None for v in values) else None
 
 
 def _insert(
@@ -198,12 +211,12 @@ def _refers(key: ForeignKey, names: Sequence[str]) -> str:
     return f"({free} OR ({', '.join(own)}) IN (SELECT ({theirs}) FROM {key.parent}))"
 
 
-def _parents_first(tables: Sequence[TableShape]) -> Iterator[TableShape]:
-    """DuckDB has no cycles of foreign keys: a parent must be there when its child is made."""
+def parents_first(tables: Sequence[AnyTable]) -> Iterator[AnyTable]:
+    """DuckDB has no cycles of foreign keys: a parent must be there when its child is made. SQLite has."""
     waiting = list(tables)
     while waiting:
         names = {table.name for table in waiting}
-        ready = [t for t in waiting if not any(k.parent in names - {t.name} for k in t.foreign_keys)]
+        ready = [t for t in waiting if not any(k.parent in names - {t.name} for k in t.foreign_keys)] or waiting[:1]
         yield from ready
         waiting = [table for table in waiting if table not in ready]
 
@@ -282,7 +295,7 @@ def _meeting_rows(table: TableShape, rows: Sequence[Cells], wanted: Mapping[str,
     columns: list[Sequence[str | None]] = list(zip(*rows, strict=True))
     chance = random.Random(len(rows))
     for place, column in enumerate(table.columns):
-        near = [v for literal in wanted.get(column.name.lower(), ()) for v in _around(column.family, literal)]
+        near = [v for literal in wanted.get(column.name.lower(), ()) for v in around(column.family, literal)]
         if near:
             columns[place] = _with_literals(columns[place], near, column.key, chance)
     return tuple(zip(*columns, strict=True))
@@ -307,8 +320,9 @@ def _related(table: TableShape, rows: Sequence[Cells], made: Content, chance: ra
     related = [list(row) for row in rows]
     for key in table.foreign_keys:
         is_own = key.parent == table.name
-        parent, choice = (table, roots) if is_own else next((t, r[:ROWS]) for t, r in made if t.name == key.parent)
-        for place, cells in enumerate(related):
+        others = ((other, rows_of[:ROWS]) for other, rows_of in made if other.name == key.parent)
+        parent, choice = (table, roots) if is_own else next(others, (table, ()))
+        for place, cells in enumerate(related if choice else ()):  # else in a circle of keys: the parent comes later
             leads = _key_of(parent, chance.choice(choice), key)
             is_root = is_own and place < len(roots)
             for column, value in zip(key.columns, leads, strict=True):
@@ -347,16 +361,16 @@ def _own_values(column: Column, chance: random.Random) -> Iterator[str | None]:
 def _beyond(column: Column) -> Iterator[str]:
     last = column.pool[0] if column.pool else ""
     if column.family == "number":
-        highest = max((_number(value) or 0.0 for value in column.pool), default=0.0)
+        highest = max((number_of(value) or 0.0 for value in column.pool), default=0.0)
         yield from (str(int(highest) + step) for step in count(1))
     elif column.family == "time":
-        latest = max(filter(None, map(_moment, column.pool)))
+        latest = max(filter(None, map(moment_of, column.pool)))
         yield from ((latest + timedelta(days=step)).isoformat(" ")[: len(last)] for step in range(1, 1_000))
     elif column.family == "text":
         yield from (f"{last}{step}" for step in count(1))
 
 
-def _around(family: _Family, literal: str) -> list[str]:
+def around(family: Family, literal: str) -> list[str]:
     """The literal and its neighbours, as far as they can be values of the family."""
     if family == "number":
         return _numbers_around(literal)
@@ -369,7 +383,7 @@ def _around(family: _Family, literal: str) -> list[str]:
 
 
 def _numbers_around(literal: str) -> list[str]:
-    value = _number(literal)
+    value = number_of(literal)
     if value is None:
         return []
     decimals = len(literal.partition(".")[2]) if literal.replace(".", "", 1).isdigit() else 0
@@ -380,20 +394,20 @@ def _numbers_around(literal: str) -> list[str]:
 def _days_around(literal: str) -> list[str]:
     if re.fullmatch(r"[12]\d{3}%?", literal):  # a year
         return [f"{int(literal[:4]) + step}-06-15" for step in (0, -1, 1)]
-    moment = _moment(literal)
+    moment = moment_of(literal)
     if moment is None:
         return []
     return [literal, *((moment + timedelta(days=step)).isoformat(" ")[: max(10, len(literal))] for step in (-1, 1))]
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:

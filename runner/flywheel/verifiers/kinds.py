@@ -1,118 +1,81 @@
-"""The kinds of verifiers: one small record each, in one explicit table.
-
-A further kind is a model in `spec.models`, a function that builds its check in the child, and a line here.
-"""
+"""What runs each kind of verifier. A kind's keys and facts are its class in `spec.verifiers`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from flywheel.hashing import canonical, fingerprint, hash_file, short
-from flywheel.spec.models import JudgeVerifier, Verifier
-from flywheel.verifiers.code import open_code, patience
-from flywheel.verifiers.command import open_command, program_files
+from flywheel.hashing import fingerprint, short
+from flywheel.project_code import where
+from flywheel.records import Subject
+from flywheel.spec.verifiers import Verifier
+from flywheel.verifiers.code import open_code
+from flywheel.verifiers.command import open_command
 from flywheel.verifiers.documents import open_json_schema
-from flywheel.verifiers.finding import Check, VerifierInvalid
+from flywheel.verifiers.finding import Check, Finding, VerifierInvalid, said_by, unknown
 from flywheel.verifiers.functions import open_python
 from flywheel.verifiers.maths import open_math
 from flywheel.verifiers.sql import open_sql
 from flywheel.verifiers.words import open_exact, open_label, open_regex
 
-
-@dataclass(frozen=True)
-class Kind:
-    """`open` builds the check, in the child. `implementation` rises when a verdict could differ."""
-
-    open: Callable[[Any, Path], Check]
-    needs_reference: Callable[[Any], bool]
-    files: Callable[[Any], Mapping[str, str]] = lambda spec: {}
-    """Part → file, relative to the project, that the check reads."""
-    packages: tuple[str, ...] = ()
-    """Packages whose version can change a verdict."""
-    implementation: int = 1
-    confined: bool = True
-    """The check needs nothing but `files`, to be built and to judge: its child gives up everything else. False for a
-    check that runs other people's code, or has a sandbox of its own."""
-    programs: Callable[[Any, Path], Mapping[str, str]] = lambda spec, root: {}
-    """Like `files`, where only the project's folder tells whether they are files."""
-    patience: Callable[[Any], float] = lambda spec: spec.timeout_seconds
-    """Seconds after which the child is killed and the verdict unknown."""
-
-
-def _asks_a_teacher(spec: Any, root: Path) -> Check:
-    raise VerifierInvalid("a judge asks a teacher, which no child process can: verifiers.rubric asks it")
-
-
-KINDS: Mapping[str, Kind] = {
-    "exact": Kind(open_exact, lambda spec: True),
-    "regex": Kind(open_regex, lambda spec: False),
-    "label": Kind(
-        open_label,
-        lambda spec: False,
-        files=lambda spec: {"labels": spec.labels} if isinstance(spec.labels, str) else {},
-    ),
-    "json_schema": Kind(
-        open_json_schema,
-        lambda spec: spec.compare == "fields",
-        files=lambda spec: {"schema": spec.schema_file},
-        packages=("jsonschema-rs",),
-    ),
-    "math": Kind(open_math, lambda spec: True, packages=("math-verify", "sympy")),
-    "sql": Kind(
-        open_sql,
-        lambda spec: spec.check == "same_rows",
-        files=lambda spec: {"setup": spec.setup},
-        packages=("duckdb",),
-        implementation=2,  # generated databases
-    ),
-    "python": Kind(
-        open_python,
-        lambda spec: spec.needs_reference,
-        files=lambda spec: {"function": spec.function.partition(":")[0]},
-        confined=False,
-    ),
-    # Its programs run in sandboxes of its own, so its child is not confined; and it keeps its own time (a program that
-    # is too slow is wrong), so the pool must wait for `patience`, not for `timeout_seconds`.
-    "code": Kind(open_code, lambda spec: False, confined=False, patience=patience),
-    "command": Kind(open_command, lambda spec: spec.needs_reference, programs=program_files, confined=False),
-    "judge": Kind(
-        _asks_a_teacher,
-        lambda spec: spec.compare == "pair",
-        files=lambda spec: {"rubric": spec.rubric, **({"calibration": spec.calibration} if spec.calibration else {})},
-    ),
+OPEN: Mapping[str, Callable[[Any, Path, bool], Check]] = {
+    "exact": open_exact,
+    "regex": open_regex,
+    "label": open_label,
+    "json_schema": open_json_schema,
+    "math": open_math,
+    "sql": open_sql,
+    "python": open_python,
+    "code": open_code,
+    "command": open_command,
 }
+"""Builds the check, in the child: (spec, project, whether programs may run where no sandbox works)."""
 
 
-def needs_reference(spec: Verifier) -> bool:
-    """Whether the verifier compares with a known right answer; without one its verdict is unknown."""
-    return KINDS[spec.kind].needs_reference(spec)
+def open_check(name: str, spec: Verifier, root: Path, unsafe: bool) -> Check:
+    """The check of the verifier called `name`. Raises VerifierInvalid where it cannot be built."""
+    try:
+        found = OPEN[spec.kind](spec, root, unsafe) if spec.origin is None else _strangers(spec, root)
+    except (VerifierInvalid, OSError) as error:
+        raise VerifierInvalid(f"verifiers.{name}: {error}") from error
+    return _with_reference(found) if spec.needs_reference and not spec.sees_form else found
+
+
+def _with_reference(check: Check) -> Check:
+    return lambda subject: check(subject) if subject.reference is not None else unknown("no reference to compare with")
+
+
+def _strangers(spec: Verifier, root: Path) -> Check:
+    """A stranger's check says its own place when it raises."""
+    try:
+        check = spec.open(root)
+    except Exception as error:
+        raise VerifierInvalid(f"{spec.kind} cannot be opened: {where(error)}") from error
+
+    def judged(subject: Subject) -> Finding:
+        try:
+            return said_by(check(subject))
+        except Exception as error:
+            return unknown(f"raised {where(error)}")
+
+    return judged
 
 
 def parts(
     name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, str]:
-    """Everything that can change the verdicts of the verifier called `name`, for fingerprints.
+    """`Verifier.parts` of the one called `name`. Raises VerifierInvalid where a file that it names cannot be read."""
+    try:
+        return spec.parts(root, teachers)
+    except OSError as error:
+        raise VerifierInvalid(
+            f"verifiers.{name}: cannot read {_below(root, error.filename)}: {error.strerror}"
+        ) from error
 
-    `teachers`: parameters of each teacher (`teachers.parameters`), where a judge's are among them. Raises
-    VerifierInvalid where a file that it names cannot be read.
-    """
-    kind = KINDS[spec.kind]
-    settings = spec.model_dump(mode="json", exclude={"golden"})  # auditing a verifier changes no verdict
-    found = {"spec": canonical(settings), "implementation": str(kind.implementation)}
-    if isinstance(spec, JudgeVerifier) and teachers is not None:
-        found["teacher"] = canonical(dict(teachers[spec.teacher]))
-    for package in kind.packages:
-        found[package] = package_version(package)
-    for part, file in {**kind.files(spec), **kind.programs(spec, root)}.items():
-        try:
-            found[part] = hash_file(root / file)
-        except OSError as error:
-            raise VerifierInvalid(f"verifiers.{name}: cannot read {file}: {error.strerror}") from error
-    return found
+
+def _below(root: Path, file: str) -> str:
+    return Path(file).relative_to(root).as_posix() if Path(file).is_relative_to(root) else file
 
 
 def version_of(name: str, spec: Verifier, root: Path, teachers: Mapping[str, Mapping[str, Any]] | None = None) -> str:

@@ -1,20 +1,21 @@
-"""From an answer to a program: the fence off, the prefix before it, and which function is tested."""
+"""From an answer to a program: the block that solves, the prefix before it, and which function is tested."""
 
 from __future__ import annotations
 
 import ast
-import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from flywheel.answers import extract_answer
 from flywheel.text import one_line
 
 #: Longer programs are refused unread: Python's parser is fast, not unbounded.
 MAX_CHARACTERS = 200_000
+#: Python compiles a `finally` again for every way out of its `try`: nested, a few lines take minutes and gigabytes.
+MAX_STATEMENTS = 100_000
 
-_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -31,35 +32,29 @@ class Program:
     first_line: int = 1
 
 
-def assemble(answer: str, prefix: str = "", entry_point: str | None = None) -> Program:
+def assemble(answer: str, prefix: str = "", entry_point: str | None = None, called: Collection[str] = ()) -> Program:
     """The program that `answer` makes. Raises ProgramUnreadable.
 
+    Where no entry point is named it is the last function, of those that the tests call (`called`) where there is one.
     An answer that defines the entry point itself stands alone (after the prefix's imports and helpers); any other
     continues the prefix, at its indentation or, where that was lost, at four blanks.
     """
     if len(answer) + len(prefix) > MAX_CHARACTERS:
         raise ProgramUnreadable(f"too long: {len(answer):,} characters of program")
-    code = unfenced(answer, entry_point)
+    code = extract_answer(answer, "python", called if entry_point is None else [entry_point])
     if not code.strip():
         raise ProgramUnreadable("no answer")
+    code += "\n"  # as a file ends
     for before in _beginnings(code, prefix, entry_point):
         tree = _tree_or_none(before + code)
         if tree is not None:
-            return Program(before + code, _entry_point(tree, entry_point), before.count("\n") + 1)
+            return Program(before + code, _entry_point(tree, entry_point, called), before.count("\n") + 1)
     for body in _indented(code) if prefix else ():
         before = prefix if prefix.endswith("\n") else prefix + "\n"
         tree = _tree_or_none(before + body)
         if tree is not None:
-            return Program(before + body, _entry_point(tree, entry_point), before.count("\n") + 1)
+            return Program(before + body, _entry_point(tree, entry_point, called), before.count("\n") + 1)
     raise ProgramUnreadable(_syntax_error(code if not prefix else prefix + code))
-
-
-def unfenced(answer: str, entry_point: str | None = None) -> str:
-    """The code in the last fence that defines the entry point, in the last fence, or all of the answer."""
-    blocks = [match[1] for match in _FENCE.finditer(answer)]
-    if entry_point:
-        blocks = [block for block in blocks if re.search(rf"\b{re.escape(entry_point)}\b", block)] or blocks
-    return blocks[-1] if blocks else answer
 
 
 def whole(prefix: str) -> str:
@@ -119,6 +114,8 @@ def _indented(code: str) -> Iterator[str]:
 def _compiled(source: str) -> ast.Module:
     """The tree of a whole program. Raises SyntaxError, for `return` outside a function too, which no parser sees."""
     tree = parsed(source)
+    if _compiled_size(tree.body)[0] > MAX_STATEMENTS:
+        raise SyntaxError("too many copies of nested finally blocks")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -128,6 +125,30 @@ def _compiled(source: str) -> ast.Module:
     return tree
 
 
+def _compiled_size(body: list[ast.stmt]) -> tuple[int, int]:
+    """(statements as they are compiled, ways out among them), at most a billion each."""
+    size = exits = 0
+    for statement in body:
+        inner, leaves = 1, int(isinstance(statement, ast.Return | ast.Break | ast.Continue))
+        for block in _blocks(statement):
+            found = _compiled_size(block)
+            inner, leaves = inner + found[0], leaves + found[1]
+        final = getattr(statement, "finalbody", None)
+        if final:
+            once, out = _compiled_size(final)
+            inner, leaves = inner + once * (2 + leaves), leaves + out * (2 + leaves)
+        size, exits = min(size + inner, 10**9), min(exits + leaves, 10**9)
+    return size, exits
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks inside a statement, but for `finally`."""
+    for name in ("body", "orelse"):
+        yield getattr(statement, name, None) or []
+    for name in ("handlers", "cases"):
+        yield from (branch.body for branch in getattr(statement, name, None) or ())
+
+
 def _tree_or_none(source: str) -> ast.Module | None:
     try:
         return _compiled(source)
@@ -135,12 +156,14 @@ def _tree_or_none(source: str) -> ast.Module | None:
         return None
 
 
-def _entry_point(tree: ast.Module, named: str | None) -> str:
+def _entry_point(tree: ast.Module, named: str | None, called: Collection[str]) -> str:
     if named is not None:
         if named not in bound_names(tree):
             raise ProgramUnreadable(f"no function: the answer does not define {one_line(named, 60)}")
         return named
     functions = [node.name for node in tree.body if isinstance(node, _FUNCTION)]
+    if tested := [name for name in functions if name in called] or sorted(bound_names(tree) & set(called)):
+        return tested[-1]
     if not functions:
         raise ProgramUnreadable("no function: the answer defines none")
     return functions[-1]

@@ -19,7 +19,7 @@ TOGETHER = "*"
 
 
 @dataclass(frozen=True)
-class Rate:
+class ErrorRate:
     """`wrong` of `decided` cases were decided wrongly, with the Wilson interval at 95%; `unknown` were not decided."""
 
     wrong: int
@@ -42,8 +42,8 @@ class Reliability:
     task: str
     verifier: str
     version: str
-    false_accepts: Rate
-    false_rejects: Rate
+    false_accepts: ErrorRate
+    false_rejects: ErrorRate
 
 
 def reliability(rows: Iterable[Mapping[str, Any]]) -> list[Reliability]:
@@ -57,10 +57,10 @@ def reliability(rows: Iterable[Mapping[str, Any]]) -> list[Reliability]:
     ]
 
 
-def _rate(rows: Sequence[Mapping[str, Any]], expected: str, wrong: str) -> Rate:
+def _rate(rows: Sequence[Mapping[str, Any]], expected: str, wrong: str) -> ErrorRate:
     chosen = [row for row in rows if row["expected"] == expected]
     decided = sum(row["passed"] + row["failed"] for row in chosen)
-    return Rate(sum(row[wrong] for row in chosen), decided, sum(row["unknown"] for row in chosen))
+    return ErrorRate(sum(row[wrong] for row in chosen), decided, sum(row["unknown"] for row in chosen))
 
 
 def versions_of(spec: Spec, root: Path, teachers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import sys
 from collections.abc import Iterator
 from functools import cache
 
@@ -46,15 +47,18 @@ def referee(tests: str, entry_point: str, prefix: str = "", policy: equality.Pol
     """A module that ends when all tests hold, and raises otherwise. `tests` is Python that can be parsed.
 
     `check(candidate)` and `test_…()` are called where the tests do not call them themselves. Names that nobody defines
-    are taken to be the solution's.
+    are taken to be modules of the standard library, where they are used like one, or the solution's.
     """
     tree = parsed(tests)
     given = whole(prefix)
-    remote = {name: name for name in _unbound(tree, given)} | {"candidate": entry_point, entry_point: entry_point}
+    unbound = _unbound(tree, given)
+    modules = _modules(tree) & unbound - {entry_point}
+    remote = {name: name for name in unbound - modules} | {"candidate": entry_point, entry_point: entry_point}
     names = [f"{name} = _flywheel_function({function!r})" for name, function in sorted(remote.items())]
     same = f"_flywheel_same = _flywheel_policy({policy.numbers!r}, {policy.tolerance!r})"
     rewritten = ast.unparse(ast.fix_missing_locations(_Equals().visit(tree)))
-    return "\n".join([given, _prelude(), same, *names, rewritten, *_calls(tree), ""])
+    imports = [f"import {name}" for name in sorted(modules)]
+    return "\n".join([given, _prelude(), same, *names, *imports, rewritten, *_calls(tree), ""])
 
 
 @cache
@@ -85,6 +89,14 @@ def _unbound(tree: ast.Module, given: str) -> set[str]:
     known |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     known |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - known
+
+
+def _modules(tree: ast.Module) -> set[str]:
+    """Modules of the standard library that the tests use (`sys.getsizeof`), as if they had imported them."""
+    used = {
+        node.value.id for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return used & sys.stdlib_module_names
 
 
 def _calls(tree: ast.Module) -> Iterator[str]:

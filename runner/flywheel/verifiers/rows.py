@@ -16,6 +16,17 @@ _Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """What numbers may differ by and be equal all the same: floating-point ones by `relative`, all by `absolute`."""
+
+    relative: float = RELATIVE_TOLERANCE
+    absolute: float = 0.0
+
+
+_USUAL = Tolerance()
+
+
+@dataclass(frozen=True)
 class Table:
     """A query's result. `rows` holds hashable cells; `cut` says that there were more."""
 
@@ -24,7 +35,7 @@ class Table:
     cut: bool = False
 
 
-def difference(answer: Table, gold: Table, ordered: bool) -> str | None:
+def difference(answer: Table, gold: Table, ordered: bool, tolerance: Tolerance = _USUAL) -> str | None:
     """How `answer` first differs from `gold`, or None.
 
     Rows are compared as a multiset, or in order. Column names do not matter, number and order of columns do.
@@ -38,11 +49,18 @@ def difference(answer: Table, gold: Table, ordered: bool) -> str | None:
         return f"{plural(len(answer.rows), 'row')} instead of {len(gold.rows):,}"
     if answer.rows == gold.rows or (not ordered and Counter(answer.rows) == Counter(gold.rows)):
         return None
-    if _alike(answer.rows, gold.rows):
+    if _alike(answer.rows, gold.rows, tolerance):
         return None
-    if _alike(sorted(answer.rows, key=_sort_key), sorted(gold.rows, key=_sort_key)):
-        return _other_order(answer.rows, gold.rows) if ordered else None
-    return _other_rows(answer.rows, gold.rows, ordered)
+    if _alike(sorted(answer.rows, key=_sort_key), sorted(gold.rows, key=_sort_key), tolerance):
+        return _other_order(answer.rows, gold.rows, tolerance) if ordered else None
+    if tolerance.absolute and not ordered and _matched(answer.rows, gold.rows, tolerance):
+        return None
+    return _other_rows(answer.rows, gold.rows, ordered, tolerance)
+
+
+def unlike(rows: Sequence[_Row], gold: Sequence[_Row], ordered: bool) -> str:
+    """How rows differ that another rule than ours calls different."""
+    return _other_rows(list(rows), list(gold), ordered, Tolerance(relative=0.0))
 
 
 def cell(value: Any) -> Any:
@@ -56,18 +74,39 @@ def cell(value: Any) -> Any:
     return value
 
 
-def _alike(rows: Sequence[_Row], others: Sequence[_Row]) -> bool:
-    return all(_same(row, other) for row, other in zip(rows, others, strict=True))
+def _alike(rows: Sequence[_Row], others: Sequence[_Row], tolerance: Tolerance) -> bool:
+    return all(_same(row, other, tolerance) for row, other in zip(rows, others, strict=True))
 
 
-def _same(left: Any, right: Any) -> bool:
+#: Rows up to which each is looked for among all: sorting puts rows apart whose numbers are rounded.
+_MATCHED = 1_000
+
+
+def _matched(rows: Sequence[_Row], gold: Sequence[_Row], tolerance: Tolerance) -> bool:
+    """Whether each row has a gold one of its own that it is the same as, taken greedily."""
+    if len(gold) > _MATCHED:
+        return False
+    left = sorted(gold, key=_sort_key)
+    for row in sorted(rows, key=_sort_key):
+        place = next((i for i, other in enumerate(left) if _same(row, other, tolerance)), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
+
+
+def _same(left: Any, right: Any, tolerance: Tolerance = _USUAL) -> bool:
     if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(_same, left, right))
+        return len(left) == len(right) and all(_same(a, b, tolerance) for a, b in zip(left, right, strict=True))
     if left == right:
         return True
-    if _is_number(left) and _is_number(right) and float in (type(left), type(right)):
-        a, b = float(left), float(right)
-        return math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE) or (math.isnan(a) and math.isnan(b))
+    if not (_is_number(left) and _is_number(right)):
+        return False
+    a, b = float(left), float(right)
+    if tolerance.absolute and abs(a - b) <= tolerance.absolute * (1 + 1e-9):
+        return True
+    if float in (type(left), type(right)):
+        return math.isclose(a, b, rel_tol=tolerance.relative) or (math.isnan(a) and math.isnan(b))
     return False
 
 
@@ -96,26 +135,43 @@ def _number_key(value: Any) -> tuple[Any, ...]:
     return (2,) if math.isnan(value) else (1, float(f"{value:.8g}"))
 
 
-def _other_order(rows: list[_Row], gold: list[_Row]) -> str:
-    return f"other order: {_first_difference(rows, gold)}"
+def _other_order(rows: list[_Row], gold: list[_Row], tolerance: Tolerance) -> str:
+    return f"other order: {_first_difference(rows, gold, tolerance)}"
 
 
-def _other_rows(rows: list[_Row], gold: list[_Row], ordered: bool) -> str:
+def _other_rows(rows: list[_Row], gold: list[_Row], ordered: bool, tolerance: Tolerance) -> str:
     if not ordered:
         missing, extra = Counter(gold) - Counter(rows), Counter(rows) - Counter(gold)
         rows = [row for row in rows if row in extra] or rows
         gold = [row for row in gold if row in missing] or gold
-    return f"other rows: {_first_difference(rows, gold)}"
+    return f"other rows: {_first_difference(rows, gold, tolerance)}"
 
 
-def _first_difference(rows: list[_Row], gold: list[_Row]) -> str:
+def _first_difference(rows: list[_Row], gold: list[_Row], tolerance: Tolerance) -> str:
     pairs = zip(rows, gold, strict=False)
-    row, other = next(((r, g) for r, g in pairs if not _same(r, g)), (rows[0], gold[0]))
+    row, other = next(((r, g) for r, g in pairs if not _same(r, g, tolerance)), (rows[0], gold[0]))
+    if _shown(row) == _shown(other):  # a type's or a letter's difference that does not show
+        alike = [_same(a, b, tolerance) for a, b in zip(row, other, strict=True)]
+        return f"first difference {_shown(row, alike)} instead of {_shown(other, alike)}"
     return f"first difference {_shown(row)} instead of {_shown(other)}"
 
 
-def _shown(row: _Row) -> str:
-    return "(" + ", ".join(one_line(_shown_cell(value), 40) for value in row[:8]) + ")"
+def _shown(row: _Row, plain: Sequence[bool] = ()) -> str:
+    """The row's first cells; those that are not `plain` with their types."""
+    cells = [one_line(_shown_cell(value), 40) for value in row]
+    for place, is_plain in enumerate(plain):
+        if not is_plain:
+            cells[place] = f"{_TYPES.get(type(row[place]), type(row[place]).__name__)} {_exact(row[place])}"
+    # What differs is among the first eight, whether or not it stands there.
+    first = sorted(range(len(row)), key=lambda place: (place >= len(plain) or plain[place], place))[:8]
+    return "(" + ", ".join(cells[place] for place in sorted(first)) + ")"
+
+
+_TYPES = {int: "integer", float: "double", str: "text", bytes: "blob", type(None): "", Decimal: "decimal"}
+
+
+def _exact(value: Any) -> str:
+    return one_line(repr(value) if isinstance(value, str | float | bytes) else _shown_cell(value), 40)
 
 
 def _shown_cell(value: Any) -> str:

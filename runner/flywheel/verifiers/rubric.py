@@ -18,25 +18,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint
 from flywheel.prompting import render
 from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
-from flywheel.spec.models import (
-    DatasetTeacher,
-    JudgeVerifier,
-    LitellmTeacher,
-    PythonTeacher,
-    Spec,
-    StudentTeacher,
-    Task,
-    Teacher,
-)
+from flywheel.spec.models import Spec, Task
+from flywheel.spec.verifiers import JudgeVerifier
 from flywheel.teachers.faults import OUT_OF_REACH
 from flywheel.text import one_line, plural
-from flywheel.verifiers.agreement import Agreement, Case, pleading, read_cases
+from flywheel.verifiers.agreement import Agreement, LabelledCase, pleading, read_cases
+from flywheel.verifiers.checker import with_final_answer
 from flywheel.verifiers.finding import VerifierInvalid
-from flywheel.verifiers.judge import with_final_answer
 from flywheel.verifiers.kinds import version_of
 from flywheel.verifiers.votes import Ballot, Meaning, Tally
 
@@ -83,7 +76,7 @@ class RubricJudge:
         spec = setting.spec.verifiers[name]
         assert isinstance(spec, JudgeVerifier)
         self._name, self._spec, self._setting = name, spec, setting
-        if isinstance(setting.spec.teachers[spec.teacher], DatasetTeacher):
+        if setting.spec.teachers[spec.teacher].recorded:
             raise VerifierInvalid(
                 f"verifiers.{name}: {spec.teacher} has recorded rows only and cannot judge. Name another teacher."
             )
@@ -125,7 +118,7 @@ class RubricJudge:
         self._setting.keep(_calibration_row(self._name, self.version, self._spec.teacher, agreement, problem))
         return problem
 
-    def agreement(self, cases: Sequence[Case]) -> Agreement:
+    def agreement(self, cases: Sequence[LabelledCase]) -> Agreement:
         """What the judge says of answers that people judged, and of known-bad ones that plead for a pass."""
         said = [verdict.outcome for verdict in self._verdicts([case.subject for case in cases], in_reach=True)]
         pleas = pleading(cases, [outcome == "fail" for outcome in said])
@@ -187,7 +180,8 @@ class RubricJudge:
     def _ballots(self, place: int, subject: Subject) -> list[Ballot]:
         """Every vote on one subject; in a pair as many in each order."""
         task = self._setting.spec.tasks[subject.task]
-        final = with_final_answer(subject, task.final)
+        said = replace(subject, answer=without_thoughts(subject.answer))
+        final = with_final_answer(said, task.final)
         if self._spec.compare == "pair" and final.reference is None:
             return []
         rubric = self._rubric(task, final)
@@ -283,16 +277,8 @@ def _authors(spec: JudgeVerifier, whole: Spec) -> frozenset[str]:
     """Authors whose answers are the judge's own: its teacher, the same model under another name, and, where the student
     judges, the student."""
     teacher = whole.teachers[spec.teacher]
-    same = {name for name, other in whole.teachers.items() if _same_model(teacher, other)}
-    return frozenset({spec.teacher, *same, *({""} if isinstance(teacher, StudentTeacher) else ())})
-
-
-def _same_model(one: Teacher, other: Teacher) -> bool:
-    if isinstance(one, LitellmTeacher) and isinstance(other, LitellmTeacher):
-        return (one.model, one.api_base) == (other.model, other.api_base)
-    if isinstance(one, PythonTeacher) and isinstance(other, PythonTeacher):
-        return (one.function, one.options) == (other.function, other.options)
-    return isinstance(one, StudentTeacher) and isinstance(other, StudentTeacher)
+    same = {name for name, other in whole.teachers.items() if teacher.same_source(other)}
+    return frozenset({spec.teacher, *same, *({""} if teacher.is_student else ())})
 
 
 # --- beside the other verifiers ---------------------------------------------------------------------------------------

@@ -51,6 +51,15 @@ class Query:
             return True
         return any(name.lower() not in _ORDERLESS for name in _FUNCTION.findall(self.tree))
 
+    @property
+    def has_lone_column(self) -> bool:
+        """Never: DuckDB refuses a column beside an aggregate that is in no GROUP BY."""
+        return False
+
+    @property
+    def dialect(self) -> str:
+        return "duckdb"
+
     @cached_property
     def tables(self) -> frozenset[str]:
         """What it reads by name, in lower case: tables, views, and its own WITH."""

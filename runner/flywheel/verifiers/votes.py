@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flywheel.json_text import json_values, without_thoughts
+from flywheel.answers import without_thoughts
+from flywheel.json_text import json_values
 from flywheel.records import LessonRequest, Outcome, Reply, Row
 from flywheel.text import one_line, plural
 

@@ -1,0 +1,336 @@
+"""What curation does to lessons: which fall out and why, in which order the others stand, what is mixed in.
+
+Stages in order, each a reason that stays with the row: length, quality, duplicate, near-duplicate, contaminated,
+quota.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel.hashing import fingerprint
+from flywheel.nodes.context import Context
+from flywheel.nodes.lessons.lesson import Lesson, lesson_id_of, overlaps_with_evals
+from flywheel.store.meaning import Meanings, same_meaning
+from flywheel.store.similarity import near_duplicates
+from flywheel.student.embedding import EmbedJob, embedder_folder
+from flywheel.student.work import LossJob
+from flywheel.text import normalised, one_line
+
+
+@dataclass(frozen=True)
+class Fate:
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Curated:
+    """`fates`: candidate → why it was dropped. `ranked`: those that are clean, best first; `difficulty` is theirs."""
+
+    fates: Mapping[Any, Fate]
+    ranked: Sequence[Lesson]
+    difficulty: Mapping[Any, float]
+    alike: Sequence[Mapping[str, Any]] = ()
+    """Pairs of questions next to `curate.dedup.semantic`: `similarity`, whether they `agree` in what is telling."""
+
+    @property
+    def kept(self) -> list[Lesson]:
+        return [lesson for lesson in self.ranked if lesson.candidate_id not in self.fates]
+
+
+def curated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson], without: str = "") -> Curated:
+    """`without`: the name of a stage that is skipped, as `ablate` has it; without `rank` the order is a seeded draw."""
+    fates: dict[Any, Fate] = {}
+    for name, stages in STAGES.items():
+        for stage in stages if name != without else ():
+            fates.update(stage(ctx, [lesson for lesson in lessons if lesson.candidate_id not in fates], history))
+    clean = [lesson for lesson in lessons if lesson.candidate_id not in fates]
+    repeated, alike = _semantic(ctx, clean, history) if without != "dedup" else ({}, [])
+    fates.update(repeated)
+    clean = [lesson for lesson in clean if lesson.candidate_id not in fates]
+    if without == "rank":
+        ranked, difficulty = shuffled(ctx, clean), {}
+    else:
+        losses = _difficulty(ctx, clean)
+        ranked = rank(clean, losses, ctx.spec.curate.rank.difficulty)
+        difficulty = dict(zip((lesson.candidate_id for lesson in clean), losses, strict=True))
+    fates.update(_over_quota(ctx, ranked))
+    return Curated(fates, ranked, difficulty, alike)
+
+
+def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
+    """A seeded order in which a lesson's place does not hang on which others there are."""
+    return sorted(lessons, key=lambda lesson: fingerprint([ctx.spec.seed, lesson.candidate_id]))
+
+
+def accepted(ctx: Context) -> list[Lesson]:
+    """What passed verification in this iteration."""
+    rows = ctx.query(
+        """SELECT c.*, j.score AS grade FROM candidates c JOIN judged j ON j.candidate_id = c.candidate_id
+           WHERE list_contains(?, c.node) AND list_contains(?, j.node) AND j.outcome = 'pass'
+           ORDER BY c.candidate_id""",
+        [ctx.fingerprints("generate"), ctx.fingerprints("verify")],
+    )
+    return [lesson_of(row) for row in rows]
+
+
+def lesson_of(row: Mapping[str, Any]) -> Lesson:
+    """Of a row of `candidates` with its `grade`."""
+    return Lesson(
+        lesson_id_of(row["task"], row["row"], row["target"]), row["candidate_id"], row["task"], row["mode"],
+        row["teacher"], row["generator"], row["row"], row["target"], row["grade"],
+    )  # fmt: skip
+
+
+def history_of(ctx: Context) -> list[Lesson]:
+    """Lessons that earlier iterations of this chain kept, oldest first."""
+    rows = ctx.query(
+        """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
+           ORDER BY list_position(?, node), position""",
+        [ctx.earlier("curate"), ctx.earlier("curate")],
+    )
+    return [
+        Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
+        for r in rows
+    ]
+
+
+# -- stages: each maps some lessons to their fate
+
+
+def _length(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    del history
+    limits = ctx.spec.curate.length
+    found = {}
+    for lesson in lessons:
+        size = len(lesson.whole)
+        if not limits.min_chars <= size <= limits.max_chars:
+            found[lesson.candidate_id] = Fate("length", f"{size:,} characters")
+    return found
+
+
+#: A word that stands this often in a row is a model that got stuck.
+STUCK = 6
+
+
+def _quality(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (as in Self-Instruct)."""
+    del ctx, history
+    found = {}
+    for lesson in lessons:
+        if why := _flaw(lesson):
+            found[lesson.candidate_id] = Fate("quality", why)
+    return found
+
+
+def _flaw(lesson: Lesson) -> str:
+    target, words = lesson.target.strip(), lesson.target.split()
+    if len(words) > 2 and normalised(target) == normalised(lesson.question):
+        return "the answer repeats the question"
+    if target.endswith((":", "…", "...")):
+        return f"the answer is cut off: it ends with {target[-1]!r}"
+    if any(len(set(words[i : i + STUCK])) == 1 for i in range(len(words) - STUCK + 1)):
+        return f"a word stands {STUCK} times in a row"
+    return ""
+
+
+def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    """The same question again, in this iteration or any before. Of different answers to it the first few stay; beyond
+    `answers_per_question`, which is one by default, another answer is a conflict."""
+    most = ctx.spec.curate.dedup.answers_per_question
+    seen: dict[str, dict[str, Lesson]] = defaultdict(dict)
+    for lesson in history:
+        seen[normalised(lesson.question)][normalised(lesson.target)] = lesson
+    found = {}
+    for lesson in lessons:
+        known, answer = seen[normalised(lesson.question)], normalised(lesson.target)
+        if answer in known:
+            found[lesson.candidate_id] = Fate("duplicate", f"repeats {known[answer].lesson_id}")
+        elif len(known) >= most:
+            found[lesson.candidate_id] = Fate("duplicate", f"{_beyond(most)} {next(iter(known.values())).lesson_id}")
+        else:
+            known[answer] = lesson
+    return found
+
+
+def _beyond(most: int) -> str:
+    return "has another answer than" if most == 1 else f"is answer {most + 1} or later to the question of"
+
+
+def _near(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    threshold = ctx.spec.curate.dedup.near
+    if threshold is None:
+        return {}
+    everything = [*history, *lessons]
+    pairs = near_duplicates([x.whole for x in everything], threshold, [x.target for x in everything])
+    return {
+        everything[later].candidate_id: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
+        for later, (earlier, similarity) in pairs.items()
+        if later >= len(history)
+    }
+
+
+def _semantic(
+    ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]
+) -> tuple[dict[Any, Fate], list[dict[str, Any]]]:
+    """And the pairs next to the threshold, for whoever chooses it."""
+    everything = [*history, *lessons]
+    found = meanings(ctx, everything)
+    fates = {
+        everything[later].candidate_id: Fate(
+            "near-duplicate", f"means what {everything[pair.earlier].lesson_id} means (cosine {pair.similarity:.3f})"
+        )
+        for later, pair in found.dropped.items()
+        if later >= len(history)
+    }
+    examples = [
+        {
+            "similarity": round(pair.similarity, 4), "agree": pair.agree,
+            "one": one_line(everything[pair.earlier].question, 200),
+            "other": one_line(everything[pair.later].question, 200),
+        }
+        for pair in found.examples
+    ]  # fmt: skip
+    return fates, examples
+
+
+def meanings(ctx: Context, lessons: Sequence[Lesson]) -> Meanings:
+    """Which lessons' questions mean the same; nothing unless the spec asks for it."""
+    dedup = ctx.spec.curate.dedup
+    if dedup.semantic is None or len(lessons) < 2:
+        return Meanings({}, [])
+    questions = [lesson.question for lesson in lessons]
+    folder = str(embedder_folder(dedup.embedder, ctx.root))
+    job = EmbedJob(folder, ctx.spec.student.device, tuple(questions))
+    vectors = ctx.compute("flywheel.student.embedding:embed", job, lambda m: ctx.progress(**m))
+    return same_meaning(questions, [lesson.target for lesson in lessons], vectors, dedup.semantic)
+
+
+def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+    del history
+    overlaps = overlaps_with_evals(ctx, lessons)
+    return {
+        lessons[index].candidate_id: Fate("contaminated", f"{o.how} overlap with {o.suite} item {o.item_id}")
+        for index, o in overlaps.items()
+    }
+
+
+#: What `ablate` calls a stage → its parts.
+STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Sequence[Lesson]], dict[Any, Fate]], ...]] = {
+    "length": (_length,),
+    "quality": (_quality,),
+    "dedup": (_duplicates, _near),
+    "decontaminate": (_contaminated,),
+}
+
+
+# -- order and quota
+
+
+def _difficulty(ctx: Context, lessons: Sequence[Lesson]) -> list[float]:
+    """The incumbent's loss on each lesson, in nats a token: what it knows already teaches little."""
+    if not lessons:
+        return []
+    pairs = tuple((ctx.prompt(lesson.task, lesson.row), lesson.target) for lesson in lessons)
+    job = LossJob(ctx.incumbent().arm, ctx.asking, pairs)
+    found: list[float] = ctx.compute("flywheel.student.work:losses", job, lambda m: ctx.progress(**m))
+    return found
+
+
+def rank(lessons: Sequence[Lesson], difficulty: Sequence[float], weight: float) -> list[Lesson]:
+    """Best first: `weight` on difficulty against rarity of wording, both as ranks in [0, 1].
+
+    A grade, where a judge gave one, weighs as much as the two together.
+    """
+    hard = _as_ranks(difficulty)
+    rare = _as_ranks(_rarity([lesson.whole for lesson in lessons]))
+    score = [weight * h + (1 - weight) * r for h, r in zip(hard, rare, strict=True)]
+    grades = [lesson.grade for lesson in lessons]
+    score = [s if grade is None else (s + grade) / 2 for s, grade in zip(score, grades, strict=True)]
+    order = sorted(range(len(lessons)), key=lambda i: (-score[i], lessons[i].lesson_id))
+    return [lessons[i] for i in order]
+
+
+def _rarity(texts: Sequence[str]) -> list[float]:
+    """Mean inverse document frequency of a text's words: high for wordings that few others use."""
+    bags = [set(normalised(text).split()) for text in texts]
+    frequency = Counter(word for bag in bags for word in bag)
+    # fsum: a plain sum would hang on the order of the set, which differs from process to process.
+    return [math.fsum(math.log(len(bags) / frequency[w]) for w in bag) / len(bag) if bag else 0.0 for bag in bags]
+
+
+def _as_ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    ranks = [0.0] * len(values)
+    for place, index in enumerate(order):
+        ranks[index] = place / max(1, len(values) - 1)
+    return ranks
+
+
+def _over_quota(ctx: Context, ranked: Sequence[Lesson]) -> dict[Any, Fate]:
+    """Beyond what the budget bought for a generator and mode, the lowest ranked go."""
+    quota = {
+        (row["generator"], row["mode"]): row["lessons"]
+        for row in ctx.query(
+            "SELECT generator, mode, lessons FROM budgets WHERE list_contains(?, node)", [ctx.fingerprints("budget")]
+        )
+    }
+    taken: dict[tuple[str, str | None], int] = defaultdict(int)
+    found = {}
+    for lesson in ranked:
+        key = (lesson.generator, lesson.mode)
+        limit = quota.get((lesson.generator, lesson.mode or ""), 0)
+        if taken[key] >= limit:
+            found[lesson.candidate_id] = Fate("quota", f"the budget bought {limit} for {lesson.mode}")
+        taken[key] += 1
+    return found
+
+
+# -- mix
+
+
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> list[dict[str, Any]]:
+    """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
+    mix = ctx.spec.curate.mix
+    rng = random.Random(ctx.seed())
+    clean = _still_clean(ctx, history)
+    replay = rng.sample(clean, round(len(clean) * mix.replay))
+    seeds = _still_clean(ctx, _seeds(ctx))
+    room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
+    seeds = rng.sample(seeds, min(room, len(seeds)))
+    rows = [(lesson, "new") for lesson in kept] + [(lesson, "replay") for lesson in replay]
+    rows += [(lesson, "seed") for lesson in seeds]
+    rng.shuffle(rows)
+    return [_dataset_row(ctx, place, lesson, origin) for place, (lesson, origin) in enumerate(rows)]
+
+
+def _still_clean(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Without those that overlap an eval item: suites may have been added since they were learned."""
+    overlaps = overlaps_with_evals(ctx, lessons)
+    return [lesson for index, lesson in enumerate(lessons) if index not in overlaps]
+
+
+def _seeds(ctx: Context) -> list[Lesson]:
+    found = []
+    for name, task in ctx.spec.tasks.items():
+        columns = ctx.columns(name)
+        for row in ctx.task_rows(name, task.seeds) if task.seeds else []:
+            inputs = {column: row.inputs.get(column) for column in columns}
+            lesson_id = lesson_id_of(name, inputs, row.gold)
+            found.append(Lesson(lesson_id, None, name, None, None, "", inputs, row.gold))
+    return found
+
+
+def _dataset_row(ctx: Context, place: int, lesson: Lesson, origin: str) -> dict[str, Any]:
+    return {
+        "node": ctx.node.fingerprint, "position": place, "lesson_id": lesson.lesson_id,
+        "candidate_id": lesson.candidate_id, "origin": origin, "task": lesson.task, "mode": lesson.mode,
+        "teacher": lesson.teacher, "row": lesson.row, "target": lesson.target,
+        "prompt": ctx.prompt(lesson.task, lesson.row),
+    }  # fmt: skip

@@ -1,0 +1,90 @@
+"""What is dropped before anything is verified: too near to what was asked before, too short or long, or forbidden.
+
+Self-Instruct (Wang et al. 2022) drops an instruction whose ROUGE-L with any earlier one is above 0.7, one of under 4 or
+over 150 words, and those with certain words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flywheel.nodes.lessons.lesson import words_of
+from flywheel.nodes.lessons.pieces import Piece
+from flywheel.nodes.lessons.round import Round
+from flywheel.text import matches, one_line
+
+
+def filtered(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces; those that a rule of the generator drops have the status "filtered" and say why."""
+    found = [_dropped(piece, _flaw(g, piece)) for piece in pieces]
+    return _novel(g, found) if g.generator.novelty is not None else found
+
+
+def _dropped(piece: Piece, why: str) -> Piece:
+    return replace(piece, status="filtered", problem=why) if why and piece.status == "parsed" else piece
+
+
+def _flaw(g: Round, piece: Piece) -> str:
+    question = words_of(piece.candidate.row)
+    words = len(question.split())
+    if words < g.generator.min_words:
+        return f"{words} words are under min_words"
+    if g.generator.max_words is not None and words > g.generator.max_words:
+        return f"{words} words are over max_words"
+    for pattern in g.generator.forbid:
+        if matches(f"(?:{pattern})", f"{question}\n{piece.candidate.target}"):
+            return f'forbidden: "{one_line(pattern, 40)}"'
+    return ""
+
+
+def _novel(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
+    """Samples of one question are one question."""
+    assert g.generator.novelty is not None
+    pool = [words_of(g.work.inputs(row)) for row in g.sources.seeds] + _asked_before(g)
+    open_ = {p.candidate.group or p.candidate.candidate_id: p for p in pieces if p.status == "parsed"}
+    questions = [words_of(piece.candidate.row) for piece in open_.values()]
+    nearest = rouge_l_to_earlier(questions, pool)
+    near = {
+        key: f"ROUGE-L {score:.2f} with an earlier question"
+        for key, score in zip(open_, nearest, strict=True)
+        if score > g.generator.novelty
+    }
+    return [_dropped(piece, near.get(piece.candidate.group or piece.candidate.candidate_id, "")) for piece in pieces]
+
+
+def _asked_before(g: Round) -> list[str]:
+    rows = g.ctx.query(
+        """SELECT DISTINCT "row" FROM candidates WHERE list_contains(?, node) AND status != 'unparsed'
+           ORDER BY "row"::VARCHAR""",
+        [g.work.earlier_nodes],
+    )
+    return [words_of(row["row"]) for row in rows]
+
+
+#: Rows of a similarity matrix that are held at a time.
+BLOCK = 256
+
+
+def rouge_l_to_earlier(texts: Sequence[str], pool: Sequence[str]) -> list[float]:
+    """For each text the highest ROUGE-L F (Lin 2004), over words, with the pool and the texts before it."""
+    import numpy as np
+    from rapidfuzz.distance import LCSseq
+    from rapidfuzz.process import cdist
+
+    codes: dict[str, int] = {}
+    # A word as one character: the longest common subsequence of words is then one of characters.
+    coded = ["".join(_character(codes, w) for w in text.lower().split()) for text in [*pool, *texts]]
+    lengths = np.array([len(c) for c in coded], dtype=np.float32)
+    found: list[float] = []
+    for start in range(len(pool), len(coded), BLOCK):
+        block = range(start, min(start + BLOCK, len(coded)))
+        common = cdist([coded[i] for i in block], coded[: block.stop], scorer=LCSseq.similarity, dtype=np.float32)
+        scores = 2 * common / np.maximum(1, lengths[list(block)][:, None] + lengths[None, : block.stop])
+        found += [float(scores[row, :i].max(initial=0.0)) for row, i in enumerate(block)]
+    return found
+
+
+def _character(codes: dict[str, int], word: str) -> str:
+    code = codes.setdefault(word, len(codes) + 1)
+    return chr(code if code < 0xD800 else code + 0x800)  # past the surrogates

@@ -1,0 +1,114 @@
+"""human: rows that wait for a person, in a file of the project. An empty queue never blocks the wheel.
+
+`human/<generator>.jsonl` gets one line a failure, with the target left null. A person fills in targets, whenever; the
+next generate node takes what is filled in and has not been taken. The file is no part of a fingerprint: a person at
+work must not make the wheel start over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from flywheel.errors import NodeFailed, SpecInvalid
+from flywheel.hashing import fingerprint
+from flywheel.nodes.lessons.pieces import Piece
+from flywheel.nodes.lessons.round import Round
+from flywheel.records import Candidate, Reference, Row
+from flywheel.records.rows import read_rows, target_text
+
+FOLDER = "human"
+#: Columns of the queue's own; a task's row cannot have them too.
+OWN = ("id", "mode", "answer_of_student", "reason")
+
+
+def human(g: Round, wanted: Mapping[str, int]) -> list[Piece]:
+    """Rows that people have answered since the last time; and asks for those that are still wanted."""
+    if clash := [column for column in OWN if column in (*g.work.columns, g.work.target)]:
+        raise NodeFailed(
+            f'{g.generator.name}: the queue has a column "{clash[0]}" of its own, and so has the task '
+            f'"{g.work.task_name}". Rename it in the rows; where the prompt reads the whole row, let it read the '
+            "columns it needs."
+        )
+    path = g.ctx.root / FOLDER / f"{g.generator.name}.jsonl"
+    waiting = _read(path)
+    taken = _taken(g)
+    # By id: a line that an editor doubled is one lesson, as it was last answered.
+    ready = {row["id"]: row for row in waiting if _is_answered(g, row) and row["id"] not in taken}
+    _append(path, [row for mode, count in wanted.items() for row in _wished(g, mode, count, waiting)])
+    g.notes |= {"answered": len(ready), "waiting": sum(not _is_answered(g, row) for row in _read(path))}
+    return [Piece(_candidate(g, row)) for row in ready.values()]
+
+
+def _is_answered(g: Round, row: Row) -> bool:
+    """Blank is not an answer yet: taken once, a row is never taken again."""
+    value = row.get(g.work.target)
+    return value is not None and target_text(value).strip() != ""
+
+
+def _read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    try:
+        rows = read_rows(path)
+    except SpecInvalid as invalid:
+        raise NodeFailed(f"the queue cannot be read: {invalid}") from invalid
+    if lost := next((n for n, row in enumerate(rows, 1) if not row.get("id")), None):
+        raise NodeFailed(f'{path.parent.name}/{path.name}: row {lost} has no "id". Put it back, or remove the row.')
+    return [{**row, "id": str(row["id"])} for row in rows]  # a person's own row may have the number 7
+
+
+def _taken(g: Round) -> set[str]:
+    rows = g.ctx.query(
+        "SELECT parent_id FROM candidates WHERE list_contains(?, node) AND teacher = 'human'", [g.work.earlier_nodes]
+    )
+    return {row["parent_id"] for row in rows}
+
+
+def _wished(g: Round, mode: str, count: int, waiting: list[Row]) -> list[Row]:
+    """Failures of the mode to ask about: as many as are wanted and not waiting already."""
+    known = {row["id"] for row in waiting}
+    open_ = sum(row.get("mode") == mode and not _is_answered(g, row) for row in waiting)
+    items = [item for item in g.sources.of(mode) if item.source_id not in known]
+    shown = dict(g.sources.failures(mode))
+    return [
+        {
+            "id": item.source_id, "mode": mode, **item.row,
+            "answer_of_student": shown.get(item.source_id, {}).get("answer"),
+            "reason": shown.get(item.source_id, {}).get("reason"), g.work.target: None,
+        }
+        for item in items[: max(0, count - open_)]
+    ]  # fmt: skip
+
+
+def _append(path: Path, rows: list[Row]) -> None:
+    """New lines only: what a person has open in an editor is not rewritten."""
+    if not rows:
+        return
+    path.parent.mkdir(exist_ok=True)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        text = "\n" + text
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _candidate(g: Round, row: Row) -> Candidate:
+    target = target_text(row[g.work.target])
+    return Candidate(
+        candidate_id=fingerprint([g.ctx.node.fingerprint, "human", row["id"]])[:16],
+        task=g.work.task_name,
+        generator=g.generator.name,
+        teacher="human",
+        mode=str(row["mode"]) if row.get("mode") else None,
+        call_key="",
+        row=g.work.inputs(row),
+        target=target,
+        reference=Reference(target, "person"),
+        strategy="human",
+        parent=row["id"],
+    )

@@ -1,0 +1,133 @@
+"""How teachers are asked, who stands in for one that is out of reach, and what replies hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flywheel.errors import NodeFailed
+from flywheel.hashing import fingerprint
+from flywheel.nodes.lessons.pieces import Ask, Assignment, Piece
+from flywheel.nodes.lessons.requests import Requests
+from flywheel.prompting import parse_rows
+from flywheel.records import Candidate, LessonRequest, Reference, Reply, Row
+from flywheel.records.rows import target_text
+from flywheel.spec.outline import with_fallbacks
+from flywheel.teachers import is_final
+from flywheel.teachers.faults import OUT_OF_REACH
+from flywheel.text import one_line, plural
+
+
+class Exchange:
+    """Asks. `replies`: all that came, failed attempts included, in the order in which they were asked for."""
+
+    def __init__(self, work: Assignment, requests: Requests) -> None:
+        self._work, self._requests = work, requests
+        self.replies: list[Reply] = []
+
+    def ask(self, asks: Sequence[Ask]) -> list[Reply]:
+        """Replies in order. One whose teacher is out of reach comes from its fallbacks, if one of them answers."""
+        return self.answered([ask.request for ask in asks], [self.stand_ins(ask.request.teacher) for ask in asks])
+
+    def answered(self, requests: Sequence[LessonRequest], stand_ins: Sequence[Sequence[str]]) -> list[Reply]:
+        """The same with the stand-ins named."""
+        replies = self._sent(requests)
+        waiting = [iter(names) for names in stand_ins]
+        while again := [
+            (index, other)
+            for index, reply in enumerate(replies)
+            if reply.status == "failed" and reply.fault in OUT_OF_REACH and (other := next(waiting[index], None))
+        ]:
+            others = [
+                replace(requests[i], teacher=name, parameters=self._requests.parameters(name)) for i, name in again
+            ]
+            self.replies += [replies[i] for i, _ in again]
+            for (index, _), reply in zip(again, self._sent(others), strict=True):
+                replies[index] = reply
+        self.replies += replies
+        return replies
+
+    def stand_ins(self, teacher: str) -> list[str]:
+        return with_fallbacks(self._work.ctx.spec, [teacher])[1:]
+
+    def _sent(self, requests: Sequence[LessonRequest]) -> list[Reply]:
+        return list(self._work.ctx.ask(requests, self._work.model.arm))
+
+
+class Reader:
+    """Candidates in replies."""
+
+    def __init__(self, work: Assignment) -> None:
+        self._work = work
+        self._teachers = work.ctx.spec.teachers
+
+    def rows(self, ask: Ask, reply: Reply, target: str | None = None) -> list[Piece]:
+        """A candidate for each JSON row in the reply, and a problem for each broken piece.
+
+        With `target` the rows are questions to that answer.
+        """
+        if reply.status == "failed":
+            return []
+        rows, problems = parse_rows(reply.text, self._work.asked_columns)
+        pieces = [self._row(ask, reply, index, row, target) for index, row in enumerate(rows)]
+        for index, problem in enumerate(problems, start=len(rows)):
+            pieces.append(Piece(self._candidate(ask, reply, index, {}, ""), "unparsed", problem, reply.text[:4_000]))
+        return pieces
+
+    def _row(self, ask: Ask, reply: Reply, index: int, row: Row, target: str | None) -> Piece:
+        row = {**(ask.source.row if target is not None and ask.source else {}), **row}
+        text = target_text(row[self._work.target]) if target is None else target
+        candidate = self._candidate(ask, reply, index, row, text)
+        if self._teachers[reply.teacher].recorded:  # people's rows are their own reference
+            candidate = replace(candidate, reference=Reference(candidate.target, "person"), depth=0)
+        return Piece(candidate) if candidate.target else Piece(candidate, "unparsed", "an empty answer")
+
+    def answers(self, ask: Ask, reply: Reply, group: str = "") -> list[Piece]:
+        """The candidate of a reply that answers a source's row, compared with the source's answer where it is known.
+
+        Reasoning stays, where the task says how to find the `final` answer.
+        """
+        if reply.status == "failed":
+            return []
+        assert ask.source is not None
+        spoken = self._teachers[reply.teacher].is_student
+        target = reply.text.strip() if spoken else self._work.ctx.read(self._work.task_name, reply.text, ask.source.row)
+        candidate = replace(self._candidate(ask, reply, 0, ask.source.row, target), group=group)
+        if ask.source.answer is not None:
+            candidate = replace(candidate, reference=Reference(ask.source.answer, "row"))
+        return [Piece(candidate) if target else Piece(candidate, "unparsed", "an empty answer", reply.text[:4_000])]
+
+    def _candidate(self, ask: Ask, reply: Reply, index: int, row: Mapping[str, Any], target: str) -> Candidate:
+        work, source = self._work, ask.source
+        return Candidate(
+            candidate_id=fingerprint([work.ctx.node.fingerprint, reply.key, index])[:16],
+            task=work.task_name,
+            generator=work.generator.name,
+            teacher=reply.teacher,
+            mode=ask.request.mode,
+            call_key=reply.key,
+            row=work.inputs(row) if row else {},
+            target=target,
+            failure_ids=ask.failure_ids,
+            strategy=work.generator.strategy,
+            depth=source.depth + 1 if source else 1,
+            parent=source.source_id if source else "",
+        )
+
+
+def refuse_silence(node: str, replies: Sequence[Reply]) -> None:
+    """Raise NodeFailed where no teacher could be reached at all.
+
+    A node that is done is never run again: an outage must not pass for an iteration without lessons.
+    """
+    lost = [reply for reply in replies if not is_final(reply)]
+    if not replies or len(lost) < len(replies):
+        return
+    faults = Counter(f"{reply.teacher}: {reply.fault}" for reply in lost)
+    common = ", ".join(f"{fault} ({number:,})" for fault, number in faults.most_common(3))
+    raise NodeFailed(
+        f"{node}: no teacher answered any of {plural(len(replies), 'call')}: {common}. The last: "
+        f"{one_line(lost[-1].detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
+    )

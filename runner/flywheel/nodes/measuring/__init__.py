@@ -1,0 +1,1 @@
+"""Models on suites, and two of them side by side."""

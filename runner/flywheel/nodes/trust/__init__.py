@@ -1,0 +1,1 @@
+"""What was seen, decided and deployed, and whether it is still that."""

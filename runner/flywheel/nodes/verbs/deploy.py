@@ -1,0 +1,159 @@
+"""deploy: a promoted candidate becomes the model in use; anything else leaves the pointer alone.
+
+What the decision rests on is looked at again first, and with `deploy.approve: human` a person must have said yes to it.
+Where the deployed model is not the one the candidate was measured against (it came from an earlier spec), the gate's
+rules are asked again, against that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from flywheel.errors import ApprovalNeeded
+from flywheel.nodes.context import Context, Model, NodeResult
+from flywheel.nodes.measuring.suites import scored, suite_jobs
+from flywheel.nodes.trust.approvals import last_word, verify_approval
+from flywheel.nodes.trust.deployment import check_history, history_row, place, verify_home
+from flywheel.nodes.trust.evidence import (
+    Lineage,
+    Scores,
+    decision_of,
+    ruling,
+    scores_of,
+    verify_adapter,
+    verify_holdout,
+    verify_report,
+    verify_store,
+)
+from flywheel.records import Counts
+
+
+def deploy(ctx: Context) -> NodeResult:
+    lineage = _lineage(ctx)
+    decision = decision_of(ctx.query, lineage.gate)
+    candidate = ctx.candidate()
+    if decision["outcome"] != "promote" or candidate is None:
+        return _kept(f"the gate said {decision['outcome']}")
+    if refusal := _person_says(ctx, lineage, decision):
+        return _kept(refusal)
+    _verify(ctx, lineage)
+    history = ctx.query("SELECT * FROM deployments ORDER BY sequence")
+    check_history(history)
+    in_force = (ctx.root / ctx.spec.deploy.path / "current").exists()  # an emptied folder deploys nothing
+    deployed = history[-1] if history and in_force else None
+    if deployed is not None and deployed["model_id"] == candidate.model_id:
+        verify_home(ctx.root / ctx.spec.deploy.path / candidate.model_id, deployed["manifest"])
+        return _in_place(ctx, candidate, "deployed already")
+    if why := _keep(ctx, decision, deployed):
+        return _kept(why)
+    manifest = _manifest(ctx, decision, candidate, lineage)
+    assert candidate.arm.adapter is not None
+    place(ctx.root / ctx.spec.deploy.path, ctx.root / candidate.arm.adapter, manifest)
+    row = history_row(
+        history, node=ctx.node.fingerprint, action="deploy", iteration=ctx.node.iteration, manifest=manifest
+    )
+    return _in_place(ctx, candidate, "promoted", row)
+
+
+def _in_place(ctx: Context, model: Model, why: str, *rows: dict[str, Any]) -> NodeResult:
+    said = {"deployed": True, "model_id": model.model_id, "why": why, "path": f"{ctx.spec.deploy.path}/current"}
+    return NodeResult(Counts(1, 1), {"deployments": rows}, said)
+
+
+def _kept(why: str) -> NodeResult:
+    return NodeResult(Counts(1, 0, 1), summary={"deployed": False, "why": why})
+
+
+def _lineage(ctx: Context) -> Lineage:
+    return Lineage.of(ctx.chain[ctx.node.iteration])
+
+
+def _person_says(ctx: Context, lineage: Lineage, decision: Mapping[str, Any]) -> str:
+    """Why a person keeps the candidate back; empty where nobody does.
+
+    A person's no counts in either mode. Raises ApprovalNeeded where a yes is asked for and nobody has spoken,
+    Tampered where something else was approved.
+    """
+    word = last_word(ctx.query, decision["decision_hash"])
+    if word is not None and word["verdict"] == "reject":
+        note = f": {word['note']}" if word["note"] else ""
+        return f"{word['person']} rejected it{note}"
+    if ctx.spec.deploy.approve != "human":
+        return ""
+    if word is None:
+        number = ctx.node.iteration
+        raise ApprovalNeeded(
+            f"iteration {number} waits for a person: flywheel approve {number} --by NAME (or: flywheel reject "
+            f"{number} --by NAME), then flywheel apply"
+        )
+    verify_approval(ctx.query, ctx.root, lineage, word)
+    return ""
+
+
+def _verify(ctx: Context, lineage: Lineage) -> None:
+    """Raise Tampered, naming the part, where what was decided on is not what is here."""
+    verify_store(ctx.query, lineage)
+    verify_adapter(ctx.query, ctx.root, lineage.train)
+    verify_holdout(ctx.query, ctx.root, lineage.evaluate)
+    verify_report(ctx.query, ctx.root, lineage.report)
+
+
+def _keep(ctx: Context, decision: Mapping[str, Any], deployed: Mapping[str, Any] | None) -> str:
+    """Why what is deployed should stay; empty where the candidate may replace it."""
+    if deployed is None or deployed["model_id"] == decision["incumbent_id"]:
+        return ""
+    if later := _promoted_later(ctx, deployed["model_id"]):
+        return f"the model of iteration {later} is deployed"
+    name = f"the deployed model {deployed['model_id']} (iteration {deployed['iteration']} of an earlier spec)"
+    manifest = deployed["manifest"]
+    if manifest["base_hash"] != ctx.student.weights_hash:
+        return (
+            f"{name} has another base, {manifest['base']}: it cannot be measured beside this one. Empty "
+            f"{ctx.spec.deploy.path} to give it up"
+        )
+    candidates = scores_of(ctx.query, ctx.fingerprints("evaluate")[-1], "candidate")
+    again = ruling(ctx.spec.gate, _measured_now(ctx, deployed), candidates, seed=ctx.seed())
+    return "" if again.outcome == "promote" else f"{name} stays: {again.explanation}"
+
+
+def _promoted_later(ctx: Context, model_id: str) -> int | None:
+    """The later iteration of this very chain that promoted the model."""
+    gates = [node for n, nodes in ctx.chain.items() if n > ctx.node.iteration for node in nodes["gate"]]
+    rows = ctx.query(
+        "SELECT iteration FROM decisions WHERE list_contains(?, node) AND outcome = 'promote' AND candidate_id = ?",
+        [gates, model_id],
+    )
+    return rows[-1]["iteration"] if rows else None
+
+
+def _measured_now(ctx: Context, deployed: Mapping[str, Any]) -> Scores:
+    """The deployed model's scores on this spec's suites."""
+    manifest = deployed["manifest"]
+    home = ctx.root / ctx.spec.deploy.path / manifest["model_id"]
+    verify_home(home, manifest)
+    arm = replace(ctx.base().arm, adapter=str(home), adapter_hash=manifest["adapter_hash"])
+    rows, _ = scored(ctx, "deployed", Model(manifest["model_id"], arm), suite_jobs(ctx))
+    return {(row["suite"], row["item_id"]): row for row in rows}
+
+
+def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model, lineage: Lineage) -> dict[str, Any]:
+    adapter = ctx.query("SELECT * FROM adapters WHERE list_contains(?, node)", [ctx.fingerprints("train")])[-1]
+    report = ctx.finished(ctx.fingerprints("report"))[-1]
+    return {
+        "manifest_version": 2,
+        "name": ctx.spec.name,
+        "iteration": ctx.node.iteration,
+        "model_id": candidate.model_id,
+        "base": adapter["base"],
+        "base_revision": ctx.student.revision,
+        "base_hash": adapter["base_hash"],
+        "adapter_hash": adapter["weights_hash"],
+        "dataset_hash": adapter["dataset_hash"],
+        "decision_hash": decision["decision_hash"],
+        "report_hash": report.summary["hash"],
+        "spec_hash": ctx.spec_hash,
+        "lineage": asdict(lineage),
+        "versions": dict(ctx.versions),
+    }

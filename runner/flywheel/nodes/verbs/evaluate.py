@@ -1,0 +1,172 @@
+"""evaluate: incumbent and candidate on every suite, the same items in the same run, by lm-eval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flywheel.harness import Evaluated, SuiteJob
+from flywheel.harness.emitted import SuiteJudges, command, emit
+from flywheel.hashing import fingerprint
+from flywheel.nodes.context import Context, Model, NodeResult
+from flywheel.nodes.measuring.suites import (
+    label_scores,
+    noise,
+    run_on,
+    scored,
+    suite_jobs,
+    teachers_scored,
+    too_long,
+    undecided,
+)
+from flywheel.plan import VERBS
+from flywheel.records import Counts
+from flywheel.records.nodes import finished
+from flywheel.student.work import Effect, EffectJob
+
+#: Prompts on which the adapter's effect is checked.
+EFFECT_PROMPTS = 16
+
+
+@dataclass
+class _Measurement:
+    """What is known of the models so far; what an earlier evaluation measured is taken over."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    noise: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    """Where the suites lie as tasks of stock lm-eval, relative to the project."""
+
+
+def evaluate(ctx: Context) -> NodeResult:
+    arms: list[tuple[str, Model]] = [("incumbent", ctx.incumbent())]
+    candidate = ctx.candidate()
+    if candidate is not None:
+        arms.append(("candidate", candidate))
+    suites = suite_jobs(ctx)
+    # With the implementation: what an earlier one measured is not what this one would.
+    environment = fingerprint({**ctx.versions, "evaluate": VERBS["evaluate"].implementation})
+    measurement = _Measurement()
+    for arm, model in arms:
+        if not _taken_over(ctx, measurement, arm, model, environment):
+            _measure(ctx, measurement, arm, model, suites)
+    rows = measurement.rows + teachers_scored(ctx, suites)
+    unknown = sum(row["outcome"] == "unknown" for row in rows)
+    return NodeResult(
+        Counts(len(rows), len(rows) - unknown, 0, unknown),
+        {"scores": rows},
+        {
+            "arms": {arm: model.model_id for arm, model in arms},
+            "measured_before": measurement.reused,
+            "environment": environment,
+            "settings": dict(measurement.settings),
+            "effect": _effect(ctx, candidate, suites),
+            "scores": _means(rows),
+            "noise": dict(measurement.noise),
+            "too_long": too_long(rows),
+            "ran_on": run_on(rows, ctx.spec.evals, ctx.spec.tasks),
+            "labels": label_scores(rows, ctx.spec, ctx.root),
+            "undecided": undecided(ctx, rows),
+            "lm_eval": measurement.folder,
+            "lm_eval_commands": _commands(ctx, measurement, arms, suites),
+        },
+    )
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def _measure(ctx: Context, measurement: _Measurement, arm: str, model: Model, suites: Sequence[SuiteJob]) -> None:
+    rows, measured = scored(ctx, arm, model, suites)
+    measurement.rows += rows
+    measurement.settings = measured.settings
+    if arm == "incumbent":
+        measurement.noise = noise(ctx, model, suites, rows)
+    _emit(ctx, suites, measured)
+    measurement.folder = _emitted(ctx).relative_to(ctx.root).as_posix()
+
+
+def _taken_over(ctx: Context, measurement: _Measurement, arm: str, model: Model, environment: str) -> bool:
+    """Whether this model was measured before: on the same suites, in the same environment."""
+    for record in reversed(finished(ctx.query, verb="evaluate")):
+        summary = record.summary
+        if record.inputs != ctx.node.inputs or summary["environment"] != environment:
+            continue
+        for measured_arm, measured in summary["arms"].items():
+            if measured == model.model_id:
+                known = ctx.query("SELECT * FROM scores WHERE node = ? AND arm = ?", [record.node, measured_arm])
+                measurement.rows += [{**r, "node": ctx.node.fingerprint, "arm": arm} for r in known]
+                measurement.reused.append(arm)
+                measurement.noise = measurement.noise or summary["noise"]
+                measurement.settings = measurement.settings or summary["settings"]
+                measurement.folder = measurement.folder or summary["lm_eval"]
+                return True
+    return False
+
+
+# --- the same by stock lm-eval ----------------------------------------------------------------------------------------
+
+
+def _emitted(ctx: Context) -> Path:
+    return ctx.artifact / "lm_eval"
+
+
+def _emit(ctx: Context, suites: Sequence[SuiteJob], measured: Evaluated) -> None:
+    tokens = ctx.spec.student.max_new_tokens
+    for suite in suites:
+        if suite.task is not None:
+            task = ctx.spec.tasks[suite.task]
+            verifiers = {name: ctx.spec.verifiers[name] for name in task.verify}
+            judging = SuiteJudges(suite.task, task, verifiers, ctx.spec.evals[suite.name].pass_at)
+            emit(_emitted(ctx) / suite.name, ctx.root, suite, judging, measured.suites[suite.name], tokens)
+
+
+def _commands(
+    ctx: Context, measurement: _Measurement, arms: Sequence[tuple[str, Model]], suites: Sequence[SuiteJob]
+) -> dict[str, dict[str, str]]:
+    """Suite → arm → the command that gives its number, to be run in the project's folder."""
+    found: dict[str, dict[str, str]] = {}
+    for suite in suites:
+        folder = ctx.root / measurement.folder if suite.lm_eval is None else None
+        if folder is not None and not (folder / suite.name / "task.yaml").exists():
+            continue
+        items = sorted({row["item_id"] for row in measurement.rows if row["suite"] == suite.name})
+        found[suite.name] = {
+            arm: command(ctx.root, model.arm, suite, folder, measurement.settings, items) for arm, model in arms
+        }
+    return found
+
+
+# --- the adapter's effect ---------------------------------------------------------------------------------------------
+
+
+def _effect(ctx: Context, candidate: Model | None, suites: Sequence[SuiteJob]) -> dict[str, Any] | None:
+    """Whether the adapter changes answers and logits on a few prompts."""
+    if candidate is None:
+        return None
+    prompts = tuple((item.item_id, item.prompt) for suite in suites for item in suite.items)[:EFFECT_PROMPTS]
+    prompts = prompts or _probe_prompts(ctx)
+    found: Effect = ctx.compute(
+        "flywheel.student.work:effect", EffectJob(candidate.arm, ctx.asking, prompts), lambda _: None
+    )
+    return asdict(found)
+
+
+def _probe_prompts(ctx: Context) -> tuple[tuple[str, str], ...]:
+    rows = ctx.query(
+        "SELECT row_id, prompt FROM answers WHERE list_contains(?, node) ORDER BY row_id LIMIT ?",
+        [ctx.fingerprints("probe"), EFFECT_PROMPTS],
+    )
+    return tuple((row["row_id"], row["prompt"]) for row in rows)
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    sums: dict[str, list[float]] = {}
+    for row in rows:
+        if row["score"] is not None:
+            sums.setdefault(f"{row['suite']}/{row['arm']}", []).append(row["score"])
+    return {name: sum(scores) / len(scores) for name, scores in sums.items()}

@@ -1,0 +1,214 @@
+"""gate: the declared rules on paired per-item results, and what must hold before they count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flywheel.gate.decision import VERIFIERS_ANSWERED
+from flywheel.hashing import fingerprint
+from flywheel.nodes.context import Context, NodeResult
+from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
+from flywheel.nodes.trust.evidence import decision_hash, evidence, ruling, scores_of, unverified
+from flywheel.records import Counts
+from flywheel.records.decision import Decision, Precondition
+from flywheel.records.nodes import finished
+from flywheel.text import plural
+from flywheel.verifiers.rates import audit_rows, never_audited, versions_of
+
+#: How far the logits of the merged adapter may be from the unmerged one's, as a share of the greatest logit. Float32
+#: rounds at 6e-8 a step; in bfloat16 a weight itself is only known to 1 in 256.
+MERGED_WITHIN = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
+
+
+def gate(ctx: Context) -> NodeResult:
+    evaluate, curate = ctx.fingerprints("evaluate")[-1], ctx.fingerprints("curate")[-1]
+    evaluated = ctx.finished([evaluate])[-1].summary
+    candidate = ctx.candidate()
+    holdout = _holdout(ctx)
+    look = _looks(ctx, holdout, candidate.model_id if candidate else None)
+    if candidate is None:
+        decision = Decision("inconclusive", (), (), look, _nothing_trained(ctx))
+    else:
+        decision = ruling(
+            ctx.spec.gate,
+            scores_of(ctx.query, evaluate, "incumbent"),
+            scores_of(ctx.query, evaluate, "candidate"),
+            _preconditions(ctx, evaluated),
+            look,
+            ctx.seed(),
+            evaluated.get("noise", {}),
+        )
+    row: dict[str, Any] = {
+        "node": ctx.node.fingerprint, "iteration": ctx.node.iteration, "outcome": decision.outcome,
+        "incumbent_id": evaluated["arms"]["incumbent"], "candidate_id": candidate.model_id if candidate else None,
+        "rules": [asdict(rule) for rule in decision.rules],
+        "preconditions": [asdict(p) for p in decision.preconditions], "explanation": decision.explanation,
+        "holdout": holdout, "look": decision.look,
+    }  # fmt: skip
+    found = evidence(ctx.query, evaluate, curate, candidate.arm.adapter_hash if candidate else None)
+    row["decision_hash"] = decision_hash(row, found)
+    row["decided_at"] = datetime.now(UTC)
+    return NodeResult(
+        Counts(1, 1),
+        {"decisions": [row]},
+        {
+            "outcome": decision.outcome, "explanation": decision.explanation, "look": decision.look,
+            "candidate": row["candidate_id"], "decision_hash": row["decision_hash"], "evidence": found,
+        },
+    )  # fmt: skip
+
+
+def _nothing_trained(ctx: Context) -> str:
+    trained = ctx.finished(ctx.fingerprints("train"))[-1]
+    return f"Inconclusive. There is no candidate to judge: {trained.summary['why']}. The incumbent stays."
+
+
+def _holdout(ctx: Context) -> str:
+    """Identity of the items the gate looks at."""
+    items = ctx.query(
+        """SELECT DISTINCT suite, item_id FROM scores
+           WHERE list_contains(?, node) AND arm IN ('incumbent', 'candidate') ORDER BY suite, item_id""",
+        [ctx.fingerprints("evaluate")],
+    )
+    watched = {rule.suite for rule in ctx.spec.gate}
+    return fingerprint([[i["suite"], i["item_id"]] for i in items if i["suite"] in watched])
+
+
+def _looks(ctx: Context, holdout: str, candidate: str | None) -> int:
+    """How often these items have judged a candidate, this time included; whatever the spec was then."""
+    rows = ctx.query(
+        "SELECT count(DISTINCT candidate_id) AS n FROM decisions WHERE holdout = ? AND candidate_id IS DISTINCT FROM ?",
+        [holdout, candidate],
+    )
+    return int(rows[0]["n"]) + 1
+
+
+# --- what must hold ---------------------------------------------------------------------------------------------------
+
+
+def _preconditions(ctx: Context, evaluated: Mapping[str, Any]) -> list[Precondition]:
+    return [
+        _effect(evaluated["effect"]),
+        _merged(evaluated["effect"]),
+        _contamination(ctx),
+        _verified(ctx),
+        _verifier_errors(ctx),
+        _sandboxed(ctx),
+        _same_evals(ctx, evaluated),
+        _audited(ctx),
+    ]
+
+
+def _effect(effect: Mapping[str, Any]) -> Precondition:
+    changed, prompts = effect["outputs_changed"], effect["prompts"]
+    detail = f"{changed} of {prompts} answers and logits by up to {effect['logit_change']:.3g} differ from the base"
+    return Precondition("the adapter changes the model's outputs", changed > 0 and effect["logit_change"] > 0, detail)
+
+
+def _merged(effect: Mapping[str, Any]) -> Precondition:
+    """Greedy answers must be the same in float32; where weights are coarser, near ties may fall either way."""
+    name, merged = "the adapter says the same when merged into the base", effect.get("merged")
+    if merged is None:
+        return Precondition(name, False, "not measured; run `flywheel apply` with the suites evaluated anew")
+    within = MERGED_WITHIN.get(merged["dtype"], MERGED_WITHIN["float32"]) * merged["logit_scale"]
+    same = merged["outputs_changed"] == 0 or merged["dtype"] != "float32"
+    detail = (
+        f"{merged['outputs_changed']} of {effect['prompts']} answers differ, logits by up to "
+        f"{merged['logit_change']:.3g} ({within:.3g} allowed in {merged['dtype']})"
+    )
+    return Precondition(name, same and merged["logit_change"] <= within, detail)
+
+
+def _contamination(ctx: Context) -> Precondition:
+    """Looked for again on the final dataset: curation may have been edited around."""
+    rows = ctx.query("SELECT * FROM dataset WHERE list_contains(?, node)", [ctx.fingerprints("curate")])
+    lessons = [
+        Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
+        for r in rows
+    ]
+    overlaps = overlaps_with_evals(ctx, lessons)
+    detail = f"{len(overlaps)} of {len(lessons):,} training rows overlap an item of any declared suite"
+    return Precondition("no training row overlaps an eval item", not overlaps, detail)
+
+
+def _verified(ctx: Context) -> Precondition:
+    strange = [lesson for curate in ctx.fingerprints("curate") for lesson in unverified(ctx.query, curate)]
+    words = f": {', '.join(strange[:3])}" if strange else ""
+    detail = f"{plural(len(strange), 'training row')} without a passing verdict, or edited since{words}"
+    return Precondition("every training row was verified", not strange, detail)
+
+
+def _verifier_errors(ctx: Context) -> Precondition:
+    """The worst of the gate's suites and arms, against `loop.max_unknown`."""
+    rows = ctx.query(
+        """SELECT suite, arm, count(*) FILTER (outcome = 'unknown') AS unknown, count(*) AS n FROM scores
+           WHERE list_contains(?, node) AND arm IN ('incumbent', 'candidate') AND list_contains(?, suite)
+           GROUP BY ALL ORDER BY unknown / n DESC, suite, arm""",
+        [ctx.fingerprints("evaluate"), sorted({rule.suite for rule in ctx.spec.gate})],
+    )
+    unknown, n = sum(row["unknown"] for row in rows), sum(row["n"] for row in rows)
+    detail = f"{unknown} of {n:,} answers could not be judged"
+    if unknown:
+        worst = rows[0]
+        detail += f"; most of {worst['suite']} by the {worst['arm']}: {worst['unknown']} of {worst['n']:,}"
+    within = all(row["unknown"] <= ctx.spec.loop.max_unknown * row["n"] for row in rows)
+    return Precondition(VERIFIERS_ANSWERED, within, detail)
+
+
+def _sandboxed(ctx: Context) -> Precondition:
+    """Of all runs that made what this decision rests on, this one included."""
+    nodes = [node for n in range(1, ctx.node.iteration + 1) for found in ctx.chain[n].values() for node in found]
+    made_by = [ctx.run_id, *(record.run_id for record in ctx.finished(nodes))]
+    tainted = ctx.query(
+        "SELECT DISTINCT run_id FROM runs WHERE tainted AND list_contains(?, run_id) ORDER BY run_id", [made_by]
+    )
+    detail = "no run ran untrusted code without a sandbox"
+    if tainted:
+        runs = ", ".join(row["run_id"] for row in tainted)
+        detail = (
+            f"untrusted code ran without a sandbox ({runs}); it could have changed any answer. Run where a sandbox "
+            "works, without allow_unsafe_execution, in a fresh .flywheel"
+        )
+    return Precondition("untrusted code stayed in its sandbox", not tainted, detail)
+
+
+# --- what is only said ------------------------------------------------------------------------------------------------
+
+
+def _same_evals(ctx: Context, evaluated: Mapping[str, Any]) -> Precondition:
+    """Both arms are always measured together, so other suites than before are no fault; they are said."""
+    own = ctx.fingerprints("evaluate")[-1]
+    records = finished(ctx.query, verb="evaluate")
+    now = next(record.inputs for record in records if record.node == own)
+    incumbent = evaluated["arms"]["incumbent"]
+    before = [r.inputs for r in records if r.node != own and incumbent in r.summary["arms"].values()]
+    changed = _changed_suites(before[-1], now) if before else []
+    detail = (
+        "the incumbent's suites are those it was measured on before" if before else "measured here for the first time"
+    )
+    if changed:
+        detail = (
+            f"warning: changed since the incumbent was last measured: {', '.join(changed)}. Both were measured anew"
+        )
+    return Precondition("both models were measured on the same suites", True, detail)
+
+
+def _changed_suites(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    parts = sorted({*before, *now})
+    return [
+        p for p in parts if before.get(p) != now.get(p) and p.startswith(("evals.", "file ", "verifiers.", "lm-eval"))
+    ]
+
+
+def _audited(ctx: Context) -> Precondition:
+    """Whether anyone measured how often the gate's verifiers err, in the version that judged."""
+    gated = {ctx.spec.evals[rule.suite].task for rule in ctx.spec.gate}
+    rows = audit_rows(ctx.query, ctx.spec, versions_of(ctx.spec, ctx.root, ctx.teacher_parameters))
+    missing = [task for task in never_audited(ctx.spec, rows) if task in gated]
+    detail = "the verifiers of the gate's tasks were audited"
+    if missing:
+        detail = f"warning: the verifiers of {', '.join(missing)} were never audited as they are. Run `flywheel audit`"
+    return Precondition("audit of the verifiers", True, detail)

@@ -1,0 +1,323 @@
+"""The verbs of the wheel, in order: of each the nodes that it has in an iteration, what they wait for and read, and
+which teachers they ask. What a verb does is in `flywheel.nodes.verbs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from flywheel.plan.estimates import Asked, History, calls_of_lessons, candidates_of, suite_calls, votes
+from flywheel.plan.parts import Iteration, flatten
+from flywheel.spec.models import Spec
+from flywheel.spec.outline import with_fallbacks
+from flywheel.spec.strategies import Generator
+
+Place = tuple[str, int]
+"""Subject (a task, a generator, an ablation; empty where there is one node) and refill round (0 where none is)."""
+
+
+class Verb:
+    """One verb. The defaults are those of a verb with one node an iteration that asks nobody."""
+
+    name: ClassVar[str]
+    implementation: ClassVar[int] = 1
+    """Raise it when the verb's code changes what it would write for the same inputs."""
+    needs_judges: ClassVar[bool] = False
+    """Its nodes judge answers or ask teachers: sandbox and prices must be in order before one runs."""
+    asks_teachers_of_suites: ClassVar[bool] = False
+    is_refilled: ClassVar[bool] = False
+    """Its later rounds have nothing to do where the first was enough."""
+    may_be_blocked: ClassVar[bool] = False
+    """It asks teachers that may be out of reach for want of a variable."""
+    decides: ClassVar[bool] = False
+    """Its outcome promotes a model or does not."""
+    tells_outcome: ClassVar[bool] = False
+    """What it found is said in the terminal when all is done."""
+    shows_in_overview: ClassVar[bool] = False
+    """The page over all iterations is written anew after it."""
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [("", 0)]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        raise NotImplementedError
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        """Everything of the spec and its files that can change what the node writes, its ancestors' parts aside."""
+        raise NotImplementedError
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        """(teacher, expected calls)."""
+        return iter(())
+
+
+class ProbeStep(Verb):
+    name = "probe"
+    implementation = 3
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(name, 0) for name, task in it.spec.tasks.items() if task.probes is not None]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return it.incumbent()
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        name = place[0]
+        task = it.spec.tasks[name]
+        return {
+            **it.asking(name),
+            **it.files(task.probes),
+            f"tasks.{name}.probe_limit": task.probe_limit,
+            **it.judging(name),
+            **it.unknown_limit(),
+            # Without a limit all rows are asked, whatever the seed.
+            **({"seed": it.spec.seed} if task.probe_limit else {}),
+        }
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        task = spec.tasks[place[0]]
+        yield from votes(spec, place[0], history.rows_of(task.probes, task.probe_limit))
+
+
+class DiagnoseStep(Verb):
+    name = "diagnose"
+    implementation = 2
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
+        return [it.name("probe", task) for task, _ in VERBS["probe"].places(it)] or it.incumbent()
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        return it.modes()
+
+
+class BudgetStep(Verb):
+    name = "budget"
+    implementation = 2
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("diagnose")]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"untargeted": True} if it.facts.untargeted else {}
+        for generator in it.spec.generate:
+            chosen = generator.model_dump(mode="json", include={"accept", "floor", "cap", "modes", "source", "task"})
+            inputs.update(flatten(f"generate.{generator.name}", {**chosen, "has_modes": generator.has_modes}))
+        return inputs
+
+
+class GenerateStep(Verb):
+    name = "generate"
+    implementation = 3
+    needs_judges = True
+    is_refilled = True
+    may_be_blocked = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(generator.name, n) for generator in it.spec.generate for n in range(1, generator.rounds + 1)]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        name, number = place
+        parents = [it.name("budget"), *([it.name("verify", name, number - 1)] if number > 1 else [])]
+        return [*parents, *(it.before("curate") if it.generator(name).reads_lessons else [])]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        generator = it.generator(place[0])
+        name = it.spec.task_of(generator)
+        task = it.spec.tasks[name]
+        dumped = generator.model_dump(mode="json", exclude={"floor", "cap", "modes", "source"})
+        inputs = {
+            **flatten(f"generate.{generator.name}", dumped),
+            f"generate.{generator.name}.implementation": generator.implementation,
+            **it.files(*generator.files.values(), task.seeds),
+            f"tasks.{name}.description": task.description,
+            **it.judging(name),
+            **it.unknown_limit(),
+            "taxonomy.descriptions": {mode.name: mode.description for mode in it.spec.taxonomy},
+            "seed": it.seed(self.name, generator.name, place[1]),
+        }
+        if generator.origin is not None:
+            inputs[f"generate.{generator.name}.code"] = generator.origin.digest
+        if task.probes is None:  # else the probe, an ancestor, covers how the task is asked
+            inputs |= it.wording(name)
+        for teacher in with_fallbacks(it.spec, [*generator.weights, *generator.opinions]):
+            inputs |= {**it.teacher(teacher), f"teachers.{teacher}.fallback": it.spec.teachers[teacher].fallback}
+            if it.spec.teachers[teacher].is_student:
+                inputs |= it.asking(name)
+        return inputs
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        """Refill rounds are expected to find nothing missing: round 1 asks for as many as the acceptance needs."""
+        if place[1] == 1:
+            yield from calls_of_lessons(_generator(spec, place), history)
+
+
+class VerifyStep(Verb):
+    name = "verify"
+    implementation = 3
+    needs_judges = True
+    is_refilled = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return VERBS["generate"].places(it)
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("generate", *place)]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        most = it.spec.curate.dedup.answers_per_question
+        return {
+            **it.judging(it.spec.task_of(it.generator(place[0]))),
+            **it.unknown_limit(),
+            "curate.dedup.answers_per_question": most,
+        }
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        if place[1] == 1:
+            generator = _generator(spec, place)
+            answers = generator.answers_each * candidates_of(generator, history)
+            yield from votes(spec, spec.task_of(generator), answers)
+
+
+class CurateStep(Verb):
+    name = "curate"
+    implementation = 3
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [*(it.name("verify", *place) for place in VERBS["verify"].places(it)), *it.before(self.name)]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        inputs = flatten("curate", it.spec.curate.model_dump(mode="json"))
+        if it.spec.curate.dedup.semantic is not None:
+            inputs["curate.dedup.embedder weights"] = it.facts.embedder
+        for name, task in it.spec.tasks.items():
+            inputs |= {**it.asking(name), **it.files(task.seeds)}
+        return {**inputs, **it.suites(), "seed": it.seed(self.name)}
+
+
+class TrainStep(Verb):
+    name = "train"
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        settings = flatten("train", it.spec.train.model_dump(mode="json"))
+        return {**settings, **it.student(), "seed": it.seed(self.name)}
+
+
+class EvaluateStep(Verb):
+    name = "evaluate"
+    implementation = 4
+    asks_teachers_of_suites = True
+    needs_judges = True
+    tells_outcome = True
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("train"), *it.incumbent()]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        inputs = {**it.suites(), **it.answering(), "seed": it.spec.seed}
+        for task in sorted({suite.task for suite in it.spec.evals.values() if suite.task}):
+            inputs |= {**it.asking(task), **it.judging(task)}
+            if any(suite.task == task and suite.num_fewshot for suite in it.spec.evals.values()):
+                inputs |= it.files(it.spec.tasks[task].seeds)
+        for teacher in sorted({name for suite in it.spec.evals.values() for name in suite.teachers}):
+            inputs |= it.teacher(teacher)
+        return inputs | it.modes()
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        """From the second iteration on, incumbent and teachers were measured before."""
+        for suite in spec.evals.values():
+            yield from suite_calls(spec, suite, history, models=2 if iteration == 1 else 1)
+            if suite.task is not None and iteration == 1:
+                items = history.rows_of(suite.data, suite.limit)
+                for teacher in suite.teachers:
+                    yield teacher, items
+                    yield from votes(spec, suite.task, items)
+
+
+class AblateStep(Verb):
+    name = "ablate"
+    implementation = 2
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(ablation.name, 0) for ablation in it.spec.ablate]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("train")]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        ablation = next(a for a in it.spec.ablate if a.name == place[0])
+        own = flatten("ablate", ablation.model_dump(mode="json"))
+        return {**VERBS["train"].inputs(it, place), **VERBS["evaluate"].inputs(it, place), **own}
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        suite = next(spec.evals[ablation.suite] for ablation in spec.ablate if ablation.name == place[0])
+        yield from suite_calls(spec, suite, history, models=2)
+
+
+class GateStep(Verb):
+    name = "gate"
+    implementation = 3
+    decides = True
+    tells_outcome = True
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("evaluate"), it.name("curate"), *it.incumbent()]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        rules = {f"gate[{i}]": rule.model_dump(mode="json") for i, rule in enumerate(it.spec.gate)}
+        return {**rules, **it.unknown_limit(), "seed": it.seed(self.name)}
+
+
+class ReportStep(Verb):
+    name = "report"
+    implementation = 3
+    shows_in_overview = True
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("gate"), *(it.name("ablate", *place) for place in VERBS["ablate"].places(it))]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        """What the page shows of the spec and no step before it reads."""
+        spec = it.spec
+        return {
+            "name": spec.name,
+            "description": spec.description,
+            "deploy.approve": spec.deploy.approve,
+            **{f"evals.{name}.role": suite.role for name, suite in spec.evals.items()},
+            **{f"taxonomy.{mode.name}.description": mode.description for mode in spec.taxonomy},
+            **{f"teachers.{name}.simulated": teacher.is_simulated for name, teacher in spec.teachers.items()},
+            **{f"teachers.{name}.style": teacher.style for name, teacher in spec.teachers.items()},
+        }
+
+
+class DeployStep(Verb):
+    name = "deploy"
+    implementation = 2
+    shows_in_overview = True
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        # After train, too: an adapter that was lost is trained again while the gate's word still stands.
+        return [it.name("train"), it.name("gate"), it.name("report"), *it.before(self.name)]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        return flatten("deploy", it.spec.deploy.model_dump(mode="json"))
+
+
+def _generator(spec: Spec, place: Place) -> Generator:
+    return next(generator for generator in spec.generate if generator.name == place[0])
+
+
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb()
+    for verb in (
+        ProbeStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, EvaluateStep, AblateStep,
+        GateStep, ReportStep, DeployStep,
+    )
+}  # fmt: skip
+"""In the order in which an iteration has them."""

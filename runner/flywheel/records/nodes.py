@@ -1,0 +1,51 @@
+"""The one reader of the store's table `nodes`: what finished nodes read and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Query = Callable[..., list[dict[str, Any]]]
+"""Rows as dicts of a SELECT and its parameters."""
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """One finished node. Its name is made of `iteration`, `verb`, `subject` (a task, a generator, …) and `round`."""
+
+    node: str
+    """Its fingerprint."""
+    name: str
+    verb: str
+    iteration: int
+    subject: str
+    round: int
+    run_id: str
+    inputs: dict[str, Any]
+    summary: dict[str, Any]
+    started_at: datetime
+    seconds: float
+
+    @property
+    def step(self) -> str:
+        """The name without the iteration: the same in all of them."""
+        return self.name.partition(".")[2]
+
+
+def finished(query: Query, nodes: Collection[str] | None = None, verb: str | None = None) -> list[NodeRecord]:
+    """Records of the nodes with these fingerprints, or of all, in the order in which they began; of one verb only
+    where it is named. A node that ran again, its work having been lost, has a record for each time."""
+    rows = query(
+        """SELECT node, name, kind AS verb, iteration, subject, round, run_id, inputs, summary, started_at, seconds
+           FROM nodes WHERE status = 'done' AND (? OR list_contains(?, node)) AND (? OR kind = ?)
+           ORDER BY started_at, node""",
+        [nodes is None, list(nodes or ()), verb is None, verb or ""],
+    )
+    return [NodeRecord(**{**row, "inputs": row["inputs"] or {}, "summary": row["summary"] or {}}) for row in rows]
+
+
+def record_of(query: Query, node: str) -> NodeRecord:
+    """The last record of a node that is known to be done."""
+    return finished(query, [node])[-1]

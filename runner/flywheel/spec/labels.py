@@ -1,0 +1,78 @@
+"""Declared labels, and which of them an answer or a gold names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+#: What stands between labels of a set that is no JSON list, unless a label has it in itself.
+SEPARATORS = ("\n", ";", "|", ",")
+_BULLET = re.compile(r"\A(?:[-*•+]|\d+[.)])\s+")
+_AROUND = " \t\r\n\"'`*“”‘’«»„"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The declared labels. `lenient`: letter case, a full stop at the end and quotes around a label do not count."""
+
+    declared: tuple[str, ...]
+    lenient: bool = False
+
+    @classmethod
+    def in_file(cls, file: Path, lenient: bool) -> Labels:
+        """One a line. Raises OSError or UnicodeDecodeError where it cannot be read."""
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return cls(tuple(line.strip() for line in lines if line.strip()), lenient)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset(self.declared)
+
+    def one(self, text: str) -> str:
+        """The declared label that the text is, or the text without blanks around it."""
+        label = text.strip()
+        return self._loose.get(_loosely(label), label) if self.lenient and label not in self.known else label
+
+    def many(self, text: str) -> frozenset[str]:
+        """The labels that the text names: a JSON list, or labels with separators between them. An empty text, or list,
+        names none."""
+        listed = _listed(text)
+        parts = [text] if text.strip() in self.known else self._split(text) if listed is None else listed
+        return frozenset(self.one(part) for part in parts if part.strip())
+
+    def of(self, text: str, many: bool) -> frozenset[str]:
+        """What the text says, as a set: of one label, where there are not `many`."""
+        return self.many(text) if many else frozenset([self.one(text)])
+
+    def _split(self, text: str) -> list[str]:
+        cuts = [mark for mark in SEPARATORS if not any(mark in label for label in self.declared)]
+        parts = re.split("|".join(map(re.escape, cuts)), text) if cuts else [text]
+        return [_BULLET.sub("", part.strip()) for part in parts]
+
+    @cached_property
+    def _loose(self) -> dict[str, str]:
+        """Loose form → label, where it is one label's alone."""
+        forms = [_loosely(label) for label in self.declared]
+        return {form: label for form, label in zip(forms, self.declared, strict=True) if forms.count(form) == 1}
+
+
+def _loosely(label: str) -> str:
+    return " ".join(label.strip(_AROUND).rstrip(".。").strip(_AROUND).casefold().split())
+
+
+def _listed(text: str) -> Sequence[str] | None:
+    """A JSON list of texts or, in an object of one field, that field's."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return None
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict) and len(value) == 1:
+        (value,) = value.values()
+    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
