@@ -210,7 +210,7 @@ class TrainStep(Verb):
 
 class EvaluateStep(Verb):
     name = "evaluate"
-    implementation = 4
+    implementation = 5
     asks_teachers_of_suites = True
     needs_judges = True
     tells_outcome = True

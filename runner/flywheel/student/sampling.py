@@ -199,7 +199,13 @@ def completion_losses(
 
 
 def target_losses(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]]) -> tuple[Any, Any]:
-    """Of every target token in order, shape (targets,): its loss in nats, and the number of its row.
+    """Of every target token in order, shape (targets,): its loss in nats, and the number of its row."""
+    logits, targets, owners = target_logits(torch, loaded, rows)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none"), owners
+
+
+def target_logits(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]]) -> tuple[Any, Any, Any]:
+    """Of every target token in order: the logits before it, shape (targets, vocabulary), itself, and its row's number.
 
     Logits are computed where a target follows and nowhere else: most tokens are prompt, and a vocabulary is large.
     Padding is to the right, where a causal model cannot see it, so that no mask is needed.
@@ -207,9 +213,7 @@ def target_losses(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], in
     ids, labels = collate(torch, loaded.tokenizer, rows, loaded.device)
     wanted = labels[:, 1:] != -100
     before = torch.nn.functional.pad(wanted, (0, 1))  # the token after which each target comes
-    logits = _logits_at(loaded.model, ids, before).float()
-    losses = torch.nn.functional.cross_entropy(logits, labels[:, 1:][wanted], reduction="none")
-    return losses, wanted.nonzero()[:, 0]
+    return _logits_at(loaded.model, ids, before).float(), labels[:, 1:][wanted], wanted.nonzero()[:, 0]
 
 
 def _logits_at(model: Any, ids: Any, places: Any) -> Any:
