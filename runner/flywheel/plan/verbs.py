@@ -183,7 +183,7 @@ class VerifyStep(Verb):
 
 class CurateStep(Verb):
     name = "curate"
-    implementation = 3
+    implementation = 4
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [*(it.name("verify", *place) for place in VERBS["verify"].places(it)), *it.before(self.name)]

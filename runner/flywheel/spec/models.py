@@ -127,8 +127,8 @@ class Mix(SpecModel):
 
 class Rank(SpecModel):
     difficulty: Share = 0.5
-    """Weight of difficulty for the student (its loss on the lesson) against diversity, in the order of
-    lessons."""
+    """Weight of difficulty for the student (its loss on the lesson) against diversity, in the order of lessons. The
+    student reads only those lessons whose place hangs on it: none where the quota holds them all, none at 0."""
 
 
 class Curate(SpecModel):
