@@ -199,6 +199,7 @@ class CurateStep(Verb):
 
 class TrainStep(Verb):
     name = "train"
+    implementation = 2
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -241,7 +242,7 @@ class EvaluateStep(Verb):
 
 class AblateStep(Verb):
     name = "ablate"
-    implementation = 2
+    implementation = 3
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:

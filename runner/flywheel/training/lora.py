@@ -141,7 +141,7 @@ def _loop(
     saved = time.monotonic()
     while state.step < total:
         group = batches[state.step * accumulate : (state.step + 1) * accumulate]
-        loss, tokens = _fitting_step(torch, loaded, rows, group, state, progress)
+        loss, tokens = _fitting_step(torch, loaded, rows, group, state)
         if not math.isfinite(loss):
             raise NodeFailed(
                 f"training diverged: the loss is {loss} at step {state.step + 1} of {total}. "
@@ -180,9 +180,8 @@ def _fitting_step(
     rows: Sequence[tuple[list[int], int]],
     group: list[list[int]],
     state: _State,
-    progress: Progress,
 ) -> tuple[float, int]:
-    """One step; where memory runs out it is begun again in smaller parts, and that is said."""
+    """One step; where memory runs out it is begun again in smaller parts, and that is noted."""
     drawn = torch.get_rng_state()
     while True:
         try:
@@ -193,8 +192,7 @@ def _fitting_step(
             loaded.model.zero_grad(set_to_none=True)
             torch.set_rng_state(drawn)
             state.room = _smaller(loaded.model, state.room, rows, group)
-        state.notes.append(_said(state.room, state.step + 1))
-        progress({"done": state.step, "note": state.notes[-1]})
+        state.notes.append(_note(state.room, state.step + 1))
 
 
 def _smaller(model: Any, room: Room, rows: Sequence[tuple[list[int], int]], group: list[list[int]]) -> Room:
@@ -215,7 +213,7 @@ def _smaller(model: Any, room: Room, rows: Sequence[tuple[list[int], int]], grou
     )
 
 
-def _said(room: Room, step: int) -> str:
+def _note(room: Room, step: int) -> str:
     again = ", and activations are computed twice" if room.recompute else ""
     return f"memory ran out at step {step}: half as many rows go through the model at a time{again}"
 

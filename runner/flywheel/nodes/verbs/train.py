@@ -25,7 +25,7 @@ def train(ctx: Context) -> NodeResult:
         {"adapters": [_adapter(ctx, result)], "losses": [{"node": ctx.node.fingerprint, **x} for x in result.losses]},
         {
             "trained": True, "rows": result.rows, "left_out": result.left_out, "steps": result.steps,
-            "tokens": result.tokens, "loss": result.loss,
+            "tokens": result.tokens, "loss": result.loss, "notes": list(result.notes),
         },
     )  # fmt: skip
 
