@@ -123,21 +123,28 @@ def plain(folder: str, scratch: str) -> dict[str, float]:
 
 
 def noise_part(suite: Any) -> Any:
-    from flywheel.nodes.measuring import suites
+    """What is measured a second time where answers do not vary."""
+    try:
+        from flywheel.nodes.measuring.suites import _few, _part
+    except ImportError:  # before 0.2
+        from flywheel.nodes.measuring import _part as part_of
 
-    return suites._part(suite, 0)
+        return part_of(suite, 0)
+    return _part(suite, _few(suite), 0)
 
 
 def effect_of(adapted: Any, asking: Any, items: Any, answers: Any) -> None:
-    from flywheel.nodes.verbs.evaluate import EFFECT_PROMPTS
     from flywheel.student.work import EffectJob, effect
 
-    prompts = tuple((item.item_id, item.prompt) for item in items)[:EFFECT_PROMPTS]
-    if "answers" in EffectJob.__dataclass_fields__:
-        said = tuple(answer.answers[0].text for answer in answers)[:EFFECT_PROMPTS]
-        effect(EffectJob(adapted, asking, prompts, said), lambda message: None)
+    try:
+        from flywheel.nodes.verbs.evaluate import EFFECT_PROMPTS
+    except ImportError:  # before 0.2
+        from flywheel.nodes.evaluate import EFFECT_PROMPTS
+    if "pairs" in EffectJob.__dataclass_fields__:
+        asked = tuple((item.prompt, said.answers[0].text) for item, said in zip(items, answers, strict=True))
     else:
-        effect(EffectJob(adapted, asking, prompts), lambda message: None)
+        asked = tuple((item.item_id, item.prompt) for item in items)
+    effect(EffectJob(adapted, asking, asked[:EFFECT_PROMPTS]), lambda message: None)
 
 
 def a_small_adapter(folder: str, out: str) -> str:

@@ -23,7 +23,8 @@ class Student(SpecModel):
     """The model that learns."""
 
     base: str = "builtin:tiny"
-    """`builtin:tiny` (embedded, runs offline), a folder in the project, or a Hugging Face model id."""
+    """`builtin:tiny` (embedded, runs offline), a folder or a GGUF file anywhere on this machine, known by its content,
+    or a Hugging Face model id. A GGUF is de-quantised once, into `.flywheel`."""
     revision: str | None = None
     """Commit of a Hugging Face id. Pin it: a moved branch is another model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
