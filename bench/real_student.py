@@ -141,7 +141,8 @@ def effect_of(adapted: Any, asking: Any, items: Any, answers: Any) -> None:
     except ImportError:  # before 0.2
         from flywheel.nodes.evaluate import EFFECT_PROMPTS
     if "pairs" in EffectJob.__dataclass_fields__:
-        asked = tuple((item.prompt, said.answers[0].text) for item, said in zip(items, answers, strict=True))
+        said = {one.item_id: one.answers[0].text for one in answers}
+        asked = tuple((item.prompt, said[item.item_id]) for item in items)
     else:
         asked = tuple((item.item_id, item.prompt) for item in items)
     effect(EffectJob(adapted, asking, asked[:EFFECT_PROMPTS]), lambda message: None)
