@@ -230,7 +230,7 @@ def test_working_with_blocks_is_read_whole_in_mathematics() -> None:
 def test_hostile_text_ends_soon(text: str, language: Language) -> None:
     started = time.monotonic()
     extract_answer(text, language)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 pieces = st.sampled_from(

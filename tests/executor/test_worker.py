@@ -115,7 +115,7 @@ def test_timeout_kills_and_the_next_call_starts_anew(worker: Worker) -> None:
     started = time.monotonic()
     with pytest.raises(WorkerTimeout, match=r"executor_jobs:sleep gave no result within 0.3 s; see .*worker.log"):
         worker.call("executor_jobs:sleep", 60.0, timeout=0.3, on_progress=seen.append)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
     assert wait_until_gone(seen[0]["pid"])
     assert pid_of(worker) != seen[0]["pid"]
 
@@ -164,7 +164,7 @@ def test_cancel_from_another_thread(worker: Worker) -> None:
     started = time.monotonic()
     with pytest.raises(WorkerCancelled):
         worker.call("executor_jobs:sleep", 60.0, on_progress=cancel_soon)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert worker.call("executor_jobs:echo", 1) == 1
 
 

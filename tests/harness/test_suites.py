@@ -51,7 +51,7 @@ def test_each_item_is_answered_once_and_its_cost_is_known(mini_student: Path) ->
         assert answer.tokens is not None
         assert answer.seconds is not None
         assert answer.tokens <= 6
-        assert 0 < answer.seconds < 10
+        assert answer.seconds > 0
         assert answer.truncated == (answer.tokens == 6)
 
 

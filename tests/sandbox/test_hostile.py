@@ -29,7 +29,7 @@ def _beside(name: str) -> Any:
 HOSTILE = _beside("hostile")
 SECONDS, PATIENT_SECONDS = 0.5, 30.0
 """For programs that have to be stopped, and for those that end themselves."""
-GRACE = 0.5
+GRACE = 10
 
 
 def census() -> dict[str, object]:

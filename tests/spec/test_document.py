@@ -180,7 +180,7 @@ def test_bombs_end_at_once(text: str, message: str) -> None:
     found = refused(text)
     seconds = time.process_time() - started
     assert found.split("\n")[0] == message
-    assert seconds < 0.3, "0.1 s on a quiet machine"
+    assert seconds < 5, "0.1 s on a quiet machine, without end where it is expanded"
 
 
 def test_faults_of_the_yaml_are_bounded() -> None:

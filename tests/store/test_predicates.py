@@ -21,6 +21,13 @@ def test_every_faulty_predicate_is_found_before_anything_runs() -> None:
     assert doubts == []
 
 
+@pytest.mark.parametrize(
+    "when", ["split_part(answer, ' ', 1) != split_part(gold, ' ', 1)", "split_part(answer, ';', 2) = 'x'"]
+)
+def test_an_engine_that_knows_all_answers_to_be_null_still_runs_it(when: str) -> None:
+    assert check_predicates([{"q": "a"}, {"q": "b"}], [ErrorMode(name="m", when=when)], ["v"]) == ([], [])
+
+
 def test_a_predicate_that_some_rows_make_raise_is_a_doubt() -> None:
     rows = [{"n": "1"}, {"n": "two"}, {"n": None}]
 

@@ -99,7 +99,7 @@ def test_a_function_that_fails(project: Path, function: str, fault: str, detail:
     (reply,) = ask(project, python_teacher(function, timeout_seconds=0.2), request(0))
     assert (reply.status, reply.fault, reply.attempts) == ("failed", fault, 1)
     assert detail in reply.detail
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -25,12 +26,14 @@ class Capacity:
         self.delay = delay
         self.busy = 0
         self.refused = 0
+        self.used: list[int] = []
 
     async def __call__(self, hit: Hit) -> web.StreamResponse:
         if self.busy >= self.most:
             self.refused += 1
             return await status(429)(hit)
         self.busy += 1
+        self.used.append(self.busy)
         try:
             await asyncio.sleep(self.delay)
             return web.json_response(completion("ok"))
@@ -165,14 +168,11 @@ def test_concurrency_finds_the_servers_capacity(tmp_path: Path, server: StubServ
     server.usual = capacity
     with chat_desk(tmp_path, server.url, {"concurrency": 64, "max_retries": 10}) as desk:
         desk.ask([request(i) for i in range(100)])
-        warm_up = capacity.refused
-        started = time.monotonic()
+        warm_up, served = capacity.refused, len(capacity.used)
         replies = desk.ask([request(i) for i in range(100, 700)])
-        seconds = time.monotonic() - started
     assert all(reply.status == "ok" for reply in replies)
     assert (capacity.refused - warm_up) / 600 < 0.1
-    # Ten at a time would need 600 / 10 x 0.02 s = 1.2 s.
-    assert seconds < 4.0
+    assert statistics.mean(capacity.used[served:]) > 4
 
 
 def test_concurrency_comes_back_after_the_worst() -> None:
@@ -204,14 +204,12 @@ def test_declared_concurrency_is_never_passed(tmp_path: Path, server: StubServer
 
 def test_the_breaker_lets_a_dead_teacher_rest(tmp_path: Path, server: StubServer) -> None:
     server.usual = status(500)
-    started = time.monotonic()
     with chat_desk(tmp_path, server.url, {"concurrency": 4}) as desk:
         replies = desk.ask([request(i) for i in range(200)])
     assert {reply.fault for reply in replies} <= {"server", "unavailable"}
     assert replies[-1].fault == "unavailable"
     assert "failures in a row" in replies[-1].detail
     assert len(server.hits) < 30
-    assert time.monotonic() - started < 3.0
 
 
 def test_the_breaker_closes_after_a_good_probe(tmp_path: Path, server: StubServer) -> None:

@@ -9,14 +9,22 @@ class brings its own, in the methods that the family's base class names.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_args
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo, ValidationInfo
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializationInfo,
+    TypeAdapter,
+    ValidationInfo,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -39,6 +47,8 @@ class Origin:
 
 class Kind(SpecModel):
     """Base of all kinds. Keys are fields; facts are properties, with a default here or in the family's base class."""
+
+    model_config = ConfigDict(defer_build=True)
 
     implementation: ClassVar[int] = 1
     """Rises when what the kind does with the same keys and input could differ."""
@@ -122,14 +132,19 @@ class Family:
         """What the key may say: ours, then those of installed packages."""
         return [*self.by_name, *(point.name for point in entry_points(group=self.group))]
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    @cached_property
+    def _union(self) -> TypeAdapter[Any]:
+        """Of ours, for the JSON Schema and for what is said of a kind that nobody has. (To build them all takes longer
+        than to check a spec, which needs a few.)"""
         union: Any = Union.__getitem__(self.own)
-        ours = handler.generate_schema(Annotated[union, Field(discriminator=self.key)])
+        return TypeAdapter(Annotated[union, Field(discriminator=self.key)])
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         dump = core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True)
-        return core_schema.with_info_wrap_validator_function(self._validated, ours, serialization=dump)
+        return core_schema.with_info_plain_validator_function(self._validated, serialization=dump)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        found = handler(schema)
+        found = handler(self._union.core_schema)
         said = {"type": "string", "pattern": r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"}
         stranger = {
             "title": f"A {self.noun} of your own, file.py:Class",
@@ -139,15 +154,18 @@ class Family:
         }
         return {**found, "oneOf": [*found["oneOf"], stranger]}
 
-    def _validated(self, value: Any, ours: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        if not isinstance(value, dict):
-            return value if isinstance(value, self.base) else ours(value)
-        said = value.get(self.key, self.default)
-        stranger = self._stranger(said, info) if isinstance(said, str) and said not in self.by_name else None
-        if stranger is None:
-            return ours({self.key: self.default, **value} if self.default else value)
-        found = stranger.model_validate(value, by_alias=True, by_name=False, context=info.context)
-        self._read_facts(found)
+    def _validated(self, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, self.base):
+            return value
+        said = value.get(self.key, self.default) if isinstance(value, dict) else None
+        own = self.by_name.get(said) if isinstance(said, str) else None
+        kind = own or (self._stranger(said, info) if isinstance(said, str) else None)
+        if kind is None:
+            return self._union.validate_python(value)
+        raw = {self.key: said, **value}
+        found = kind.model_validate(raw, by_alias=True, by_name=False, context=info.context)
+        if own is None:
+            self._read_facts(found)
         return found
 
     def _stranger(self, said: str, info: ValidationInfo) -> type[Kind] | None:

@@ -68,28 +68,19 @@ class _Finding:
         self.union: Path_ | None = None
         self.path: Path_ = ()
         self.raw: Any = tree
-        self.tagged = False
         for index, part in enumerate(detail["loc"]):
             self._step(part, is_last=index == len(detail["loc"]) - 1)
 
     def _step(self, part: str | int, is_last: bool) -> None:
         is_index = isinstance(self.raw, list) and isinstance(part, int)
         is_key = isinstance(self.raw, dict) and part in self.raw
-        if self._is_kind(part):
-            self.tagged = True
-        elif is_index or is_key:
+        if is_index or is_key:
             self.raw = self.raw[part]
             self.path += (part,)
         elif is_last and self.type == "missing":
             self.path += (part,)
         elif part != "[key]":
             self.union = self.path
-
-    def _is_kind(self, part: str | int) -> bool:
-        """Whether `part` is the tag of a discriminated union: teachers and verifiers by `kind`, generators by
-        `strategy`. The tag comes once, so that the key `command` of `kind: command` is a key."""
-        family = FAMILIES.get(self.path[0]) if len(self.path) == 2 and not self.tagged else None
-        return family is not None and isinstance(self.raw, dict) and part == self.raw.get(family.key, family.default)
 
 
 def _group_faults(document: Document, group: list[_Finding]) -> Iterator[Fault]:

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from flywheel.errors import StoreError, StoreLocked
 from flywheel.records import Reply
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 from flywheel.store.rows import decoded, insert_rows
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class Store:
@@ -259,6 +261,8 @@ def _take_lock(path: Path) -> FileLock:
 
     Who holds it stands beside it: some systems let nobody read a file that is locked.
     """
+    from filelock import FileLock, Timeout  # it imports asyncio, a seventh of what `validate` takes
+
     lock = FileLock(path, blocking=False, thread_local=False)  # the store may be closed by another thread
     beside = path.with_suffix(".pid")
     try:

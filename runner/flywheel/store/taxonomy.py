@@ -179,6 +179,8 @@ def _memory() -> duckdb.DuckDBPyConnection:
     for setting in (
         "enable_external_access = false",
         "python_enable_replacements = false",
+        # In 2.0.0 it fails on `split_part(answer, …) = …` where all answers are NULL, as they are in `validate`.
+        "disabled_optimizers = 'statistics_propagation'",
         "lock_configuration = true",
     ):
         connection.execute(f"SET {setting}")
