@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,18 @@ def test_ggufs_of_which_no_student_can_be_made(tmp_path: Path) -> None:
     assert message(tmp_path, "big-00001-of-00003.gguf").startswith('"big-00001-of-00003.gguf" is one of 3 parts')
     for name in ("cut.gguf", "pickled.gguf"):
         assert message(tmp_path, name) == f'"{name}" is neither a folder nor a GGUF file. {EITHER}'
+
+
+def test_what_cannot_be_read_is_said_and_a_pipe_is_not_waited_for(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    os.mkfifo(tmp_path / "pipe.gguf")
+    assert message(tmp_path, "pipe.gguf") == f'"pipe.gguf" is neither a folder nor a GGUF file. {EITHER}'
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert message(tmp_path, "models/small").startswith('"models/small" cannot be read: Permission denied. See who may')
 
 
 def test_a_downloaded_model_of_a_kind_that_needs_code_is_told_from_the_cache(

@@ -16,14 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from flywheel.spec.confinement import Problem
 from flywheel.text import one_line, plural
 
 BUILTIN = "builtin:tiny"
 
-Problem = tuple[str, str]
-"""Message and hint."""
-
 _EITHER = "Name a folder with config.json and safetensors, or a GGUF file."
+_NEITHER: Problem = ("is neither a folder nor a GGUF file.", _EITHER)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
 #: One of several files of a split GGUF.
@@ -65,9 +64,16 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
 
 
 def _path_problem(base: str, path: Path) -> Problem | None:
-    if not path.exists():
-        return _named(base, ("does not exist.", _EITHER))
-    return _named(base, _folder_problem(path, base.rstrip("/")) if path.is_dir() else _gguf_problem(path))
+    try:
+        if not path.exists():
+            problem: Problem | None = ("does not exist.", _EITHER)
+        elif path.is_dir():
+            problem = _folder_problem(path, base.rstrip("/"))
+        else:
+            problem = _gguf_problem(path) if path.is_file() else _NEITHER  # to open a pipe is to wait
+    except OSError as error:
+        problem = (f"cannot be read: {error.strerror or error}.", "See who may read it and the folders above it.")
+    return _named(base, problem)
 
 
 def _named(base: str, problem: Problem | None) -> Problem | None:
@@ -103,10 +109,7 @@ def _hub_problem(hub_id: str, revision: str | None) -> Problem | None:
 
 
 def _folder_problem(folder: Path, base: str) -> Problem | None:
-    try:
-        names = {path.name for path in folder.iterdir()}
-    except PermissionError:
-        return "cannot be read: permission denied.", f"chmod +rx {folder}"
+    names = {path.name for path in folder.iterdir()}
     if "config.json" not in names:
         return _no_config(folder, base, names)
     try:
@@ -212,10 +215,8 @@ def _gguf_problem(path: Path) -> Problem | None:
     try:
         with path.open("rb") as handle:
             kind = _architecture(handle)
-    except PermissionError:
-        return "cannot be read: permission denied.", f"chmod +r {path}"
     except (ValueError, struct.error):
-        return "is neither a folder nor a GGUF file.", _EITHER
+        return _NEITHER
     if (split := _SPLIT.search(path.name)) and int(split[2]) > 1:
         return f"is one of {int(split[2])} parts of a GGUF.", "Merge them: llama-gguf-split --merge."
     readable = gguf_kinds()
