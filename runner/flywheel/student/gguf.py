@@ -20,6 +20,15 @@ def unpack(file: Path, folder: Path) -> None:
     """
     if folder.exists():
         return
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # a run and somebody who asks may both want it
+        if not folder.exists():
+            _unpack(file, folder)
+
+
+def _unpack(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     scratch = folder.with_name(f".{folder.name}.tmp")
