@@ -133,7 +133,7 @@ class Domain:
         for folder in ("prompts", "evals", "student"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         if student is None:
-            (root / "student" / "model.safetensors").write_bytes(b"stands for weights")
+            write_empty_student(root / "student")
         else:
             copytree(student, root / "student", dirs_exist_ok=True)
         (root / "prompts" / "colour.md").write_text(PROMPT)
@@ -224,6 +224,14 @@ class Domain:
 # --- students ---------------------------------------------------------------------------------------------------------
 
 
+def write_empty_student(folder: Path, words: str = "stands for weights") -> None:
+    """A model without a weight: what is looked at before one is loaded is there."""
+    header = json.dumps({"__metadata__": {"words": words}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    (folder / "tokenizer.json").write_text("{}")
+
+
 def write_mini_student(folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -279,3 +287,44 @@ def _saved(model: Any, tokenizer: Any, folder: Path) -> Path:
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_gguf(student: Path, file: Path) -> Path:
+    """The Qwen of `write_chat_student` as llama.cpp keeps it, in 8 bits; with one token more: there must be a merge."""
+    import gguf
+    import numpy
+    from safetensors.numpy import load_file
+
+    config = json.loads((student / "config.json").read_text())
+    vocabulary = json.loads((student / "tokenizer.json").read_text())["model"]["vocab"]
+    tokens = [*sorted(vocabulary, key=vocabulary.get), "ab"]
+    writer = gguf.GGUFWriter(file, "qwen2")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if len(token) > 2 else 1 for token in tokens])  # control, normal
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(vocabulary["<eos>"])
+    writer.add_pad_token_id(vocabulary["<pad>"])
+    writer.add_chat_template((student / "chat_template.jinja").read_text())
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
+    for name, weights in load_file(student / "model.safetensors").items():
+        if weights.shape[0] == len(vocabulary):
+            weights = numpy.vstack([weights, numpy.zeros_like(weights[:1])])
+        kind = gguf.GGMLQuantizationType.Q8_0 if weights.ndim == 2 else gguf.GGMLQuantizationType.F32
+        packed = gguf.quants.quantize(weights.astype(numpy.float32), kind)
+        writer.add_tensor(names.get_name(name, (".weight", ".bias")), packed, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file

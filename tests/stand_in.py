@@ -61,8 +61,8 @@ def losses(job: Any, progress: Progress) -> list[float]:
 def effect(job: Any, progress: Progress) -> Any:
     from flywheel.student.work import Effect, Merged
 
-    changed = sum(say(job.adapted.adapter, text) != say(None, text) for _, text in job.prompts)
-    return Effect(len(job.prompts), changed, float(changed), Merged(0, 0.0, 1.0, "float32"))
+    changed = sum(say(job.adapted.adapter, text) != say(None, text) for text, _ in job.pairs)
+    return Effect(len(job.pairs), changed, float(changed), Merged(0, 0.0, 1.0, "float32"))
 
 
 def train(job: Any, progress: Progress) -> Any:

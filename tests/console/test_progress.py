@@ -1,4 +1,4 @@
-"""What a finished ablation says on the terminal."""
+"""What a finished node says on the terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ def test_predicates_that_could_not_be_computed_are_told() -> None:
     assert in_words("diagnose", {"summary": summary, "counts": {}}) == (
         "5 failures: other 5 (unknown: sql: no_json of 3; Malformed JSON)"
     )
+
+
+def test_a_training_says_what_memory_made_necessary() -> None:
+    summary = {"trained": True, "steps": 8, "loss": 0.25}
+    short = {"notes": ["memory ran out at step 1: half as many rows go through the model at a time"]}
+
+    assert in_words("train", {"summary": summary, "counts": {}}) == "8 steps, loss 0.250"
+    assert in_words("train", {"summary": summary | short, "counts": {}}).endswith("0.250; " + short["notes"][0])
 
 
 def test_an_ablation_says_what_the_part_brings() -> None:

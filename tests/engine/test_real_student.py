@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
 
 import pytest
 
-from mini_domain import Domain
+from flywheel.student import locate
+from mini_domain import Domain, write_gguf
 
 pytestmark = pytest.mark.timeout(900)  # most of it is loading torch and lm-eval, which a busy machine draws out
 
@@ -38,6 +40,25 @@ def test_a_student_with_a_chat_template_goes_all_the_way_round(tmp_path: Path, c
     assert outcome.exit_code == (0 if outcome.promoted else 3)
     assert domain.query("SELECT count(*) AS n FROM calls WHERE teacher = 'self'")[0]["n"] > 0
     assert domain.apply().ran == 0
+
+
+def test_a_gguf_outside_the_project_goes_all_the_way_round_and_no_path_of_it_is_handed_on(
+    tmp_path: Path, chat_student: Path
+) -> None:
+    file = write_gguf(chat_student, tmp_path / "small.gguf")
+    domain = Domain.written(tmp_path / "project")
+    domain.edit(lambda spec: spec["student"].update(base=str(file)))
+
+    assert domain.apply().failed == []
+    assert domain.apply().ran == 0
+
+    adapter = domain.query("SELECT base, path FROM adapters")[0]
+    config = json.loads((domain.root / adapter["path"] / "adapter_config.json").read_text())
+    assert (adapter["base"], config["base_model_name_or_path"]) == ("small.gguf", "small.gguf")
+    unpacked = [path.name for path in (domain.root / ".flywheel" / "artifacts").glob("base-*")]
+    assert unpacked == [Path(locate(str(file), None, domain.root).source).name]
+    commands = domain.query("SELECT summary FROM nodes WHERE kind = 'evaluate'")[0]["summary"]["lm_eval_commands"]
+    assert f"pretrained=.flywheel/artifacts/{unpacked[0]}," in commands["holdout"]["incumbent"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import stand_in
 from mini_domain import Domain, rows
 
 
@@ -19,6 +20,19 @@ def writes(domain: Domain, lessons: list[dict[str, str]], name: str = "scripted"
     )
     domain.edit(lambda spec: spec["teachers"].update({name: {"kind": "python", "function": "scripted.py:teach"}}))
     domain.edit(lambda spec: spec["generate"][0].update(teachers=[name], rounds=1, accept=9))
+
+
+@pytest.fixture
+def weighed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Pairs of which the student's loss was asked."""
+    pairs: list[Any] = []
+
+    def losses(job: Any, progress: Any) -> list[float]:
+        pairs.extend(job.pairs)
+        return stand_in.losses(job, progress)
+
+    monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:losses", losses)
+    return pairs
 
 
 def summaries(domain: Domain, kind: str) -> list[dict[str, Any]]:
@@ -203,6 +217,29 @@ def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Dom
     kept = [text for text, (stage, _) in fates(domain).items() if stage == ""]
     assert len(kept) == 5
     assert {stage for stage, _ in fates(domain).values()} == {"", "quota"}
+
+
+def test_where_no_lesson_has_to_go_the_student_is_not_asked_how_hard_they_are(
+    domain: Domain, weighed: list[Any]
+) -> None:
+    writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(6)])
+    domain.apply()
+
+    assert {stage for stage, _ in fates(domain).values()} == {""}
+    assert weighed == []
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.0])
+def test_where_some_have_to_go_the_student_is_asked_unless_it_has_no_say(
+    domain: Domain, weighed: list[Any], weight: float
+) -> None:
+    writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(30)])
+    domain.edit(lambda spec: spec.update(curate={"rank": {"difficulty": weight}}))
+    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply()
+
+    found = domain.query("SELECT decision, difficulty, rank FROM curation")
+    assert len(weighed) == sum(row["difficulty"] is not None for row in found) == (len(found) if weight else 0)
+    assert sorted(row["rank"] for row in found if row["decision"] == "kept") == [0, 1, 2, 3, 4]
 
 
 def test_earlier_lessons_and_human_seeds_are_mixed_in(domain: Domain) -> None:

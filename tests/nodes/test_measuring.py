@@ -11,6 +11,7 @@ import pytest
 
 import stand_in
 from flywheel.nodes.measuring.suites import label_scores
+from flywheel.nodes.verbs.evaluate import EFFECT_PROMPTS
 from flywheel.spec.models import Spec
 from mini_domain import Domain
 
@@ -184,7 +185,7 @@ def test_pass_at_is_the_unbiased_estimate(domain: Domain, answering: Callable[[C
 def test_the_incumbent_is_measured_again_in_other_batches_and_differs_nowhere(domain: Domain) -> None:
     domain.edit(lambda spec: spec["loop"].update(iterations=2)).apply()
 
-    nothing = {"holdout": {"items": 16, "differ": 0, "answers": 0}, "guard": {"items": 8, "differ": 0, "answers": 0}}
+    nothing = {"holdout": {"items": 8, "differ": 0, "answers": 0}, "guard": {"items": 8, "differ": 0, "answers": 0}}
     assert summary(domain)["noise"] == nothing
     assert summary(domain, "i2.evaluate")["measured_before"] == ["incumbent"]
     assert summary(domain, "i2.evaluate")["noise"] == nothing, "it goes with the scores that are taken over"
@@ -207,9 +208,24 @@ def test_items_that_score_differently_the_second_time_are_counted(
     again = ["red", "blue", "dark red"]
     golds = [row["gold"] for row in scores(domain, "incumbent")][:3]
     found = summary(domain)["noise"]["holdout"]
+    assert found["items"] == 16, "where a few vary, all are measured"
     assert found["answers"] == sum(a != b for a, b in zip(first, again, strict=True)) == 2
     assert found["differ"] == sum(s != float(a == g) for s, a, g in zip(right, again, golds, strict=True))
     assert found["differ"] > 0
+
+
+# --- the adapter's effect ---------------------------------------------------------------------------------------------
+
+
+def test_the_adapters_effect_is_looked_for_where_it_changed_an_answer(domain: Domain) -> None:
+    domain.apply()
+
+    before, after = (
+        {row["item_id"]: row["answer"] for row in scores(domain, arm)} for arm in ("incumbent", "candidate")
+    )
+    changed = sum(after[item] != answer for item, answer in before.items())
+    assert summary(domain)["effect"]["prompts"] == EFFECT_PROMPTS
+    assert summary(domain)["effect"]["outputs_changed"] == min(changed, EFFECT_PROMPTS) > 0
 
 
 # --- prompts that do not fit ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from flywheel.errors import FlywheelError
 from flywheel.plan import VERBS, compile_plan
 from flywheel.plan.compiler import Done
 from flywheel.plan.estimates import History
-from mini_domain import Domain, rows
+from mini_domain import Domain, rows, write_empty_student
 
 Change = Callable[[Domain], Any]
 
@@ -91,7 +91,7 @@ def test_a_change_reaches_its_node_what_follows_it_and_the_iterations_after(
         spec(lambda s: s["student"].update(max_new_tokens=7)),
         file("prompts/colour.md", " "),
         file("colours.py", "\n# another\n"),
-        file("student/model.safetensors", "more"),
+        lambda domain: write_empty_student(domain.root / "student", "others"),
         lambda domain: domain.write_rows("evals/probes.jsonl", rows(100, 14)),
     ],
     ids=["max_new_tokens", "task prompt", "verifier's file", "weights", "probe rows"],

@@ -115,27 +115,6 @@ def test_a_json_schema_must_be_json(project, content: str, message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("base", "message"),
-    [
-        ("builtin:small", 'unknown built-in model "builtin:small". Did you mean "builtin:tiny"?'),
-        ("./models", '"./models" is not a folder. Name a folder with config.json and safetensors.'),
-        ("../models", f'"../models" leads out of its folder (..). {INSIDE}'),
-        ("/models", f'"/models" is not relative to the project. {INSIDE}'),
-        ("a/b/c", '"a/b/c" is neither a folder nor a Hugging Face id. '
-                  "Write builtin:tiny, a folder (./models/small), or a Hugging Face id (org/name)."),
-    ],
-)  # fmt: skip
-def test_bases_that_are_refused(project, base: str, message: str) -> None:
-    project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n"))
-    assert project.messages() == [f"flywheel.yaml:3:17: student.base: {message}"]
-
-
-@pytest.mark.parametrize("base", ["builtin:tiny", "Qwen/Qwen3-0.6B", "gpt2", "evals", "./evals"])
-def test_bases(project, base: str) -> None:
-    assert project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {base}}}\n")).load().spec.student.base == base
-
-
-@pytest.mark.parametrize(
     ("path", "message"),
     [
         ("../out", f'"../out" leads out of its folder (..). {INSIDE}'),

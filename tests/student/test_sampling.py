@@ -105,20 +105,21 @@ def test_only_the_answer_is_learned(which: str, request: pytest.FixtureRequest) 
         supervised(loaded.tokenizer, "a longer one", "b", None),
     ]
 
-    inputs, labels = collate(torch, loaded.tokenizer, rows, "cpu")
+    ids, labels = collate(torch, loaded.tokenizer, rows, "cpu")
 
     learned = [loaded.tokenizer.decode(row[row != -100]) for row in labels]
     assert learned[0].startswith("answer")
     assert learned[1].startswith("b")
-    assert (labels[inputs["attention_mask"] == 0] == -100).all()
+    assert ids.shape == labels.shape
+    assert (labels[1, len(rows[1][0]) :] == -100).all(), "padding"
 
 
 def test_the_loss_of_a_pair_hangs_on_the_pair_alone(mini: Loaded) -> None:
     pairs = [(text, "red" if i % 2 else "a longer answer") for i, (_, text) in enumerate(PROMPTS)]
 
-    whole = completion_losses(mini, pairs, system=None, batch_size=5)
+    whole = completion_losses(mini, pairs, system=None)
 
-    one_by_one = [completion_losses(mini, [pair], system=None, batch_size=1)[0] for pair in pairs]
+    one_by_one = [completion_losses(mini, [pair], system=None)[0] for pair in pairs]
     assert whole == pytest.approx(one_by_one, abs=1e-4)
     assert all(loss > 0 for loss in whole)
 

@@ -11,8 +11,10 @@ import pytest
 
 from flywheel.errors import NodeFailed, Tampered
 from flywheel.spec.models import Train
+from flywheel.student import memory
 from flywheel.student.loading import Arm, load
-from flywheel.training import TrainingJob, train
+from flywheel.student.sampling import target_losses
+from flywheel.training import TrainingJob, TrainingResult, train
 
 ROWS = tuple((f"{'big ' * (i % 3)}thing {i} is", "blue" if i % 2 else "red") for i in range(20))
 
@@ -139,3 +141,87 @@ def test_training_goes_on_from_an_earlier_adapter(mini_student: Path, tmp_path: 
 
     assert after.losses[0]["loss"] < before.losses[0]["loss"]
     assert after.weights_hash != before.weights_hash
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+class Small:
+    """Memory for so many rows: more raise what torch raises."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __call__(self, torch: Any, loaded: Any, rows: Any) -> Any:
+        if len(rows) > self.rows:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return target_losses(torch, loaded, rows)
+
+
+def losses(result: TrainingResult) -> list[float]:
+    return [step["loss"] for step in result.losses]
+
+
+def test_a_step_in_parts_learns_what_a_whole_one_does(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(job(mini_student, tmp_path / "whole", dropout=0.0), quiet)
+    monkeypatch.setattr(memory, "_room", lambda device: 1)
+
+    parts = train(job(mini_student, tmp_path / "parts", dropout=0.0), quiet)
+
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
+    assert (parts.rows, parts.steps, parts.tokens) == (whole.rows, whole.steps, whole.tokens)
+    assert parts.notes == ()
+
+
+def test_where_memory_runs_out_the_batch_is_halved_and_that_is_noted(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(job(mini_student, tmp_path / "whole", dropout=0.0), quiet)
+    monkeypatch.setattr("flywheel.training.lora.target_losses", Small(2))
+
+    halved = train(job(mini_student, tmp_path / "halved", dropout=0.0), quiet)
+
+    assert losses(halved) == pytest.approx(losses(whole), rel=1e-4)
+    assert halved.notes == ("memory ran out at step 1: half as many rows go through the model at a time",)
+
+
+def test_a_lesson_that_does_not_fit_alone_is_computed_twice_and_then_given_up(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recomputed: list[bool] = []
+
+    def never(torch: Any, loaded: Any, rows: Any) -> Any:
+        recomputed.append(loaded.model.get_base_model().is_activation_checkpointing)
+        raise MemoryError
+
+    monkeypatch.setattr("flywheel.training.lora.target_losses", never)
+
+    with pytest.raises(NodeFailed, match=r"a single lesson of \d+ tokens does not fit into memory"):
+        train(job(mini_student, tmp_path / "a"), quiet)
+
+    assert (recomputed[0], recomputed[-1]) == (False, True)
+
+
+def test_a_training_that_ran_out_of_memory_is_resumed_as_small_as_it_was(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.training.lora.target_losses", Small(2))
+    whole = train(job(mini_student, tmp_path / "whole"), quiet)
+    cut = replace(job(mini_student, tmp_path / "cut"), checkpoint_seconds=0.0)
+    with pytest.raises(Killed):
+        train(cut, killed_at(4))
+
+    assert train(cut, quiet) == whole
+
+
+def test_recomputed_activations_give_the_same_adapter(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = train(job(mini_student, tmp_path / "kept"), quiet)
+    monkeypatch.setattr(memory, "FEW_TOKENS", 1 << 40)
+
+    again = train(job(mini_student, tmp_path / "again"), quiet)
+
+    assert losses(again) == pytest.approx(losses(kept), rel=1e-4), "dropout draws the same numbers"

@@ -125,7 +125,8 @@ def in_words(kind: str, event: Event) -> str:
         case "train":
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
-            return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}"
+            notes = (f"; {note}" for note in summary.get("notes", ()))
+            return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}" + "".join(notes)
         case "ablate":
             return ablated(summary)
         case "evaluate":

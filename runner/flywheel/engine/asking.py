@@ -20,7 +20,7 @@ from flywheel.records.nodes import Query, finished
 from flywheel.records.rows import target_text
 from flywheel.spec.models import Task
 from flywheel.student import model_id
-from flywheel.student.loading import Arm
+from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import AnswerJob, Asking
 from flywheel.text import did_you_mean
 from flywheel.verifiers import Checker, outcome_of
@@ -86,11 +86,9 @@ def new_worker(project_root: Path) -> Worker:
 
 def arm_of(project: Workspace, adapter: Path | None, adapter_hash: str | None) -> Arm:
     """The project's student as it is loaded, with this adapter."""
-    student, files = project.spec.student, project.student
-    return Arm(
-        files.source, files.revision, student.dtype, student.device, files.weights_hash,
-        None if adapter is None else str(adapter), adapter_hash,
-    )  # fmt: skip
+    student = project.spec.student
+    base = base_arm(project.student, student.dtype, student.device)
+    return replace(base, adapter=None if adapter is None else str(adapter), adapter_hash=adapter_hash)
 
 
 def refuse_other_base(project: Workspace, name: str, made_from: Mapping[str, Any]) -> None:

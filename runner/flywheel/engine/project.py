@@ -109,7 +109,7 @@ class Workspace:
         return ProjectFacts(
             files={name: hash_file(self.root / name) for _, name in spec_files(self.spec)},
             student={
-                "base": self.student.base,
+                "base": self.student.name,
                 "weights": self.student.weights_hash,
                 "dtype": student.dtype,
                 "device": student.device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from flywheel.spec.models import Spec, Task
 from flywheel.spec.outline import judged_columns
 from flywheel.spec.reading import read_answer
 from flywheel.student import StudentFiles, model_id
-from flywheel.student.loading import Arm
+from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import Asking
 from flywheel.text import plural
 from flywheel.verifiers import outcome_of
@@ -170,7 +170,7 @@ class Context:
 
     def base(self) -> Model:
         student = self.spec.student
-        arm = Arm(self.student.source, self.student.revision, student.dtype, student.device, self.student.weights_hash)
+        arm = base_arm(self.student, student.dtype, student.device)
         return Model(model_id(self.student.weights_hash, None), arm)
 
     def incumbent(self) -> Model:
@@ -191,11 +191,8 @@ class Context:
         return self.adapted(adapters[0]) if adapters else None
 
     def adapted(self, adapter: Mapping[str, Any]) -> Model:
-        base = self.base().arm
-        arm = Arm(
-            base.source, base.revision, base.dtype, base.device, base.base_hash,
-            str(self.root / adapter["path"]), adapter["weights_hash"],
-        )  # fmt: skip
+        path = str(self.root / adapter["path"])
+        arm = replace(self.base().arm, adapter=path, adapter_hash=adapter["weights_hash"])
         return Model(adapter["model_id"], arm)
 
     # -- verdicts

@@ -16,7 +16,7 @@ def fitted(ctx: Context, arm: Arm, rows: Sequence[dict[str, Any]], out: Path, wh
     terminal."""
     job = TrainingJob(
         arm=arm,
-        base_name=ctx.student.base,
+        base_name=ctx.student.name,
         rows=tuple((row["prompt"], row["target"]) for row in rows),
         settings=ctx.spec.train.model_dump(mode="json"),
         system=ctx.spec.student.system,

@@ -183,7 +183,7 @@ class VerifyStep(Verb):
 
 class CurateStep(Verb):
     name = "curate"
-    implementation = 3
+    implementation = 4
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [*(it.name("verify", *place) for place in VERBS["verify"].places(it)), *it.before(self.name)]
@@ -203,6 +203,7 @@ class CurateStep(Verb):
 
 class TrainStep(Verb):
     name = "train"
+    implementation = 2
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -214,7 +215,7 @@ class TrainStep(Verb):
 
 class EvaluateStep(Verb):
     name = "evaluate"
-    implementation = 4
+    implementation = 5
     asks_teachers_of_suites = True
     needs_judges = True
     tells_outcome = True
@@ -241,7 +242,7 @@ class EvaluateStep(Verb):
 
 class AblateStep(Verb):
     name = "ablate"
-    implementation = 2
+    implementation = 3
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:

@@ -12,21 +12,20 @@ from pathlib import Path, PurePosixPath
 from flywheel import project_code
 from flywheel.errors import Fault, Path_
 from flywheel.records.rows import shown
+from flywheel.spec.bases import base_problem
 from flywheel.spec.confinement import Problem, confinement_problem
 from flywheel.spec.document import Document
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import Outline, files_of, functions_of, kinds_of, outline_of
 from flywheel.text import did_you_mean, one_line
 
-BUILTIN = "builtin:tiny"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
 def spec_files(spec: Spec) -> list[tuple[Path_, str]]:
     """Every file that the spec names: (place in the spec, path relative to the project), in the spec's order.
 
-    Of `file.py:function` the file. `student.base` is not among them: it may be a hub id.
+    Of `file.py:function` the file. `student.base` is not among them: see `flywheel.spec.bases`.
     """
     return files_of(outline_of(spec))
 
@@ -71,21 +70,8 @@ def _near_file(root: Path, name: str) -> str:
 
 
 def _base_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
-    base, place = outline.student.base, ("student", "base")
-    shown_base = one_line(base, 80)
-    if base == BUILTIN:
-        return
-    if base.startswith("builtin:"):
-        yield document.fault(place, f'unknown built-in model "{shown_base}".', f'Did you mean "{BUILTIN}"?')
-    elif base.startswith((".", "/", "~")) or (root / base).is_dir():
-        problem = confinement_problem(root, base)
-        if problem is None and not (root / base).is_dir():
-            problem = ("is not a folder.", "Name a folder with config.json and safetensors.")
-        if problem:
-            yield document.fault(place, f'"{shown_base}" {problem[0]}', problem[1])
-    elif not _HUB_ID.fullmatch(base) or ".." in base:
-        hint = f"Write {BUILTIN}, a folder (./models/small), or a Hugging Face id (org/name)."
-        yield document.fault(place, f'"{shown_base}" is neither a folder nor a Hugging Face id.', hint)
+    if problem := base_problem(root, outline.student.base, outline.student.revision):
+        yield document.fault(("student", "base"), *problem)
 
 
 def _deploy_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:

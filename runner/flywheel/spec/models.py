@@ -23,7 +23,8 @@ class Student(SpecModel):
     """The model that learns."""
 
     base: str = "builtin:tiny"
-    """`builtin:tiny` (embedded, runs offline), a folder in the project, or a Hugging Face model id."""
+    """`builtin:tiny` (embedded, runs offline), a folder or a GGUF file anywhere on this machine, known by its content,
+    or a Hugging Face model id. A GGUF is de-quantised once, into `.flywheel`."""
     revision: str | None = None
     """Commit of a Hugging Face id. Pin it: a moved branch is another model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -127,8 +128,8 @@ class Mix(SpecModel):
 
 class Rank(SpecModel):
     difficulty: Share = 0.5
-    """Weight of difficulty for the student (its loss on the lesson) against diversity, in the order of
-    lessons."""
+    """Weight of difficulty for the student (its loss on the lesson) against diversity, in the order of lessons. The
+    student reads only those lessons whose place hangs on it: none where the quota holds them all, none at 0."""
 
 
 class Curate(SpecModel):

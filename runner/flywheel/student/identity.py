@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from flywheel.errors import FlywheelError
 from flywheel.hashing import fingerprint, hash_file, short
+from flywheel.spec.bases import base_path, cached_commit
+from flywheel.student.gguf import UNPACKING
 
 #: Students shipped inside the package.
 BUILTIN: dict[str, Path] = {"builtin:tiny": Path(__file__).parent / "tiny"}
@@ -19,31 +20,50 @@ class StudentFiles:
     """Where a base model is, and what it is.
 
     `source` is what transformers loads (a folder or a hub id), `weights_hash` identifies the weights and the
-    tokenizer.
+    tokenizer. `name` is what an adapter calls its base: never a path outside the project, which is nobody else's.
     """
 
     base: str
     source: str
     revision: str | None
     weights_hash: str
+    gguf: str | None = None
+    """The file that is unpacked into the folder `source` when it is first loaded."""
+    outside: bool = False
+
+    @property
+    def name(self) -> str:
+        return Path(self.gguf or self.source).name if self.outside else self.base
 
 
 def locate(base: str, revision: str | None, root: Path) -> StudentFiles:
     """Resolve `student.base`. Raises FlywheelError where it is missing, or cannot be pinned to one content."""
     if base in BUILTIN:
         return StudentFiles(base, str(BUILTIN[base]), None, _folder_hash(BUILTIN[base]))
-    folder = root / base
-    if folder.is_dir():
-        return StudentFiles(base, str(folder.resolve()), None, _folder_hash(folder))
     if base.startswith("builtin:"):
         raise FlywheelError(f'student.base "{base}" is not built in. Known: {", ".join(BUILTIN)}.')
-    commit = revision or _cached_commit(base)
+    if (path := base_path(root, base)) is not None:
+        return _on_disk(base, path, root)
+    commit = revision or cached_commit(base)
     if commit is None:
         raise FlywheelError(
-            f'student.base "{base}" is neither a folder in the project nor pinned: a hub branch can move, and then it '
-            "is another model. Set student.revision to a commit."
+            f'student.base "{base}" is neither a folder nor a pinned hub id: a hub branch can move, and then it is '
+            "another model. Set student.revision to a commit."
         )
     return StudentFiles(base, base, commit, fingerprint({"hub": base, "revision": commit}))
+
+
+def _on_disk(base: str, path: Path, root: Path) -> StudentFiles:
+    """A folder or a GGUF file, in the project or outside it: its content says what it is."""
+    outside = not path.is_relative_to(root.resolve())
+    if path.is_dir():
+        return StudentFiles(base, str(path), None, _folder_hash(path), outside=outside)
+    if not path.is_file():
+        raise FlywheelError(f'student.base "{base}" does not exist.')
+    file_hash = _hash_files(((str(path), path.stat().st_mtime_ns, path.stat().st_size),))
+    digest = fingerprint({"gguf": file_hash, "unpacking": UNPACKING})
+    unpacked = root.resolve() / ".flywheel" / "artifacts" / f"base-{short(digest)}"
+    return StudentFiles(base, str(unpacked), None, digest, str(path), outside)
 
 
 def model_id(base_hash: str, adapter_hash: str | None) -> str:
@@ -64,15 +84,11 @@ def _folder_hash(folder: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
-    return fingerprint([[Path(name).name, hash_file(Path(name))] for name, _, _ in files])
+    """Of a GGUF the name does not count: it is one file, whatever it is called."""
+    return fingerprint(
+        [["" if name.endswith(".gguf") else Path(name).name, hash_file(Path(name))] for name, _, _ in files]
+    )
 
 
 def _matters(path: Path) -> bool:
     return path.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"} and path.name != "flywheel.json"
-
-
-def _cached_commit(hub_id: str) -> str | None:
-    """The commit that the local Hugging Face cache has for `main`, if any."""
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    ref = home / "hub" / f"models--{hub_id.replace('/', '--')}" / "refs" / "main"
-    return ref.read_text().strip() if ref.is_file() else None

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
+from flywheel.student.gguf import unpack
+from flywheel.student.identity import StudentFiles
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Arm:
     base_hash: str
     adapter: str | None = None
     adapter_hash: str | None = None
+    gguf: str | None = None
+    """The file from which the folder `source` is made, where it is not there."""
+
+
+def base_arm(files: StudentFiles, dtype: str, device: str) -> Arm:
+    """The base alone."""
+    return Arm(files.source, files.revision, dtype, device, files.weights_hash, gguf=files.gguf)
 
 
 @dataclass
@@ -86,6 +95,8 @@ def load_base(arm: Arm) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     device = choose_device(arm.device)
+    if arm.gguf is not None:
+        unpack(Path(arm.gguf), Path(arm.source))
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             arm.source, revision=arm.revision, trust_remote_code=False, padding_side="left"

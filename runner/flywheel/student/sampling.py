@@ -8,6 +8,7 @@ from typing import Any
 from flywheel.answers import stopped
 from flywheel.records import Generation
 from flywheel.student.loading import Loaded, prepare_torch
+from flywheel.student.memory import out_of_memory, reading_room
 
 
 def chat_prompt(tokenizer: Any, prompt: str, system: str | None) -> str:
@@ -167,26 +168,58 @@ def generation(
 
 
 def completion_losses(
-    loaded: Loaded, pairs: Sequence[tuple[str, str]], *, system: str | None, batch_size: int
+    loaded: Loaded,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    system: str | None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[float]:
     """Mean negative log-likelihood, in nats a token, of each target after its prompt: how hard a lesson is."""
     torch = prepare_torch()
-    tokenizer = loaded.tokenizer
-    rows = [supervised(tokenizer, prompt, target, system) for prompt, target in pairs]
+    rows = [supervised(loaded.tokenizer, prompt, target, system) for prompt, target in pairs]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-    losses = [0.0] * len(rows)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        inputs, labels = collate(torch, tokenizer, [rows[i] for i in batch], loaded.device)
-        with torch.inference_mode():
-            logits = loaded.model(**inputs).logits[:, :-1].float()
-        token_losses = torch.nn.functional.cross_entropy(
-            logits.transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none"
-        )
-        counted = (labels[:, 1:] != -100).sum(dim=1).clamp(min=1)
-        for index, loss in zip(batch, (token_losses.sum(dim=1) / counted).tolist(), strict=True):
-            losses[index] = loss
-    return losses
+    losses: dict[int, float] = {}
+    room = reading_room(loaded.model)
+    waiting = list(room.parts(rows, order))
+    while waiting:
+        part = waiting.pop(0)
+        try:
+            with torch.inference_mode():
+                token_losses, owners = target_losses(torch, loaded, [rows[i] for i in part])
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or len(part) == 1:
+                raise
+            waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+            continue
+        sums = torch.zeros(len(part), device=token_losses.device).index_add(0, owners, token_losses)
+        counts = owners.bincount(minlength=len(part)).clamp(min=1)
+        losses.update(zip(part, (sums / counts).tolist(), strict=True))
+        progress(len(losses))
+    return [losses[i] for i in range(len(rows))]
+
+
+def target_losses(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]]) -> tuple[Any, Any]:
+    """Of every target token in order, shape (targets,): its loss in nats, and the number of its row."""
+    logits, targets, owners = target_logits(torch, loaded, rows)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none"), owners
+
+
+def target_logits(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]]) -> tuple[Any, Any, Any]:
+    """Of every target token in order: the logits before it, shape (targets, vocabulary), itself, and its row's number.
+
+    Logits are computed where a target follows and nowhere else: most tokens are prompt, and a vocabulary is large.
+    Padding is to the right, where a causal model cannot see it, so that no mask is needed.
+    """
+    ids, labels = collate(torch, loaded.tokenizer, rows, loaded.device)
+    wanted = labels[:, 1:] != -100
+    before = torch.nn.functional.pad(wanted, (0, 1))  # the token after which each target comes
+    return _logits_at(loaded.model, ids, before).float(), labels[:, 1:][wanted], wanted.nonzero()[:, 0]
+
+
+def _logits_at(model: Any, ids: Any, places: Any) -> Any:
+    """Logits, shape (places that are true, vocabulary)."""
+    logits = model(input_ids=ids, logits_to_keep=places, use_cache=False).logits
+    return logits if logits.dim() == 2 else logits[places]  # a model that does not know `logits_to_keep` gives all
 
 
 def supervised(tokenizer: Any, prompt: str, target: str, system: str | None) -> tuple[list[int], int]:
@@ -196,15 +229,12 @@ def supervised(tokenizer: Any, prompt: str, target: str, system: str | None) -> 
     return asked + list(tokenizer.encode(completion, add_special_tokens=False)), len(asked)
 
 
-def collate(
-    torch: Any, tokenizer: Any, rows: Sequence[tuple[list[int], int]], device: str
-) -> tuple[dict[str, Any], Any]:
-    """Right-padded batch: model inputs, and labels with prompt and padding at -100."""
+def collate(torch: Any, tokenizer: Any, rows: Sequence[tuple[list[int], int]], device: str) -> tuple[Any, Any]:
+    """Right-padded token ids, shape (rows, longest), and labels with prompt and padding at -100."""
     width = max(len(ids) for ids, _ in rows)
     pad = tokenizer.pad_token_id
     ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in rows], device=device)
-    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows], device=device)
     labels = torch.tensor(
         [[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in rows], device=device
     )
-    return {"input_ids": ids, "attention_mask": mask}, labels
+    return ids, labels

@@ -8,9 +8,12 @@ from typing import Any
 
 from flywheel.records import Generation
 from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
-from flywheel.student.sampling import chat_prompt, completion_losses, encode, generate
+from flywheel.student.sampling import completion_losses, generate, supervised, target_logits
 
 Progress = Callable[[dict[str, Any]], None]
+
+#: Of an answer so many tokens are compared: with a large vocabulary the logits of a long one fill the memory.
+COMPARED_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,15 @@ class LossJob:
 
 @dataclass(frozen=True)
 class EffectJob:
-    """Does the adapter change the answers to these prompts, and the same way when it is merged into the base?"""
+    """Does the adapter change what follows these prompts, and the same way when it is merged into the base?
+
+    Pairs of (prompt, answer): the models are compared at each token of an answer that somebody gave, all in one pass,
+    where generating anew would take one for each.
+    """
 
     adapted: Arm
     asking: Asking
-    prompts: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,9 @@ class Merged:
     """The adapter merged into the base against the adapter beside it."""
 
     outputs_changed: int
-    """Greedy answers that differ."""
+    """Prompts after which another token is the likeliest, somewhere along the answer."""
     logit_change: float
-    """Greatest absolute difference of the logits after a prompt."""
+    """Greatest absolute difference of the logits along the answers."""
     logit_scale: float
     """Greatest absolute logit, to which a difference is small or not."""
     dtype: str
@@ -69,7 +76,8 @@ class Merged:
 
 @dataclass(frozen=True)
 class Effect:
-    """`outputs_changed` of `prompts` answers differ; `logit_change` is the greatest absolute difference."""
+    """After `outputs_changed` of `prompts` another token is the likeliest, somewhere along the answer; `logit_change`:
+    the greatest absolute difference of the logits."""
 
     prompts: int
     outputs_changed: int
@@ -95,29 +103,34 @@ def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
 
 def losses(job: LossJob, progress: Progress) -> list[float]:
     """The student's loss on each pair, in nats a token."""
-    del progress
-    return completion_losses(load(job.arm), job.pairs, system=job.asking.system, batch_size=job.asking.batch_size)
+    return completion_losses(
+        load(job.arm),
+        job.pairs,
+        system=job.asking.system,
+        progress=lambda done: progress({"done": done, "total": len(job.pairs)}),
+    )
 
 
 def effect(job: EffectJob, progress: Progress) -> Effect:
     """Whether an adapter does anything: one that is ignored passes every other check by being the base."""
+    del progress
     adapted = load(job.adapted)
-    after, answers = _last_logits(adapted, job), _greedy(adapted, job, progress)
+    after = _answer_logits(adapted, job)
     with adapted.model.disable_adapter():
-        before, base_answers = _last_logits(adapted, job), _greedy(adapted, job, progress)
-    merged = _merged(adapted, job, after, answers, progress)
-    return Effect(len(job.prompts), _differing(answers, base_answers), _change(before, after), merged)
+        before = _answer_logits(adapted, job)
+    return Effect(len(job.pairs), _differing(before, after), _change(before, after), _merged(adapted, job, after))
 
 
-def _merged(adapted: Loaded, job: EffectJob, logits: list[Any], answers: list[str], progress: Progress) -> Merged:
+def _merged(adapted: Loaded, job: EffectJob, logits: list[Any]) -> Merged:
     """Merging changes the loaded weights themselves, so the model is given up afterwards."""
     forget()
     _untie(adapted.model)
     whole = Loaded(adapted.model.merge_and_unload(), adapted.tokenizer, adapted.device)
+    found = _answer_logits(whole, job)
     return Merged(
-        outputs_changed=_differing(_greedy(whole, job, progress), answers),
-        logit_change=_change(_last_logits(whole, job), logits),
-        logit_scale=max(float(found.abs().max()) for found in logits),
+        outputs_changed=_differing(found, logits),
+        logit_change=_change(found, logits),
+        logit_scale=max(float(one.abs().max()) for one in logits),
         dtype=str(whole.model.dtype).removeprefix("torch."),
     )
 
@@ -136,33 +149,21 @@ def _untie(model: Any) -> None:
         base.config.tie_word_embeddings = False
 
 
-def _greedy(loaded: Loaded, job: EffectJob, progress: Progress) -> list[str]:
-    found = generate(
-        loaded,
-        job.prompts,
-        system=job.asking.system,
-        max_new_tokens=job.asking.max_new_tokens,
-        batch_size=job.asking.batch_size,
-        progress=lambda done: progress({"done": done, "total": len(job.prompts)}),
-    )
-    return [answer.text for answer in found]
-
-
-def _differing(one: list[str], other: list[str]) -> int:
-    return sum(a != b for a, b in zip(one, other, strict=True))
+def _differing(one: list[Any], other: list[Any]) -> int:
+    return sum(bool((a.argmax(-1) != b.argmax(-1)).any()) for a, b in zip(one, other, strict=True))
 
 
 def _change(one: list[Any], other: list[Any]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
-def _last_logits(loaded: Loaded, job: EffectJob) -> list[Any]:
-    """The logits, shape (vocabulary,), after each prompt."""
+def _answer_logits(loaded: Loaded, job: EffectJob) -> list[Any]:
+    """For each pair the logits before each token of the answer and of its end, shape (tokens, vocabulary)."""
     torch = prepare_torch()
     found = []
-    for _, text in job.prompts:
-        ids = encode(loaded.tokenizer, chat_prompt(loaded.tokenizer, text, job.asking.system))
+    for prompt, answer in job.pairs:
+        ids, start = supervised(loaded.tokenizer, prompt, answer, job.asking.system)
         with torch.inference_mode():
-            output = loaded.model(input_ids=torch.tensor([ids], device=loaded.device))
-        found.append(output.logits[0, -1].float())
+            logits, _, _ = target_logits(torch, loaded, [(ids[: start + COMPARED_TOKENS], start)])
+        found.append(logits)
     return found

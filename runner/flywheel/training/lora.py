@@ -1,7 +1,8 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: a plain, seeded loop that resumes bit for bit.
 
 Why not a Trainer: on a CPU the plain loop with length-sorted windows is 1.6 times as fast, and a checkpoint is one
-small file. Prompts are masked, rows longer than `max_length` are left out and counted, never cut.
+small file. Prompts are masked, rows longer than `max_length` are left out and counted, never cut. A step's rows go
+through the model in parts that fit into memory; its gradient is the same.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flywheel.errors import NodeFailed
 from flywheel.student.loading import Arm, Loaded, adapter_hash, load_base, prepare_torch
-from flywheel.student.sampling import collate, supervised
+from flywheel.student.memory import Room, can_recompute, out_of_memory, recomputing, training_room
+from flywheel.student.sampling import supervised, target_losses
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -51,15 +53,19 @@ class TrainingResult:
     loss: float
     """Mean over the last tenth of the steps."""
     losses: list[dict[str, Any]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What memory made necessary, in words."""
 
 
 @dataclass
 class _State:
     """What a checkpoint holds besides weights and optimizer."""
 
+    room: Room
     step: int = 0
     tokens: int = 0
     losses: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def train(job: TrainingJob, progress: Progress) -> TrainingResult:
@@ -128,12 +134,14 @@ def _loop(
     trained = [p for p in loaded.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(total, settings["warmup"]))
-    state = _restore(torch, loaded.model, optimizer, schedule, scratch)
+    state = _restore(torch, loaded, optimizer, schedule, scratch)
     loaded.model.train()
+    if state.room.recompute:
+        _recompute(loaded.model)
     saved = time.monotonic()
     while state.step < total:
         group = batches[state.step * accumulate : (state.step + 1) * accumulate]
-        loss, tokens = _step(torch, loaded, rows, group)
+        loss, tokens = _fitting_step(torch, loaded, rows, group, state)
         if not math.isfinite(loss):
             raise NodeFailed(
                 f"training diverged: the loss is {loss} at step {state.step + 1} of {total}. "
@@ -166,24 +174,67 @@ def _record(state: _State, loss: float, rate: float, tokens: int, total: int, ep
     )
 
 
+def _fitting_step(
+    torch: Any,
+    loaded: Loaded,
+    rows: Sequence[tuple[list[int], int]],
+    group: list[list[int]],
+    state: _State,
+) -> tuple[float, int]:
+    """One step; where memory runs out it is begun again in smaller parts, and that is noted."""
+    drawn = torch.get_rng_state()
+    while True:
+        try:
+            return _step(torch, loaded, rows, group, state.room)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            loaded.model.zero_grad(set_to_none=True)
+            torch.set_rng_state(drawn)
+            state.room = _smaller(loaded.model, state.room, rows, group)
+        state.notes.append(_note(state.room, state.step + 1))
+
+
+def _smaller(model: Any, room: Room, rows: Sequence[tuple[list[int], int]], group: list[list[int]]) -> Room:
+    """Half as much at a time, where that makes smaller parts; else activations are computed again. Raises NodeFailed
+    where neither is left to do."""
+    batch = [place for batch in group for place in batch]
+    largest = max(room.cost.of([rows[i] for i in part]) for batch in group for part in room.parts(rows, batch))
+    half = replace(room, bytes=min(room.bytes, largest) // 2)
+    if any(len(part) > 1 for batch in group for part in room.parts(rows, batch)):
+        return half
+    if not room.recompute and can_recompute(model):
+        _recompute(model)
+        return replace(recomputing(model, half), bytes=half.bytes)
+    longest = max(len(rows[i][0]) for i in batch)
+    raise NodeFailed(
+        f"a single lesson of {longest:,} tokens does not fit into memory. Lower train.max_length, or take a smaller "
+        "student."
+    )
+
+
+def _note(room: Room, step: int) -> str:
+    again = ", and activations are computed twice" if room.recompute else ""
+    return f"memory ran out at step {step}: half as many rows go through the model at a time{again}"
+
+
+def _recompute(model: Any) -> None:
+    model.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
+
+
 def _step(
-    torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], group: list[list[int]]
+    torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], group: list[list[int]], room: Room
 ) -> tuple[float, int]:
     """Forward and backward over one optimizer step's batches: mean loss a target token, and tokens read."""
     wanted = sum(len(rows[i][0]) - rows[i][1] for batch in group for i in batch)
     loss_sum, tokens = 0.0, 0
     for batch in group:
-        inputs, labels = collate(torch, loaded.tokenizer, [rows[i] for i in batch], loaded.device)
-        logits = loaded.model(**inputs).logits[:, :-1].float()
-        loss = (
-            torch.nn.functional.cross_entropy(
-                logits.reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1), ignore_index=-100, reduction="sum"
-            )
-            / wanted
-        )
-        loss.backward()
-        loss_sum += float(loss.detach())
-        tokens += int(inputs["attention_mask"].sum())
+        for part in room.parts(rows, batch):
+            losses, _ = target_losses(torch, loaded, [rows[i] for i in part])
+            loss = losses.sum() / wanted
+            loss.backward()
+            loss_sum += float(loss.detach())
+            tokens += sum(len(rows[i][0]) for i in part)
     return loss_sum, tokens
 
 
@@ -225,25 +276,30 @@ def _checkpoint(torch: Any, model: Any, optimizer: Any, schedule: Any, state: _S
             "step": state.step,
             "tokens": state.tokens,
             "losses": state.losses,
+            "notes": state.notes,
+            "room": (state.room.bytes, state.room.recompute),
         },
         temporary,
     )
     os.replace(temporary, scratch / "checkpoint.pt")
 
 
-def _restore(torch: Any, model: Any, optimizer: Any, schedule: Any, scratch: Path) -> _State:
+def _restore(torch: Any, loaded: Loaded, optimizer: Any, schedule: Any, scratch: Path) -> _State:
     """Where an earlier, killed run of the same job stopped; a fresh state where there was none."""
+    room = training_room(loaded.model, loaded.device)
     path = scratch / "checkpoint.pt"
     if not path.exists():
-        return _State()
+        return _State(room)
     saved = torch.load(path, weights_only=True)
-    for name, parameter in model.named_parameters():
+    for name, parameter in loaded.model.named_parameters():
         if parameter.requires_grad:
             parameter.data.copy_(saved["adapter"][name])
     optimizer.load_state_dict(saved["optimizer"])
     schedule.load_state_dict(saved["schedule"])
     torch.set_rng_state(saved["random"])
-    return _State(saved["step"], saved["tokens"], saved["losses"])
+    size, recompute = saved["room"]  # as it was: what fits is no longer to be found out
+    room = replace(recomputing(loaded.model, room) if recompute else room, bytes=size)
+    return _State(room, saved["step"], saved["tokens"], saved["losses"], saved["notes"])
 
 
 def _save(model: Any, job: TrainingJob, scratch: Path) -> None:
@@ -281,4 +337,5 @@ def _result(state: _State, job: TrainingJob, rows: int, left_out: int) -> Traini
         steps=state.step,
         loss=sum(last) / len(last),
         losses=state.losses,
+        notes=tuple(state.notes),
     )

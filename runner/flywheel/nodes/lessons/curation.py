@@ -6,9 +6,8 @@ quota.
 
 from __future__ import annotations
 
-import math
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
 from flywheel.nodes.lessons.lesson import Lesson, lesson_id_of, overlaps_with_evals
+from flywheel.nodes.lessons.ranking import over_quota, quota_of, ranked
 from flywheel.store.meaning import Meanings, same_meaning
 from flywheel.store.similarity import near_duplicates
 from flywheel.student.embedding import EmbedJob, embedder_folder
-from flywheel.student.work import LossJob
 from flywheel.text import normalised, one_line
 
 
@@ -31,7 +30,8 @@ class Fate:
 
 @dataclass(frozen=True)
 class Curated:
-    """`fates`: candidate → why it was dropped. `ranked`: those that are clean, best first; `difficulty` is theirs."""
+    """`fates`: candidate → why it was dropped. `ranked`: those that are clean, best first; `difficulty`: of those whose
+    place hung on it."""
 
     fates: Mapping[Any, Fate]
     ranked: Sequence[Lesson]
@@ -54,14 +54,11 @@ def curated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson], 
     repeated, alike = _semantic(ctx, clean, history) if without != "dedup" else ({}, [])
     fates.update(repeated)
     clean = [lesson for lesson in clean if lesson.candidate_id not in fates]
-    if without == "rank":
-        ranked, difficulty = shuffled(ctx, clean), {}
-    else:
-        losses = _difficulty(ctx, clean)
-        ranked = rank(clean, losses, ctx.spec.curate.rank.difficulty)
-        difficulty = dict(zip((lesson.candidate_id for lesson in clean), losses, strict=True))
-    fates.update(_over_quota(ctx, ranked))
-    return Curated(fates, ranked, difficulty, alike)
+    quota = quota_of(ctx)
+    order, difficulty = (shuffled(ctx, clean), {}) if without == "rank" else ranked(ctx, clean, quota)
+    for lesson, bought in over_quota(order, quota):
+        fates[lesson.candidate_id] = Fate("quota", f"the budget bought {bought} for {lesson.mode}")
+    return Curated(fates, order, difficulty, alike)
 
 
 def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
@@ -228,68 +225,6 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Sequence[Lesson]
     "dedup": (_duplicates, _near),
     "decontaminate": (_contaminated,),
 }
-
-
-# -- order and quota
-
-
-def _difficulty(ctx: Context, lessons: Sequence[Lesson]) -> list[float]:
-    """The incumbent's loss on each lesson, in nats a token: what it knows already teaches little."""
-    if not lessons:
-        return []
-    pairs = tuple((ctx.prompt(lesson.task, lesson.row), lesson.target) for lesson in lessons)
-    job = LossJob(ctx.incumbent().arm, ctx.asking, pairs)
-    found: list[float] = ctx.compute("flywheel.student.work:losses", job, lambda m: ctx.progress(**m))
-    return found
-
-
-def rank(lessons: Sequence[Lesson], difficulty: Sequence[float], weight: float) -> list[Lesson]:
-    """Best first: `weight` on difficulty against rarity of wording, both as ranks in [0, 1].
-
-    A grade, where a judge gave one, weighs as much as the two together.
-    """
-    hard = _as_ranks(difficulty)
-    rare = _as_ranks(_rarity([lesson.whole for lesson in lessons]))
-    score = [weight * h + (1 - weight) * r for h, r in zip(hard, rare, strict=True)]
-    grades = [lesson.grade for lesson in lessons]
-    score = [s if grade is None else (s + grade) / 2 for s, grade in zip(score, grades, strict=True)]
-    order = sorted(range(len(lessons)), key=lambda i: (-score[i], lessons[i].lesson_id))
-    return [lessons[i] for i in order]
-
-
-def _rarity(texts: Sequence[str]) -> list[float]:
-    """Mean inverse document frequency of a text's words: high for wordings that few others use."""
-    bags = [set(normalised(text).split()) for text in texts]
-    frequency = Counter(word for bag in bags for word in bag)
-    # fsum: a plain sum would hang on the order of the set, which differs from process to process.
-    return [math.fsum(math.log(len(bags) / frequency[w]) for w in bag) / len(bag) if bag else 0.0 for bag in bags]
-
-
-def _as_ranks(values: Sequence[float]) -> list[float]:
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    ranks = [0.0] * len(values)
-    for place, index in enumerate(order):
-        ranks[index] = place / max(1, len(values) - 1)
-    return ranks
-
-
-def _over_quota(ctx: Context, ranked: Sequence[Lesson]) -> dict[Any, Fate]:
-    """Beyond what the budget bought for a generator and mode, the lowest ranked go."""
-    quota = {
-        (row["generator"], row["mode"]): row["lessons"]
-        for row in ctx.query(
-            "SELECT generator, mode, lessons FROM budgets WHERE list_contains(?, node)", [ctx.fingerprints("budget")]
-        )
-    }
-    taken: dict[tuple[str, str | None], int] = defaultdict(int)
-    found = {}
-    for lesson in ranked:
-        key = (lesson.generator, lesson.mode)
-        limit = quota.get((lesson.generator, lesson.mode or ""), 0)
-        if taken[key] >= limit:
-            found[lesson.candidate_id] = Fate("quota", f"the budget bought {limit} for {lesson.mode}")
-        taken[key] += 1
-    return found
 
 
 # -- mix

@@ -26,7 +26,9 @@ from flywheel.verifiers import outcome_of
 
 #: What `verdicts` says of an item whose prompt does not fit the model.
 TOO_LONG = "prompt_length"
-#: Items of a suite on which the run-to-run noise is measured.
+#: Of a suite's items one in so many is measured twice, for the run-to-run noise, but at least so many.
+NOISE_SHARE, FEWEST_NOISE_ITEMS = 12, 8
+#: At most so many; where an answer came out in other words the second time, as many.
 NOISE_ITEMS = 64
 
 
@@ -118,9 +120,21 @@ def scored(ctx: Context, arm: str, model: Model, suites: Sequence[SuiteJob]) -> 
 def noise(
     ctx: Context, model: Model, suites: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, int]]:
-    """The same model again on up to `NOISE_ITEMS` items a suite, in batches of another size: how many items score
-    differently (`differ`), and how many are answered in other words (`answers`)."""
-    parts = [_part(suite, ctx.spec.seed) for suite in suites]
+    """The same model again on some items of each suite, in batches of another size: how many items score differently
+    (`differ`), and how many are answered in other words (`answers`).
+
+    A few items tell whether answers vary at all, as they do not in float32; how often takes more.
+    """
+    found = _repeated(ctx, model, [_part(suite, _few(suite), ctx.spec.seed) for suite in suites], rows)
+    varying = [suite for suite in suites if found[suite.name]["answers"]]
+    if varying:
+        found |= _repeated(ctx, model, [_part(suite, NOISE_ITEMS, ctx.spec.seed) for suite in varying], rows)
+    return found
+
+
+def _repeated(
+    ctx: Context, model: Model, parts: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, int]]:
     batch_size = max(1, ctx.asking.batch_size // 2) if ctx.asking.batch_size > 1 else 2
     again = _measured(ctx, "noise", model, parts, batch_size)
     found = {}
@@ -136,10 +150,16 @@ def noise(
     return found
 
 
-def _part(suite: SuiteJob, seed: int) -> SuiteJob:
+def _few(suite: SuiteJob) -> int:
+    """Of lm-eval's own suites without a limit the size is not known here."""
+    items = len(suite.items) or suite.limit or NOISE_ITEMS * NOISE_SHARE
+    return min(NOISE_ITEMS, max(FEWEST_NOISE_ITEMS, items // NOISE_SHARE))
+
+
+def _part(suite: SuiteJob, most: int, seed: int) -> SuiteJob:
     if suite.lm_eval is not None:
-        return replace(suite, limit=min(NOISE_ITEMS, suite.limit or NOISE_ITEMS))
-    places = sampled(len(suite.items), NOISE_ITEMS, seed)
+        return replace(suite, limit=min(most, suite.limit or most))
+    places = sampled(len(suite.items), most, seed)
     return replace(suite, items=tuple(suite.items[place] for place in places))
 
 

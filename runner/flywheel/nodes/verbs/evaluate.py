@@ -26,8 +26,9 @@ from flywheel.records import Counts
 from flywheel.records.nodes import finished
 from flywheel.student.work import Effect, EffectJob
 
-#: Prompts on which the adapter's effect is checked.
-EFFECT_PROMPTS = 16
+#: Prompts on which the adapter's effect is checked. Those that the arms answer differently come first: an adapter that
+#: is ignored changes none, and one that merges badly shows at the first.
+EFFECT_PROMPTS = 4
 
 
 @dataclass
@@ -64,7 +65,7 @@ def evaluate(ctx: Context) -> NodeResult:
             "measured_before": measurement.reused,
             "environment": environment,
             "settings": dict(measurement.settings),
-            "effect": _effect(ctx, candidate, suites),
+            "effect": _effect(ctx, candidate, suites, rows),
             "scores": _means(rows),
             "noise": dict(measurement.noise),
             "too_long": too_long(rows),
@@ -144,24 +145,38 @@ def _commands(
 # --- the adapter's effect ---------------------------------------------------------------------------------------------
 
 
-def _effect(ctx: Context, candidate: Model | None, suites: Sequence[SuiteJob]) -> dict[str, Any] | None:
-    """Whether the adapter changes answers and logits on a few prompts."""
+def _effect(
+    ctx: Context, candidate: Model | None, suites: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Whether the adapter changes what follows a few prompts."""
     if candidate is None:
         return None
-    prompts = tuple((item.item_id, item.prompt) for suite in suites for item in suite.items)[:EFFECT_PROMPTS]
-    prompts = prompts or _probe_prompts(ctx)
+    pairs = _answered(suites, rows) or _probed(ctx)
     found: Effect = ctx.compute(
-        "flywheel.student.work:effect", EffectJob(candidate.arm, ctx.asking, prompts), lambda _: None
+        "flywheel.student.work:effect", EffectJob(candidate.arm, ctx.asking, tuple(pairs)), lambda _: None
     )
     return asdict(found)
 
 
-def _probe_prompts(ctx: Context) -> tuple[tuple[str, str], ...]:
+def _answered(suites: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Prompts of items with the candidate's answer."""
+    said = {(row["suite"], row["item_id"], row["arm"]): row["answer"] for row in rows if row["tokens"] is not None}
+    pairs = {True: list[tuple[str, str]](), False: list[tuple[str, str]]()}
+    for suite in suites:
+        for item in suite.items:
+            answer, before = (said.get((suite.name, item.item_id, arm)) for arm in ("candidate", "incumbent"))
+            if answer is not None:
+                pairs[answer == before].append((item.prompt, answer))
+    return [*pairs[False], *pairs[True]][:EFFECT_PROMPTS]
+
+
+def _probed(ctx: Context) -> list[tuple[str, str]]:
+    """Where all suites are lm-eval's own: probes, with what the incumbent answered."""
     rows = ctx.query(
-        "SELECT row_id, prompt FROM answers WHERE list_contains(?, node) ORDER BY row_id LIMIT ?",
+        "SELECT prompt, answer FROM answers WHERE list_contains(?, node) ORDER BY row_id LIMIT ?",
         [ctx.fingerprints("probe"), EFFECT_PROMPTS],
     )
-    return tuple((row["row_id"], row["prompt"]) for row in rows)
+    return [(row["prompt"], row["answer"]) for row in rows]
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -104,12 +104,15 @@ def _preconditions(ctx: Context, evaluated: Mapping[str, Any]) -> list[Precondit
 
 def _effect(effect: Mapping[str, Any]) -> Precondition:
     changed, prompts = effect["outputs_changed"], effect["prompts"]
-    detail = f"{changed} of {prompts} answers and logits by up to {effect['logit_change']:.3g} differ from the base"
+    detail = (
+        f"in {changed} of {prompts} answers another word is the likeliest than in the base; logits differ by up to "
+        f"{effect['logit_change']:.3g}"
+    )
     return Precondition("the adapter changes the model's outputs", changed > 0 and effect["logit_change"] > 0, detail)
 
 
 def _merged(effect: Mapping[str, Any]) -> Precondition:
-    """Greedy answers must be the same in float32; where weights are coarser, near ties may fall either way."""
+    """The likeliest token must be the same in float32; where weights are coarser, near ties may fall either way."""
     name, merged = "the adapter says the same when merged into the base", effect.get("merged")
     if merged is None:
         return Precondition(name, False, "not measured; run `flywheel apply` with the suites evaluated anew")

@@ -25,7 +25,7 @@ def train(ctx: Context) -> NodeResult:
         {"adapters": [_adapter(ctx, result)], "losses": [{"node": ctx.node.fingerprint, **x} for x in result.losses]},
         {
             "trained": True, "rows": result.rows, "left_out": result.left_out, "steps": result.steps,
-            "tokens": result.tokens, "loss": result.loss,
+            "tokens": result.tokens, "loss": result.loss, "notes": list(result.notes),
         },
     )  # fmt: skip
 
@@ -34,7 +34,7 @@ def _adapter(ctx: Context, result: TrainingResult) -> dict[str, Any]:
     curated = ctx.finished(ctx.fingerprints("curate"))[-1]
     return {
         "node": ctx.node.fingerprint, "model_id": model_id(ctx.student.weights_hash, result.weights_hash),
-        "base": ctx.student.base, "base_hash": ctx.student.weights_hash,
+        "base": ctx.student.name, "base_hash": ctx.student.weights_hash,
         "path": ctx.artifact.relative_to(ctx.root).as_posix(), "weights_hash": result.weights_hash,
         "dataset_hash": curated.summary["dataset_hash"], "settings": ctx.spec.train.model_dump(mode="json"),
         "rows": result.rows, "left_out": result.left_out, "tokens": result.tokens, "steps": result.steps,

@@ -1,0 +1,127 @@
+"""A base that is a GGUF file, or lies outside the project: what it is known by, and the folder that is made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.errors import FlywheelError
+from flywheel.student import locate
+from flywheel.student.gguf import unpack
+from flywheel.student.loading import base_arm, load_base
+from flywheel.student.work import AnswerJob, Asking, answer
+from mini_domain import write_empty_student, write_gguf
+
+WEIGHTS = Path(os.environ.get("FLYWHEEL_TEST_WEIGHTS", Path.home() / ".cache" / "flywheel-weights"))
+
+
+@pytest.fixture(scope="module")
+def file(chat_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(chat_student, tmp_path_factory.mktemp("gguf") / "small.gguf")
+
+
+# --- what it is known by ----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_outside_is_known_by_its_content_and_called_by_its_last_name(tmp_path: Path) -> None:
+    root, models = tmp_path / "project", tmp_path / "models" / "small"
+    for folder in (root / "small", models):
+        folder.mkdir(parents=True)
+        write_empty_student(folder)
+    (root / "linked").symlink_to(models)
+
+    inside, outside, linked = (locate(base, None, root) for base in ("small", str(models), "linked"))
+
+    assert inside.weights_hash == outside.weights_hash == linked.weights_hash
+    assert (inside.name, outside.name, linked.name) == ("small", "small", "small")
+    assert (inside.outside, outside.outside, linked.outside) == (False, True, True)
+    assert outside.source == str(models)
+
+
+def test_other_weights_at_the_same_place_are_another_base(tmp_path: Path) -> None:
+    write_empty_student(tmp_path)
+    before = locate(str(tmp_path), None, tmp_path / "project")
+    write_empty_student(tmp_path, "others")
+
+    assert locate(str(tmp_path), None, tmp_path / "project").weights_hash != before.weights_hash
+
+
+def test_a_gguf_is_known_by_its_content_alone(tmp_path: Path, file: Path) -> None:
+    shutil.copy(file, tmp_path / "renamed.gguf")
+
+    one, other = locate(str(file), None, tmp_path), locate("renamed.gguf", None, tmp_path)
+
+    assert (one.weights_hash, one.source) == (other.weights_hash, other.source)
+    assert (one.name, other.name) == ("small.gguf", "renamed.gguf")
+    assert Path(one.source).parent == tmp_path / ".flywheel" / "artifacts"
+
+
+# --- the folder that is made of it ------------------------------------------------------------------------------------
+
+
+def test_the_folder_is_the_same_model_and_stands_alone(tmp_path: Path, file: Path, chat_student: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    unpack(file, tmp_path / "unpacked")
+
+    packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "unpacked")
+    original = AutoModelForCausalLM.from_pretrained(chat_student)
+    ids = torch.tensor([[40, 50, 60, 70]])
+    with torch.inference_mode():
+        logits, whole, rounded = model(ids).logits, packed(ids).logits, original(ids).logits
+    assert torch.equal(logits, whole)
+    assert float((logits[..., : rounded.shape[-1]] - rounded).abs().max()) < 0.02 * float(rounded.abs().max())
+    tokenizer, ours = (AutoTokenizer.from_pretrained(folder) for folder in (tmp_path / "unpacked", chat_student))
+    assert tokenizer.chat_template == ours.chat_template
+    assert (tokenizer.eos_token, tokenizer.encode("a <eos>")) == (ours.eos_token, ours.encode("a <eos>"))
+    assert "quantization_config" not in json.loads((tmp_path / "unpacked" / "config.json").read_text())
+
+
+def test_it_is_made_once_and_asked_like_any_student(tmp_path: Path, file: Path) -> None:
+    arm = base_arm(locate(str(file), None, tmp_path), "float32", "cpu")
+    job = AnswerJob(arm, Asking(None, 4, 2), (("a", "what colour?"), ("b", "why?")))
+
+    first = answer(job, lambda message: None)
+    made = (Path(arm.source) / "model.safetensors").stat().st_mtime_ns
+    load_base(arm)
+
+    assert [said.prompt_id for said in first] == ["a", "b"]
+    assert (Path(arm.source) / "model.safetensors").stat().st_mtime_ns == made
+    assert [path.name for path in Path(arm.source).parent.glob("[!.]*")] == [Path(arm.source).name]
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_left(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:9_000])
+
+    with pytest.raises(FlywheelError, match=r"cut\.gguf cannot be read as GGUF: "):
+        unpack(tmp_path / "cut.gguf", tmp_path / "unpacked")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"cut.gguf", ".unpacked.lock"}
+
+
+# --- pretrained -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def smollm2() -> Path:
+    path = WEIGHTS / "smollm2-135m-instruct.gguf"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in {WEIGHTS}: python scripts/fetch_weights.py")
+    return path
+
+
+@pytest.mark.slow
+def test_a_pretrained_gguf_answers_a_question(tmp_path: Path, smollm2: Path) -> None:
+    arm = base_arm(locate(str(smollm2), None, tmp_path), "float32", "cpu")
+    question = "What is the capital of France? Answer with one word."
+
+    said: list[Any] = answer(AnswerJob(arm, Asking(None, 8, 1), (("q", question),)), lambda message: None)
+
+    assert "Paris" in said[0].text
