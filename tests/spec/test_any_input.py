@@ -91,6 +91,12 @@ def test_keys_that_are_empty_or_differ_in_case_only(project, old: str, new: str)
     validated()
 
 
+@pytest.mark.parametrize("final", ["#### (.+", "##+)", ".+", "", "(a)(b)", "(?P<", "[", "(.)" * 300])
+def test_a_mark_of_the_final_answer_that_cannot_be_looked_for_is_one_fault(project, final: str) -> None:
+    project.edit(("target: answer", f"target: answer\n    final: '{final}'"))
+    assert [message.split(": ")[1] for message in project.messages()] == ["tasks.answer.final"]
+
+
 @pytest.mark.parametrize("row", [{"thing": "x", "Thing": "y"}, {"": "x"}, {"thing": {"deep": [{"": []}]}}, {"a b": 1}])
 def test_columns_that_are_empty_or_differ_in_case_only(project, row: dict[str, Any]) -> None:
     import json
