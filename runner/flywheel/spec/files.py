@@ -77,7 +77,7 @@ def _base_faults(document: Document, root: Path, outline: Outline) -> Iterator[F
         return
     if base.startswith("builtin:"):
         yield document.fault(place, f'unknown built-in model "{shown_base}".', f'Did you mean "{BUILTIN}"?')
-    elif base.startswith((".", "/", "~")) or (root / base).is_dir():
+    elif base.startswith((".", "/", "~")) or os.path.isdir(root / base):  # of an overlong name is_dir() raises
         problem = confinement_problem(root, base)
         if problem is None and not (root / base).is_dir():
             problem = ("is not a folder.", "Name a folder with config.json and safetensors.")
