@@ -91,6 +91,19 @@ def test_keys_that_are_empty_or_differ_in_case_only(project, old: str, new: str)
     validated()
 
 
+@pytest.mark.parametrize("final", ["#### (.+", "##+)", ".+", "", "(a)(b)", "(?P<", "[", "(.)" * 300])
+def test_a_mark_of_the_final_answer_that_cannot_be_looked_for_is_one_fault(project, final: str) -> None:
+    project.edit(("target: answer", f"target: answer\n    final: '{final}'"))
+    assert [message.split(": ")[1] for message in project.messages()] == ["tasks.answer.final"]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3_000, "~" * 300, "./" + "b" * 300])
+def test_names_too_long_for_a_file(project, name: str) -> None:
+    project.edit(("version: 1\n", f"version: 1\nstudent: {{base: {name}}}\n"))
+    project.edit(("verifiers:\n", f"verifiers:\n  odd: {{kind: command, command: [{name}]}}\n"))
+    validated()
+
+
 @pytest.mark.parametrize("row", [{"thing": "x", "Thing": "y"}, {"": "x"}, {"thing": {"deep": [{"": []}]}}, {"a b": 1}])
 def test_columns_that_are_empty_or_differ_in_case_only(project, row: dict[str, Any]) -> None:
     import json

@@ -71,6 +71,7 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
             "select name from singer where age >= 25 and age <= 30 -- x",
         ),
         ("VALUES (1), (2)", "SELECT 1 UNION SELECT 2"),
+        ("SELECT name FROM singer;", "SELECT name FROM singer WHERE 1; ;"),
         ("WITH a AS (SELECT 1 AS x) SELECT x FROM a", "SELECT 1"),
         (
             "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT count(*) FROM r",
@@ -130,7 +131,54 @@ def test_a_dump_is_a_setup(tmp_path: Path) -> None:
     assert check(subject("SELECT count(*) FROM singer, odd", "SELECT count(*) FROM odd, singer")) == Finding("pass")
 
 
+#: What the command `sqlite3 FILE .dump` writes of a table of full-text search: its entry in the catalogue, by hand.
+DUMPED_FTS = """PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+PRAGMA writable_schema=ON;
+CREATE TABLE t(a);
+INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)VALUES('table','ft','ft',0,'CREATE VIRTUAL TABLE ft USING fts5(body)');
+CREATE TABLE IF NOT EXISTS 'ft_data'(id INTEGER PRIMARY KEY, block BLOB);
+INSERT INTO ft_data VALUES(1,X'');
+INSERT INTO ft_data VALUES(10,X'00000000000000');
+CREATE TABLE IF NOT EXISTS 'ft_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS 'ft_content'(id INTEGER PRIMARY KEY, c0);
+CREATE TABLE IF NOT EXISTS 'ft_docsize'(id INTEGER PRIMARY KEY, sz BLOB);
+CREATE TABLE IF NOT EXISTS 'ft_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+INSERT INTO ft_config VALUES('version',4);
+CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO ft VALUES (new.a); END;
+PRAGMA writable_schema=OFF;
+COMMIT;
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("instances", [0, 4])
+@pytest.mark.parametrize("source", ["file", "script"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE VIRTUAL TABLE ft USING fts5(body)",
+        "CREATE VIRTUAL TABLE ft USING fts4(body)",
+        "CREATE VIRTUAL TABLE ft USING rtree(id, low, high)",
+        DUMPED_FTS,
+    ],
+)
+def test_virtual_tables_are_read(tmp_path: Path, script: str, source: str, instances: int) -> None:
+    keys: dict[str, object] = {"instances": instances}
+    if source == "file":
+        make_database(tmp_path / "t.sqlite", script)
+        keys |= {"setup": None, "database": "t.sqlite"}
+    check = checked(tmp_path, script, **keys)
+    gold = (
+        "SELECT count(*) FROM ft WHERE low < 3" if "rtree" in script else "SELECT count(*) FROM ft WHERE ft MATCH 'a'"
+    )
+    assert check(subject(gold, gold)) == Finding("pass")
+    assert check(subject(gold.replace("(*)", "(1)"), gold)) == Finding("pass")
+    assert check(subject("INSERT INTO ft (ft) VALUES ('optimize')", gold)) == Finding("fail", "not a query: INSERT")
+
+
 def test_a_script_that_fails_is_told(tmp_path: Path) -> None:
+    with pytest.raises(VerifierInvalid, match="null character"):
+        checked(tmp_path, "CREATE TABLE t (a);\0")
     with pytest.raises(VerifierInvalid, match=r"setup setup\.sql fails: near .*CREAT"):
         checked(tmp_path, "CREAT TABLE t (a)")
 

@@ -16,7 +16,9 @@ from flywheel.verifiers.sql import open_sql
 SCRIPT = """
 CREATE TABLE country (code VARCHAR PRIMARY KEY, name VARCHAR, population INTEGER);
 CREATE TABLE city (id INT PRIMARY KEY, country VARCHAR REFERENCES country (code), name VARCHAR, size INTEGER);
-CREATE TABLE visit (id INT PRIMARY KEY, city_id INT REFERENCES city (id), guest VARCHAR, day DATE, price INT);
+CREATE TABLE visit (id INT PRIMARY KEY, city_id INT REFERENCES city (id), guest VARCHAR, day DATE, price INT,
+    rate DOUBLE, leaves DATE, member BOOLEAN, state VARCHAR CHECK (state IN ('open', 'paid', 'gone')),
+    stars INT CHECK (stars BETWEEN 1 AND 5));
 """
 JOINED = "FROM visit v JOIN city c ON v.city_id = c.id JOIN country k ON c.country = k.code"
 
@@ -80,6 +82,41 @@ WRONG = [
         "WITH big AS (SELECT id FROM city WHERE size > 70) SELECT guest FROM visit JOIN big ON city_id = big.id",
         "WITH big AS (SELECT id FROM city WHERE size > 71) SELECT guest FROM visit JOIN big ON city_id = big.id",
     ),
+    ("SELECT guest FROM visit WHERE price * 2 > 50", "SELECT guest FROM visit WHERE price * 2 >= 50"),
+    ("SELECT guest FROM visit WHERE 2020 <= price + 10", "SELECT guest FROM visit WHERE 2020 < price + 10"),
+    ("SELECT guest FROM visit WHERE price / 4 > 5", "SELECT guest FROM visit WHERE price / 5 > 5"),
+    ("SELECT guest FROM visit WHERE 90 - price IN (4, 8)", "SELECT guest FROM visit WHERE 90 - price IN (4, 9)"),
+    (
+        "SELECT guest FROM visit WHERE abs(price - 500) BETWEEN 3 AND 5",
+        "SELECT guest FROM visit WHERE price - 500 BETWEEN 3 AND 5",
+    ),
+    ("SELECT guest FROM visit WHERE round(rate) = 10", "SELECT guest FROM visit WHERE rate = 10"),
+    ("SELECT guest FROM visit WHERE length(guest) > 6", "SELECT guest FROM visit WHERE length(guest) >= 6"),
+    ("SELECT lower(guest) FROM visit WHERE length(guest) = 6", "SELECT guest FROM visit WHERE length(guest) = 6"),
+    ("SELECT guest FROM visit WHERE trim(guest) <> guest", "SELECT guest FROM visit WHERE ltrim(guest) <> guest"),
+    ("SELECT guest FROM visit WHERE substr(guest, 1, 1) = 'T'", "SELECT guest FROM visit WHERE guest LIKE '%T%'"),
+    ("SELECT guest FROM visit WHERE price < rate", "SELECT guest FROM visit WHERE price <= rate"),
+    ("SELECT guest FROM visit WHERE rate - price > 7", "SELECT guest FROM visit WHERE rate - price >= 7"),
+    ("SELECT guest FROM visit WHERE day < leaves", "SELECT guest FROM visit WHERE day <= leaves"),
+    (
+        "SELECT city_id FROM visit GROUP BY city_id HAVING count(DISTINCT guest) >= 3",
+        "SELECT city_id FROM visit GROUP BY city_id HAVING count(guest) >= 3",
+    ),
+    (
+        f"SELECT DISTINCT k.population {JOINED} WHERE v.price > 20 AND c.name = 'Lima'",
+        f"SELECT k.population {JOINED} WHERE v.price > 20 AND c.name = 'Lima'",
+    ),
+    (
+        "WITH w AS (SELECT guest, row_number() OVER (PARTITION BY city_id ORDER BY price, id) AS r FROM visit)"
+        " SELECT guest FROM w WHERE r = 1",
+        "WITH w AS (SELECT guest, rank() OVER (PARTITION BY city_id ORDER BY price) AS r FROM visit)"
+        " SELECT guest FROM w WHERE r = 1",
+    ),
+    ("SELECT sum(CASE WHEN price > 70 THEN 1 ELSE 0 END) FROM visit", "SELECT count(*) FROM visit WHERE price > 70"),
+    ("SELECT guest FROM visit WHERE state = 'paid'", "SELECT guest FROM visit WHERE state <> 'open'"),
+    ("SELECT guest FROM visit WHERE state = 'paid'", "SELECT guest FROM visit WHERE state IN ('paid', 'open')"),
+    ("SELECT guest FROM visit WHERE stars > 4", "SELECT guest FROM visit WHERE stars >= 4"),
+    ("SELECT guest FROM visit WHERE member", "SELECT guest FROM visit WHERE member IS NOT NULL"),
 ]
 
 
@@ -105,6 +142,12 @@ RIGHT = [
     ),
     ("SELECT name FROM city WHERE size BETWEEN 3 AND 5", "SELECT name FROM city WHERE size IN (3, 4, 5)"),
     ("SELECT max(size) FROM city", "SELECT max(size) + 0 FROM city"),
+    ("SELECT guest FROM visit WHERE member", "SELECT guest FROM visit WHERE member = true"),
+    ("SELECT guest FROM visit WHERE stars >= 4", "SELECT guest FROM visit WHERE stars IN (4, 5)"),
+    ("SELECT guest FROM visit WHERE state <> 'paid'", "SELECT guest FROM visit WHERE state IN ('open', 'gone')"),
+    ("SELECT guest FROM visit WHERE price * 2 > 50", "SELECT guest FROM visit WHERE price > 25"),
+    ("SELECT guest FROM visit WHERE length(guest) > 6", "SELECT guest FROM visit WHERE length(guest) >= 7"),
+    ("SELECT guest FROM visit WHERE price < rate", "SELECT guest FROM visit WHERE rate > price"),
     (
         "WITH RECURSIVE r AS (SELECT id FROM city WHERE size = 3"
         " UNION SELECT v.id FROM visit v, r WHERE city_id = r.id)"

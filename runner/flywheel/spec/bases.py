@@ -40,7 +40,7 @@ def base_path(root: Path, base: str) -> Path | None:
 
 
 def _is_path(root: Path, base: str) -> bool:
-    return base.startswith((".", "/", "~")) or base.endswith(".gguf") or (root / base).exists()
+    return base.startswith((".", "/", "~")) or base.endswith(".gguf") or os.path.exists(root / base)
 
 
 def base_problem(root: Path, base: str, revision: str | None = None) -> Problem | None:
@@ -48,7 +48,7 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
     if base == BUILTIN:
         return None
     if base.startswith("builtin:"):
-        return f'unknown built-in model "{base}".', f'Did you mean "{BUILTIN}"?'
+        return f'unknown built-in model "{one_line(base, 80)}".', f'Did you mean "{BUILTIN}"?'
     if any(ord(c) < 32 or ord(c) == 127 for c in base):
         return "the name holds a control character.", ""
     try:
@@ -59,7 +59,7 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
         return _path_problem(base, path)
     if not _HUB_ID.fullmatch(base) or ".." in base:
         hint = f"Write {BUILTIN}, a folder (./models/small), a GGUF file, or a Hugging Face id (org/name)."
-        return f'"{base}" is neither a folder nor a Hugging Face id.', hint
+        return f'"{one_line(base, 80)}" is neither a folder nor a Hugging Face id.', hint
     return _named(base, _hub_problem(base, revision))
 
 

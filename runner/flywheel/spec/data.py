@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,7 +16,7 @@ from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, tar
 from flywheel.spec.document import Document
 from flywheel.spec.models import Task
 from flywheel.spec.outline import Outline, hidden_columns, judged_columns
-from flywheel.spec.verifiers import Verifier
+from flywheel.spec.verifiers import Verifier, pattern_faults
 from flywheel.text import did_you_mean, normalised, one_line, plural
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
 def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:
     """Right answers that no answer can match, as the task's verifiers say."""
     task = outline.tasks.get(use.task)
-    if task is None or use.target is None:
+    if task is None or use.target is None or not _finds_one(task.final):
         return
     known = [
         (line, row[use.target])
@@ -316,6 +317,11 @@ def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_,
         readable = {key: good[*place, key] for key in verifier.files if (*place, key) in good}
         for index, message, hint in verifier.gold_faults(golds, readable):
             yield Fault(f"{message} of verifiers.{name}.", use.place, hint, file.file, known[index][0])
+
+
+def _finds_one(final: str | None) -> bool:
+    """Whether it can be looked for; what else it is, its own fault says."""
+    return final is None or (not any(pattern_faults((), final)) and re.compile(final).groups == 1)
 
 
 def _unjudged(root: Path, outline: Outline, use: Use, file: RowFile) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -624,7 +625,7 @@ class CommandVerifier(Verifier):
         """Those of the program and its arguments that are files in the project."""
         base = root.resolve()
         words = (word for word in self.command if (root / word).resolve().is_relative_to(base))
-        return {f"command {word}": word for word in words if (root / word).is_file()}
+        return {f"command {word}": word for word in words if os.path.isfile(root / word)}
 
 
 def pattern_faults(place: Path_, pattern: str) -> Iterator[tuple[Path_, str, str]]:

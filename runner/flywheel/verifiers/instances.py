@@ -39,6 +39,14 @@ BOUNDARIES: Mapping[Family, tuple[str, ...]] = {
     "truth": ("true", "false"),
     "other": (),
 }
+#: Values that a column holds where nothing forbids it: where a CHECK refuses one, others are not tried either.
+COMMON: Mapping[Family, tuple[str, ...]] = {
+    "number": ("2", "3", "5", "7", "11", "50", "90"),
+    "text": ("nm1", "a"),
+    "time": (),
+    "truth": (),
+    "other": (),
+}
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 _CONSTANT = re.compile(r"'((?:[^']|'')*)'|(?<!\w)(-?\d+(?:\.\d+)?)")
 
@@ -53,6 +61,8 @@ class Column:
     """Part of a primary or unique key."""
     pool: tuple[str, ...]
     """Values of the original database, then boundaries."""
+    closed: bool = False
+    """Whether a CHECK refuses common values: those of the pool are all that is known to fit."""
 
     @property
     def distinct(self) -> bool:
@@ -143,6 +153,8 @@ def _read_table(fetch: Fetch, schema: str, table: str) -> TableShape:
 def _read_column(
     fetch: Fetch, table: str, name: str, type_: str, nullable: bool, key: bool, checks: Sequence[str]
 ) -> Column:
+    import duckdb
+
     # By hash: of columns that share their values, such as a key and what refers to it, the same ones are taken.
     originals = fetch(
         f"SELECT DISTINCT CAST({quoted(name)} AS VARCHAR) AS v FROM {table} WHERE v IS NOT NULL"
@@ -153,12 +165,26 @@ def _read_column(
     family = _family(type_, values)
     if type_.startswith("ENUM") and not type_.endswith("]"):
         values += [value for (value,) in fetch(f"SELECT unnest(enum_range(NULL::{type_}))::VARCHAR", [])]
-    fitting = fetch(
-        f"SELECT CAST(TRY_CAST(v AS {type_}) AS VARCHAR) FROM (SELECT unnest(?::VARCHAR[]) AS v)",
-        [_boundaries(family, checks)],
-    )
-    pool = dict.fromkeys([*values, *(value for (value,) in fitting if value is not None)])
-    return Column(name, type_, family, nullable, key, tuple(pool))
+
+    def fits(tried: Sequence[str]) -> list[str]:
+        conditions = " AND ".join(f"coalesce(TRY({check}), true)" for check in ["true", *checks])
+        casts = f"SELECT TRY_CAST(v AS {type_}) AS {quoted(name)} FROM (SELECT unnest(?::VARCHAR[]) AS v)"
+        try:
+            found = fetch(f"SELECT CAST({quoted(name)} AS VARCHAR) FROM ({casts}) WHERE {conditions}", [list(tried)])
+        except duckdb.Error:  # a CHECK of several columns
+            found = fetch(f"SELECT CAST({quoted(name)} AS VARCHAR) FROM ({casts})", [list(tried)])
+        return [value for (value,) in found if value is not None]
+
+    return Column(name, type_, family, nullable, key, *pool_of(family, values, checks, fits))
+
+
+def pool_of(
+    family: Family, values: Sequence[str], checks: Sequence[str], fits: Callable[[Sequence[str]], Sequence[str]]
+) -> tuple[tuple[str, ...], bool]:
+    """The values of the original database with the boundaries that fit; and whether common values do not."""
+    common = COMMON[family] if checks else ()
+    fitting = fits([*_boundaries(family, checks), *common])
+    return tuple(dict.fromkeys([*values, *fitting])), any(value not in fitting for value in common)
 
 
 def _boundaries(family: Family, checks: Sequence[str]) -> list[str]:
@@ -351,7 +377,7 @@ def _few_values(column: Column, chance: random.Random) -> Iterator[str | None]:
 
 def _own_values(column: Column, chance: random.Random) -> Iterator[str | None]:
     """The pool, shuffled, and then values beyond it; or any of the pool, again and again."""
-    if column.distinct:
+    if column.distinct and (column.key or not column.closed):
         yield from chance.sample(column.pool, len(column.pool))
         yield from _beyond(column)
     while True:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from flywheel.verifiers.instances import (
-    BOUNDARIES,
     POOL,
     Cells,
     Column,
@@ -16,12 +17,13 @@ from flywheel.verifiers.instances import (
     Fetch,
     ForeignKey,
     TableShape,
-    constants_around,
     family_of_values,
     number_of,
     parents_first,
+    pool_of,
     quoted,
 )
+from flywheel.verifiers.tokens import tokens
 
 _INTEGER = re.compile("INT", re.IGNORECASE)
 _TEXT = re.compile("CHAR|CLOB|TEXT", re.IGNORECASE)
@@ -71,7 +73,7 @@ def _read_table(fetch: Fetch, name: str, sql: str, known: dict[str, str]) -> Sql
         if is_unique
         for _, _, column in fetch(f"PRAGMA index_info({quoted(str(index))})", [])
     }
-    checks = re.findall(r"CHECK\s*\((.*?)\)\s*(?:,|\)|$)", sql, re.IGNORECASE | re.DOTALL)
+    checks = list(_checks(sql))
     columns = tuple(
         _read_column(
             fetch, name, str(column), str(type_), not required and not key, bool(key) or str(column) in keyed, checks
@@ -119,10 +121,34 @@ def _read_column(
     values = [str(value) for (value,) in cells]
     family = _family(type_, values)
     named = [check for check in checks if re.search(rf"\b{re.escape(name)}\b", check, re.IGNORECASE)]
-    boundaries = constants_around(family, named) if named else list(BOUNDARIES[family])
-    if _TRUTH.search(type_):
-        boundaries = ["0", "1"]
-    return Column(name, type_.upper(), family, nullable, key, tuple(dict.fromkeys([*values, *boundaries])))
+    if family == "truth":
+        return Column(name, type_.upper(), family, nullable, key, ("1", "0"))
+
+    def fits(tried: Sequence[str]) -> list[str]:
+        """Those that the CHECKs of this column alone do not refuse."""
+        conditions = " AND ".join(f"coalesce({check}, 1)" for check in ["1", *named])
+        with suppress(sqlite3.Error):  # a CHECK of several columns
+            value = f"CAST(? AS {'NUMERIC' if family == 'number' else 'TEXT'})"
+            asked = f"SELECT 1 FROM (SELECT {value} AS {quoted(name)}) WHERE {conditions}"
+            return [text for text in tried if fetch(asked, [text])]
+        return list(tried)
+
+    return Column(name, type_.upper(), family, nullable, key, *pool_of(family, values, named, fits))
+
+
+def _checks(sql: str) -> Iterator[str]:
+    """What stands in parentheses after each CHECK."""
+    depth, last, found = 0, "", ""
+    for token in tokens(sql):
+        if depth:
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            found += token.text if depth else ""
+            if not depth:
+                yield found
+        elif token.text == "(" and last == "CHECK":
+            depth, found = 1, ""
+        if token.kind not in ("space", "comment"):
+            last = token.text.upper()
 
 
 def _family(type_: str, values: Sequence[str]) -> Family:
@@ -130,7 +156,9 @@ def _family(type_: str, values: Sequence[str]) -> Family:
         return family_of_values(values) or "text"
     if _TIME.search(type_):
         return family_of_values(values) or "time"
-    if _NUMBER.search(type_) or _TRUTH.search(type_):
+    if _TRUTH.search(type_):
+        return "truth" if {"0", "1"}.issuperset(values) else family_of_values(values) or "text"
+    if _NUMBER.search(type_):
         return "number"
     return family_of_values(values) or "text"
 

@@ -116,7 +116,7 @@ def _scripted(spec: SqlVerifier, setup: str, seconds: float, instances: int) -> 
         if spec.engine == "sqlite":
             return _kept_sqlite(None, setup, seconds, instances)
         return kept_fixture(setup, seconds, instances)
-    except (duckdb.Error, sqlite3.Error) as error:
+    except (duckdb.Error, sqlite3.Error, ValueError) as error:  # ValueError: a null character in the script
         raise VerifierInvalid(f"setup {spec.setup} fails: {one_line(str(error), 300)}") from error
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from flywheel.text import one_line
 from flywheel.verifiers.analysis import Analysed
 from flywheel.verifiers.fixture import MADE, MADE_LABEL, Instance, QueryRefused, QueryUndecided
-from flywheel.verifiers.instances import Content, needed, various, with_nulls
+from flywheel.verifiers.instances import Content, needed, quoted, various, with_nulls
 from flywheel.verifiers.rows import Table
 from flywheel.verifiers.shapes import SqliteTable, read_sqlite_tables, texts
 from flywheel.verifiers.tokens import first_word
@@ -40,6 +40,8 @@ _FUNCTIONS_REFUSED = frozenset({"load_extension", "fts3_tokenizer", "readfile", 
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _CATALOG = frozenset({"sqlite_master", "sqlite_schema", "sqlite_sequence"})
 _READS = frozenset({"SELECT", "WITH", "VALUES"})
+#: What full-text search asks of the database itself, by statements of its own. (An answer's statement is no PRAGMA.)
+_PRAGMAS_ASKED = frozenset({"data_version", "page_size"})
 _ACTIONS = {
     getattr(sqlite3, name): name.removeprefix("SQLITE_").replace("_", " ")
     for name in (
@@ -81,6 +83,8 @@ class _Guard:
         if action == sqlite3.SQLITE_FUNCTION:
             refused = second.lower() in _FUNCTIONS_REFUSED
             return f"function not allowed: {one_line(second, 60)}" if refused else None
+        if action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS_ASKED and not second:
+            return None
         return f"not a query: {_ACTIONS.get(action, 'it does more than read')}"
 
     def overdue(self) -> int:
@@ -178,6 +182,8 @@ class SqliteFixture:
         connection = self._connect(path)
         if path is None:
             connection.executescript(setup)
+            connection.execute("PRAGMA writable_schema = RESET")  # a .dump writes virtual tables into the catalogue
+        _meet_virtual_tables(connection)
         self.original = SqliteDatabase(connection, self._guard)
         modules = self.original.fetch("SELECT lower(name) FROM pragma_module_list")
         self._guard.modules = frozenset(str(name) for (name,) in modules) - _TABLE_FUNCTIONS
@@ -193,7 +199,7 @@ class SqliteFixture:
         if word not in _READS and sqlite3.complete_statement(sql.rstrip("; \n") + ";"):
             known = re.fullmatch(r"[A-Z]+", word) and word in _STATEMENTS
             raise QueryRefused(f"not a query: {word}" if known else reason_of(f'near "{word}": syntax error'))
-        return Analysed(sql, "sqlite")
+        return Analysed(sql.rstrip("; \t\r\n"), "sqlite")  # two semicolons at its end are no second statement
 
     def read_by(self, query: Analysed, content: Content) -> Content:
         """Of these rows the ones that the query could read."""
@@ -261,6 +267,14 @@ class SqliteFixture:
                 if "already exists" not in str(error):  # what a virtual table made for itself
                     raise sqlite3.DatabaseError(f"its schema cannot be copied: {error}") from error
         return SqliteDatabase(connection, self._guard)
+
+
+def _meet_virtual_tables(connection: sqlite3.Connection) -> None:
+    """A virtual table declares itself at its first use, which to the guard would look like writing."""
+    virtual = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%'").fetchall()
+    for (name,) in virtual:
+        with suppress(sqlite3.Error):  # a module that is not here: queries of the table say so
+            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 0").fetchall()
 
 
 @lru_cache(32)

@@ -14,10 +14,11 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flywheel.verifiers.instances import Column, Content, Family, TableShape, around, number_of
+from flywheel.verifiers.instances import Cells, Column, Content, Family, TableShape, around, moment_of, number_of
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -135,6 +136,8 @@ class _Plan:
         for node in self._computed():
             self.literals.setdefault(node, (("5", True),))
         self.groups = [self._nodes(select.args.get("group"), select) for select in self.selects]
+        self.groups += [list(nodes) for nodes in self._partitions()]
+        self.counted = list(self._counted())
         self.sizes = self._sizes()
 
     def _scope(self, select: exp.Select) -> _Scope:
@@ -212,7 +215,7 @@ class _Plan:
 
         found = []
         for node in _own(condition):
-            if isinstance(node, exp.Literal):
+            if isinstance(node, exp.Literal) and not isinstance(node.parent, exp.Substring | exp.Round):
                 negative = isinstance(node.parent, exp.Neg)
                 found.append((f"{'-' if negative else ''}{node.this}", not node.is_string))
             elif isinstance(node, exp.Boolean):
@@ -237,18 +240,20 @@ class _Plan:
         return _Atom(node, kind, tuple(text for text, _ in constants), any(numeric for _, numeric in constants))
 
     def _literals(self) -> dict[_Node, list[tuple[str, bool]]]:
-        """Every column with the constants that stand in a condition with it."""
+        """Every column with the constants that stand in a condition with it, or at which the condition changes."""
         from sqlglot import exp
+
+        from flywheel.verifiers.solutions import solutions
 
         found: dict[_Node, list[tuple[str, bool]]] = {}
         for select in self.selects:
-            for condition in self.conditions[id(select)]:
-                for part in condition.find_all(exp.Predicate):
-                    if part.find_ancestor(exp.Select) is not select:
-                        continue
-                    nodes = self._nodes(part, select)
-                    for node in nodes:
+            for part in select.find_all(exp.Predicate):
+                if part.find_ancestor(exp.Select) is select:
+                    for node in self._nodes(part, select):
                         found.setdefault(node, []).extend(self.constants(part, select))
+                    for column, value, numeric in solutions(part):
+                        if (meant := self.node_of(column, select)) is not None:
+                            found.setdefault(meant, []).append((value, numeric))
         return found
 
     def _computed(self) -> Iterator[_Node]:
@@ -259,10 +264,42 @@ class _Plan:
             for part in select.find_all(exp.Sum, exp.Avg, exp.Mul, exp.Sub, exp.Add, exp.Div):
                 yield from self._nodes(part, select)
 
+    def _partitions(self) -> Iterator[list[_Node]]:
+        """What window functions group by."""
+        from sqlglot import exp
+
+        for select in self.selects:
+            for window in select.find_all(exp.Window):
+                if window.find_ancestor(exp.Select) is select:
+                    nodes = (self.node_of(column, select) for column in window.args.get("partition_by") or [])
+                    yield [node for node in nodes if node is not None]
+
+    def _counted(self) -> Iterator[_Node]:
+        """What is counted or ranked in a group, where it may come twice."""
+        from sqlglot import exp
+
+        for select in self.selects:
+            for part in select.find_all(exp.Count, exp.Order):
+                if part.find_ancestor(exp.Select) is select:
+                    yield from self._nodes(part, select)
+
+    def apart(self, condition: exp.Expr, select: Any) -> tuple[_Node, _Node, float] | None:
+        """Two columns that the condition compares, and by how much they are apart where it changes."""
+        from flywheel.verifiers.solutions import apart
+
+        found = apart(condition)
+        if found is None:
+            return None
+        one, other = self.node_of(found.one, select), self.node_of(found.other, select)
+        return None if one is None or other is None or one == other else (one, other, found.by)
+
     def _nodes(self, tree: exp.Expr | None, select: Any) -> list[_Node]:
         from sqlglot import exp
 
-        columns = [node for node in _own(tree) if isinstance(node, exp.Column)] if tree is not None else []
+        from flywheel.verifiers.solutions import measured
+
+        found = _own(tree) if tree is not None else ()
+        columns = [node for node in found if isinstance(node, exp.Column) and not measured(node)]
         return [node for column in columns if (node := self.node_of(column, select)) is not None]
 
     def _sizes(self) -> list[int]:
@@ -310,6 +347,7 @@ class _Variant:
         self.plan = plan
         self.rng = rng
         self.wanted: dict[_Node, list[tuple[_Atom, bool]]] = {}
+        self.apart: list[tuple[_Node, _Node, float]] = []
         self.slots: set[int] = set()
         self._leads: dict[_Node, _Node] = {}
         self._taken: set[int] = set()
@@ -404,6 +442,8 @@ class _Variant:
                 if truth:
                     self.equal(nodes[0], nodes[1])
                 return None
+        if (pair := self.plan.apart(condition, select)) is not None:
+            self.apart.append(pair)
         for query in condition.find_all(exp.Query):
             if self.rng.random() < 0.7:
                 self.take(query, False)
@@ -440,7 +480,7 @@ class _Maker:
             if number == 0 and self.variant >= _GROUPED:
                 self._groups(plan)
         return tuple(
-            (table, tuple(map(tuple, self.rows[name]))) for name, table in self.tables.items() if self.rows[name]
+            (table, _with_own_keys(table, self.rows[name])) for name, table in self.tables.items() if self.rows[name]
         )
 
     def _groups(self, plan: _Plan) -> None:
@@ -449,7 +489,9 @@ class _Maker:
             for place, size in enumerate(plan.sizes):
                 fixed: dict[_Node, str | None] = {}
                 for _ in range(size):
-                    fixed = self._case(plan, breaking=False, fixed=fixed, keep=nodes)
+                    found = self._case(plan, breaking=False, fixed=fixed, keep=[*nodes, *plan.counted])
+                    again = not self.strict and self.rng.random() < 0.5
+                    fixed = {node: value for node, value in found.items() if again or node in nodes}
                 for _ in range(2 * (len(plan.sizes) - place - 1)):  # the smaller a group, the more just miss it
                     self._case(plan, breaking=True, fixed=fixed, keep=nodes)
 
@@ -474,6 +516,7 @@ class _Maker:
         for root, nodes in members.items():
             if root not in chosen:
                 chosen[root] = self._value(plan, nodes, [w for n in nodes for w in case.wanted.get(n, [])], root)
+        self._set_apart(case, fixed, chosen)
         self.before = chosen
         if self.rng.random() < 0.5:
             self._forget(plan, members, missing, chosen)
@@ -486,6 +529,17 @@ class _Maker:
         for table, cells in made:  # when all of the case are there: a row for a key is made only where none was
             self._complete(table, cells)
         return {node: chosen[case.root(node)] for node in keep if case.root(node) in chosen}
+
+    def _set_apart(self, case: _Variant, fixed: Mapping[_Node, str | None], chosen: dict[_Node, str | None]) -> None:
+        """Values for columns that are compared with each other: at the border, or next to it."""
+        kept = {case.root(node) for node in (*fixed, *case.wanted)}
+        for one, other, by in case.apart:
+            a, b = case.root(one), case.root(other)
+            step = by + self.rng.choice((-1, 0, 0, 1))
+            if a != b and a not in kept and (value := _moved(chosen.get(b), step)) is not None:
+                chosen[a] = value
+            elif a != b and b not in kept and (value := _moved(chosen.get(a), -step)) is not None:
+                chosen[b] = value
 
     def _forget(
         self, plan: _Plan, members: Mapping[_Node, list[_Node]], missing: int, chosen: dict[_Node, str | None]
@@ -502,7 +556,8 @@ class _Maker:
     ) -> str | None:
         columns = [(plan.slots[slot], _column(plan.slots[slot], name)) for slot, name in nodes]
         near = [c for table, column in columns for c in self.near.get((table.name, column.name.lower()), ())]
-        family: Family = "number" if any(numeric for _, numeric in near) else columns[0][1].family
+        own = columns[0][1].family
+        family: Family = "number" if own != "truth" and any(numeric for _, numeric in near) else own
         if wanted:
             return self._fitting(near, wanted, family, columns)
         if any(_leads(table, column) or column.key for table, column in columns):
@@ -510,7 +565,7 @@ class _Maker:
         table, column = columns[0]
         if column.nullable and self.rng.random() < self.null_share:
             return None
-        if near and self.rng.random() < 0.6:
+        if near and self.rng.random() < 0.6 and not _enumerated(column):
             return self._of(near, family)
         return self._free(table, column, family)
 
@@ -525,6 +580,8 @@ class _Maker:
         constants = dict.fromkeys([*near, *((text, atom.numeric) for atom, _ in wanted for text in atom.constants)])
         values: list[str | None] = [value for constant, _ in constants for value in around(family, constant)]
         values += [self._free(table, column, family) for table, column in columns for _ in range(3)]
+        if any(_enumerated(column) for _, column in columns):
+            values = [value for value in values if any(value in column.pool for _, column in columns)]
         if any(atom.kind == "Is" for atom, _ in wanted):
             values.append(None)
         fitting = [value for value in values if all(atom.holds(value) in (truth, None) for atom, truth in wanted)]
@@ -558,6 +615,8 @@ class _Maker:
 
     def _free(self, table: TableShape, column: Column, family: Family) -> str | None:
         """Any value: its own in the strict variants, one of a few in the others."""
+        if column.closed:
+            return self.rng.choice(column.pool) if column.pool else None
         is_own = family == column.family and column.pool and self.rng.random() < (0.1 if self.strict else 0.3)
         if family == "other" or is_own:
             return self.rng.choice(column.pool) if column.pool else None
@@ -606,12 +665,37 @@ class _Maker:
         self._complete(table, cells, depth + 1)
 
 
+def _with_own_keys(table: TableShape, rows: Sequence[list[str | None]]) -> tuple[Cells, ...]:
+    """The rows without those whose key stands before them: which of two was kept would hang on their order."""
+    keys = [place for place, column in enumerate(table.columns) if column.key]
+    if not keys:
+        return tuple(map(tuple, rows))
+    first: dict[Cells, list[str | None]] = {}
+    for row in rows:
+        first.setdefault(tuple(row[place] for place in keys), row)
+    return tuple(map(tuple, first.values()))
+
+
 def _column(table: TableShape, name: str) -> Column:
     return next(column for column in table.columns if column.name.lower() == name)
 
 
 def _place(table: TableShape, name: str) -> int | None:
     return next((place for place, column in enumerate(table.columns) if column.name.lower() == name.lower()), None)
+
+
+def _moved(value: str | None, by: float) -> str | None:
+    """A number, or the day of a time, moved by so much."""
+    number = number_of(value or "")
+    if number is not None:
+        return f"{number + by:.15g}"
+    moment = moment_of(value or "")
+    return (moment + timedelta(days=by)).isoformat(" ")[: len(value or "")] if moment is not None else None
+
+
+def _enumerated(column: Column) -> bool:
+    """Whether a value is one of few: nothing next to a constant is another."""
+    return column.family == "truth" or (column.closed and column.family == "text")
 
 
 def _leads(table: TableShape, column: Column) -> bool:
