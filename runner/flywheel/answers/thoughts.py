@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 
 _TAG = re.compile(
-    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)>|\[THINK\]|◁think▷|<\|begin_of_thought\|>)"
-    r"|<(?:/(?:seed:)?(?:think(?:ing)?|thoughts?)|/?end_of_thought)>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
+    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)\s*>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>)"
+    r"|<(?:/(?:seed:)?(?:think(?:ing)?|thoughts?)|/?end_of_thought)\s*>|\[/THINK\]|◁/think▷"
+    r"|<\|(?:end_of_thought|end_thinking)\|>",
+    re.IGNORECASE,
 )
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*(analysis|commentary|final)\b[^<]*<\|message\|>(.*?)"
@@ -18,7 +20,9 @@ _BARE_CHANNELS = re.compile(r"\A\s*analysis.*assistantfinal", re.DOTALL)
 #: Working and answer in tags of their own, as some models are trained to write: only at the very start.
 _REASONING = re.compile(r"\A\s*<(reasoning|analysis|reflection|scratchpad)>.*?</\1>", re.DOTALL)
 _ANSWER = re.compile(
-    r"\A\s*(?:<answer>|<\|begin_of_solution\|>)(.*?)(?:(?:</answer>|<\|end_of_solution\|>)\s*)?\Z", re.DOTALL
+    r"\A\s*(?:<answer>|<\|(?:begin_of_solution|start_response)\|>)(.*?)"
+    r"(?:(?:</answer>|<\|(?:end_of_solution|end_response)\|>)\s*)?\Z",
+    re.DOTALL | re.IGNORECASE,
 )
 
 
