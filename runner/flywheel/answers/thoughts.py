@@ -16,6 +16,7 @@ _CHANNEL = re.compile(
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
+_MAY_THINK = re.compile(r"[<[◁]|\A\s*analysis")
 _BARE_CHANNELS = re.compile(r"\A\s*analysis.*assistantfinal", re.DOTALL)
 #: Working and answer in tags of their own, as some models are trained to write: only at the very start.
 _REASONING = re.compile(r"\A\s*<(reasoning|analysis|reflection|scratchpad)>.*?</\1>", re.DOTALL)
@@ -33,6 +34,8 @@ def without_thoughts(text: str) -> str:
     never closed is all thought. Of channels (`<|channel|>analysis…`, `<|channel|>final…`) the last final one is the
     answer. A tag in quotes or back-ticks is spoken of, not used.
     """
+    if not _MAY_THINK.search(text):  # nearly all answers
+        return text
     if channels := _CHANNEL.findall(text):
         finals = [said for name, said in channels if name == "final"]
         return finals[-1] if finals else ""
@@ -64,4 +67,6 @@ def _used_tags(text: str) -> Iterator[re.Match[str]]:
 
 def without_wrapping(text: str) -> str:
     """`text` without leading `<reasoning>…</reasoning>` and, where they hold all the rest, `<answer>…</answer>`."""
+    if "<" not in text:
+        return text
     return _ANSWER.sub(lambda found: found[1], _REASONING.sub("", text))

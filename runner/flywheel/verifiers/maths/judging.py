@@ -123,7 +123,7 @@ class Judgement:
             return
         found = place.whole(final, comma) if len(final) <= _ANSWER_LIMIT else None
         if isinstance(found, Items) or not prose or isinstance(right, Phrase):
-            said = place.said_in_words(final, comma) if prose and isinstance(right, Phrase) else None
+            said = place.said_in_words(final, right, comma) if prose and isinstance(right, Phrase) else None
         else:
             found, said = None, place.said(final, len(right.items), comma)
         yield from (reading for reading in (found, said) if reading is not None)

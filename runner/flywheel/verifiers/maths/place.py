@@ -56,7 +56,7 @@ _BOUNDED = re.compile(r"\b(?:at\s+(?:least|most)|no\s+(?:more|less|fewer|greater
 _NEEDED = re.compile(r"\b(?:needs?|must|requires?d?|should|ha(?:s|ve|d)\s+to|takes?|can|could)\b", re.I)
 _BOUNDED_AFTER = re.compile(
     r"[\s$*)]*(?:or\s+(?:more|less|fewer|greater|above|below|higher|lower|over|under)\b|at\s+(?:least|most)\b"
-    r"|and\s+(?:up|above|below|over)\b|\+\s*(?:$|[.,;]))",
+    r"|and\s+(?:up|above|below|over)\b|[-+]\s*(?:$|[.,;]))",
     re.I,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -299,7 +299,7 @@ def _phrase(found: list[Token], decimal_comma: bool) -> Phrase:
     return Phrase(tuple(parts), readable)
 
 
-def said_in_words(text: str, decimal_comma: bool = False) -> Reading | None:
+def said_in_words(text: str, gold: Phrase, decimal_comma: bool = False) -> Reading | None:
     """What prose says after "the answer is", with its first word ("Yes, because …"), or of its subject in the last
     sentence ("The graph is a parabola"), for a gold in words."""
     tail = text[-_TAIL:].strip()
@@ -312,7 +312,8 @@ def said_in_words(text: str, decimal_comma: bool = False) -> Reading | None:
         other = _OPPOSITE[opening[1].lower()]
         return None if re.search(rf"\b{other}\b", tail, re.I) else Phrase((opening[1].lower(),))
     sentence = _SENTENCE.split(tail)[-1]
-    subject = None if denies(sentence) else _IS.search(sentence)
+    formulas = any(isinstance(part, Items) for part in gold.parts)  # of which it would say the last
+    subject = None if formulas or denies(sentence) else _IS.search(sentence)
     return whole(subject[1], decimal_comma) if subject else None
 
 
