@@ -48,12 +48,15 @@ _DOUBTED = re.compile(
     r"|\bno\s+way\b|\bimpossible\b|\bunlikely\b|\bnot\s+(?:true|the case|possible|likely|correct)\b)[^.,;:!?\n]*$",
     re.I,
 )
-#: A bound is no value, unless it says what somebody needs: "He must buy at least 5".
+#: A bound is no value: "more than 5", and "at least 5" where it is all that is said ("He must buy at least 5" answers).
 _STRICTLY = re.compile(
     r"\b(?:(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than|over|under|above|below|beyond)[\s$*(]*$", re.I
 )
-_BOUNDED = re.compile(r"\b(?:at\s+(?:least|most)|no\s+(?:more|less|fewer|greater)\s+than|up\s+to)[\s$*(]*$", re.I)
-_NEEDED = re.compile(r"\b(?:needs?|must|requires?d?|should|ha(?:s|ve|d)\s+to|takes?|can|could)\b", re.I)
+_ALONE = r"\A\W*(?:(?:the\s+)?(?:final\s+)?(?:answer|value|result|it|x)\s+(?:is|are|was|must\s+be|equals)\s+)?"
+_BOUNDED = re.compile(
+    rf"{_ALONE}(?:at\s+(?:least|most)|no\s+(?:more|less|fewer|greater)\s+than|up\s+to)[\s$*(]*\Z", re.I
+)
+_NOTHING_ELSE = re.compile(rf"{_ALONE}\W*\Z", re.I)
 _BOUNDED_AFTER = re.compile(
     r"[\s$*)]*(?:or\s+(?:more|less|fewer|greater|above|below|higher|lower|over|under)\b|at\s+(?:least|most)\b"
     r"|and\s+(?:up|above|below|over)\b|[-+]\s*(?:$|[.,;]))",
@@ -169,12 +172,16 @@ def _dressed(text: str, start: int, end: int) -> str:
 
 
 def _denied(before: str, after: str) -> bool:
-    """Whether what stands between them is denied, doubted, or only a bound."""
-    before, after = before[-80:], after[:60]
-    if _BOUNDED.search(before) or _BOUNDED_AFTER.match(after):
-        return _NEEDED.search(before) is None
-    found = _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after) or _STRICTLY.search(before)
-    return (found or _DOUBTED.search(before)) is not None
+    """Whether what stands between them is denied or doubted."""
+    found = _DENIED_BEFORE.search(before[-80:]) or _DENIED_AFTER.match(after[:60]) or _DOUBTED.search(before[-80:])
+    return found is not None
+
+
+def _bound(before: str, after: str) -> bool:
+    """Whether what stands between them is only a bound."""
+    if _BOUNDED_AFTER.match(after[:60]):
+        return _NOTHING_ELSE.match(before) is not None
+    return (_BOUNDED.match(before) or _STRICTLY.search(before[-80:])) is not None
 
 
 def whole(text: str, decimal_comma: bool = False) -> Reading | None:
@@ -445,7 +452,7 @@ def _last_formula(text: str, formulas: list[re.Match[str]], decimal_comma: bool)
     while start and _links(text[formulas[start - 1].end() : formulas[start].start()]):
         start -= 1
     first, last = formulas[start].start(), formulas[end].end()
-    if _denied(text[:first], text[last:]):
+    if _denied(text[:first], text[last:]) or _bound(text[:first], text[last:]):
         return None
     unit = re.match(r"\s*(?:%|percent|pct|[A-Za-z°]+(?:\^?\d)?(?=[\s.,;!]*$))", text[last:])
     for stop in ([last + unit.end()] if unit else []) + [last]:
@@ -493,7 +500,7 @@ def _runs(sentence: str, decimal_comma: bool) -> Iterator[Items | None]:
         if not any(token.sort in ("number", "comma", "range") for token in found[at:end]):
             at = end
             continue
-        if _denied(before, after):
+        if _denied(before, after) or _bound(before, after):
             yield None
         else:
             yield _parsed(found[at:unit], found[at:end], decimal_comma)
