@@ -127,7 +127,7 @@ def pairs(folder: Path) -> Iterator[dict[str, Any]]:
     """The parametrized (gold, pred, expected) of math-verify's tests, read without running them."""
     for file in sorted(folder.glob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Term) and ast.unparse(node.func).endswith("parametrize")):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parametrize")):
                 continue
             try:
                 names, cases = (ast.literal_eval(argument) for argument in node.args[:2])

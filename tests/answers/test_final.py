@@ -19,6 +19,7 @@ HASHES = "#### (.+)"
         "\n\nQ2: Tom has 3 pens.\n#### 3",
         "\n\n**Question 2:** Tom has 3 pens.\n#### 3",
         "\n\n### Problem 2\nTom has 3 pens.\n#### 3",
+        "\n\nAnother question: Tom has 3 pens.\n#### 3",
         "\n\n## Next question\nTom has 3 pens.\n#### 3",
         "\n2. Problem: Tom has 3 pens.\n#### 3",
         "\n\nExample 2\nTom has 3 pens.\n#### 3",

@@ -114,6 +114,12 @@ def test_a_bare_program_stays_as_it_is(program: str) -> None:
     assert extract_answer(f"{program}\n", "python", ["f"]) == program
 
 
+def test_a_program_that_is_indented_as_a_whole_is_a_program() -> None:
+    indented = "    def f(x):\n        return x\n"
+    assert extract_answer(indented, "python", ["f"]) == F
+    assert extract_answer(indented + "\n    return f(y)\n", "python", ["g"]) == indented + "\n    return f(y)"
+
+
 def test_a_fence_in_a_docstring_is_part_of_the_program() -> None:
     program = 'def f(x):\n    """Says x.\n\n    ```python\n    f(1)\n    ```\n    """\n    return x'
     assert extract_answer(fenced(program, "python"), "python", ["f"]) == program
@@ -190,6 +196,10 @@ def test_the_block_with_json_is_the_json(text: str) -> None:
         "[THINK]money[/THINK]billing",
         "◁think▷money◁/think▷billing",
         "<seed:think>money</seed:think>billing",
+        "<Think>money</Think>billing",
+        "<think >money</think >billing",
+        "<|START_THINKING|>money<|END_THINKING|><|START_RESPONSE|>billing<|END_RESPONSE|>",
+        "\ufeffbilling",
         "<|begin_of_thought|>money<|end_of_thought|>\n\n<|begin_of_solution|>billing<|end_of_solution|>",
         "<|channel|>analysis<|message|>money<|end|><|start|>assistant<|channel|>final<|message|>billing<|return|>",
         "analysisIt is about money.assistantfinalbilling",

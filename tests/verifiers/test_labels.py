@@ -33,6 +33,10 @@ def said(answer: str, gold: str | None, labels: list[str] = TOPICS, **options: A
         "1. travel\n2) health",
         '```json\n["travel", "health"]\n```',
         "<think>both</think>travel; health",
+        "travel、health",
+        "travel；health",
+        "['travel', 'health']",
+        '{"labels": "travel; health"}',
     ],
 )
 @pytest.mark.parametrize("gold", ['["travel","health"]', "health; travel"])
@@ -44,6 +48,14 @@ def test_what_stands_in_a_label_separates_none() -> None:
     assert said("food, drink; travel", '["travel", "food, drink"]', many=True).outcome == "pass"
     assert said("food, drink", '["food, drink"]', many=True).outcome == "pass"
     assert said("a, b", '["b", "a"]', ["a", "b"], many=True).outcome == "pass"
+
+
+def test_labels_may_be_numbers_and_begin_like_a_list() -> None:
+    assert said("[1, 2]", '["2", "1"]', ["0", "1", "2"], many=True).outcome == "pass"
+    assert said("[true]", "1", ["0", "1", "2"], many=True).outcome == "fail"
+    assert (
+        said("1. first\n2. second", '["1. first", "2. second"]', ["1. first", "2. second"], many=True).outcome == "pass"
+    )
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,9 @@ def test_injection_runs_nothing(check: Check, tmp_path: Path) -> None:
         "not " * 1_000 + "6",
         "**" * 2_000,
         "#" * 4_000,
+        "The answer is 6. Wait. " * 1_000,
+        r"not \boxed{6} " * 1_500,
+        "six hundred and " * 500,
     ],
 )
 def test_hostile_answers_are_judged_within_bounds(check: Check, answer: str) -> None:

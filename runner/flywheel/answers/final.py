@@ -17,11 +17,11 @@ _ASKING = (
     r"review|frage|aufgabe|pregunta|problema|problème|вопрос|задача|问题|問題|题目|題目|質問|문제|질문"
 )
 _LABEL = re.compile(
-    rf"^[#>*_ \t-]*(?:\d+[.)][ \t]*)?(?:next[ \t]+|new[ \t]+)?"
+    rf"^[#>*_ \t-]*(?:\d+[.)][ \t]*)?(?:(?:next|new|another)[ \t]+)?"
     rf"(?:(?:{_ASKING})(?:[ \t]*(?:no\.?[ \t]*)?\#?\d+)?[ \t]*[*_]*[ \t]*[:：]|(?:{_ASKING}|example)[ \t]*\#?\d+\b)",
     re.IGNORECASE | re.MULTILINE,
 )
-_HEADING = re.compile(rf"^[ \t]*\#+[ \t]*(?:next[ \t]+|new[ \t]+)?(?:{_ASKING})\b", re.IGNORECASE | re.MULTILINE)
+_HEADING = re.compile(rf"^[ \t]*\#+[ \t]*(?:(?:next|new|another)[ \t]+)?(?:{_ASKING})\b", re.IGNORECASE | re.MULTILINE)
 _QUESTION = re.compile(r"\n(?P<asked>[^\n?？]+)[?？]")
 _WORDS_ASKED = 8
 _TO_ITSELF = re.compile(

@@ -85,6 +85,8 @@ def _unfenced(whole: str, names: Collection[str]) -> str:
     spanned = span(whole.strip(), "python|py")
     if spanned != whole.strip():
         return spanned
+    if whole[:1].isspace() and set(names) & _module(Block(_clean(whole))).defines:
+        return _clean(whole)
     blocks = [] if "\n\n" not in whole or tree_of(whole) or _as_body(whole) else indented(lines_of(whole))
     chosen = _chosen([_module(block) for block in blocks], set(names))
     return whole if chosen is None else _clean(chosen.block.body)

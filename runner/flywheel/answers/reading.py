@@ -31,7 +31,7 @@ def extract_answer(text: str, language: Language = "text", names: Collection[str
     `names`: what a Python answer defines (its entry point), where that is known. Of several blocks that could be the
     answer the last counts. Python keeps the indentation of its first line; all else is stripped.
     """
-    bare = without_wrapping(without_thoughts(text))
+    bare = without_wrapping(without_thoughts(text.removeprefix("\ufeff")))
     if language == "python":
         return python_in(bare, names)
     bare = bare.strip()

@@ -6,19 +6,24 @@ import re
 from collections.abc import Iterator
 
 _TAG = re.compile(
-    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)>|\[THINK\]|◁think▷|<\|begin_of_thought\|>)"
-    r"|<(?:/(?:seed:)?(?:think(?:ing)?|thoughts?)|/?end_of_thought)>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
+    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)\s*>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>)"
+    r"|<(?:/(?:seed:)?(?:think(?:ing)?|thoughts?)|/?end_of_thought)\s*>|\[/THINK\]|◁/think▷"
+    r"|<\|(?:end_of_thought|end_thinking)\|>",
+    re.IGNORECASE,
 )
 _CHANNEL = re.compile(
     r"<\|channel\|>\s*(analysis|commentary|final)\b[^<]*<\|message\|>(.*?)"
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
+_MAY_THINK = re.compile(r"[<[◁]|\A\s*analysis")
 _BARE_CHANNELS = re.compile(r"\A\s*analysis.*assistantfinal", re.DOTALL)
 #: Working and answer in tags of their own, as some models are trained to write: only at the very start.
 _REASONING = re.compile(r"\A\s*<(reasoning|analysis|reflection|scratchpad)>.*?</\1>", re.DOTALL)
 _ANSWER = re.compile(
-    r"\A\s*(?:<answer>|<\|begin_of_solution\|>)(.*?)(?:(?:</answer>|<\|end_of_solution\|>)\s*)?\Z", re.DOTALL
+    r"\A\s*(?:<answer>|<\|(?:begin_of_solution|start_response)\|>)(.*?)"
+    r"(?:(?:</answer>|<\|(?:end_of_solution|end_response)\|>)\s*)?\Z",
+    re.DOTALL | re.IGNORECASE,
 )
 
 
@@ -29,6 +34,8 @@ def without_thoughts(text: str) -> str:
     never closed is all thought. Of channels (`<|channel|>analysis…`, `<|channel|>final…`) the last final one is the
     answer. A tag in quotes or back-ticks is spoken of, not used.
     """
+    if not _MAY_THINK.search(text):  # nearly all answers
+        return text
     if channels := _CHANNEL.findall(text):
         finals = [said for name, said in channels if name == "final"]
         return finals[-1] if finals else ""
@@ -60,4 +67,6 @@ def _used_tags(text: str) -> Iterator[re.Match[str]]:
 
 def without_wrapping(text: str) -> str:
     """`text` without leading `<reasoning>…</reasoning>` and, where they hold all the rest, `<answer>…</answer>`."""
+    if "<" not in text:
+        return text
     return _ANSWER.sub(lambda found: found[1], _REASONING.sub("", text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-#: What stands between labels of a set that is no JSON list, unless a label has it in itself.
-SEPARATORS = ("\n", ";", "|", ",")
+#: What stands between labels of a set that is no list, unless a label has it in itself.
+SEPARATORS = ("\n", ";", "|", ",", "；", "，", "、")
 _BULLET = re.compile(r"\A(?:[-*•+]|\d+[.)])\s+")
+_MOST_CHARACTERS = 20_000
 _AROUND = " \t\r\n\"'`*“”‘’«»„"
 
 
@@ -42,6 +44,8 @@ class Labels:
         """The labels that the text names: a JSON list, or labels with separators between them. An empty text, or list,
         names none."""
         listed = _listed(text)
+        if isinstance(listed, str):
+            text, listed = listed, None
         parts = [text] if text.strip() in self.known else self._split(text) if listed is None else listed
         return frozenset(self.one(part) for part in parts if part.strip())
 
@@ -52,7 +56,7 @@ class Labels:
     def _split(self, text: str) -> list[str]:
         cuts = [mark for mark in SEPARATORS if not any(mark in label for label in self.declared)]
         parts = re.split("|".join(map(re.escape, cuts)), text) if cuts else [text]
-        return [_BULLET.sub("", part.strip()) for part in parts]
+        return [part if self.one(part) in self.known else _BULLET.sub("", part.strip()) for part in parts]
 
     @cached_property
     def _loose(self) -> dict[str, str]:
@@ -65,14 +69,26 @@ def _loosely(label: str) -> str:
     return " ".join(label.strip(_AROUND).rstrip(".。").strip(_AROUND).casefold().split())
 
 
-def _listed(text: str) -> Sequence[str] | None:
-    """A JSON list of texts or, in an object of one field, that field's."""
-    if text.lstrip()[:1] not in ("[", "{"):
+def _listed(text: str) -> Sequence[str] | str | None:
+    """A JSON list of texts or whole numbers or, in an object of one field, what that field has: a list, or a text of
+    labels. Also a list as Python writes it."""
+    if text.lstrip()[:1] not in ("[", "{") or len(text) > _MOST_CHARACTERS:
         return None
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        value = _pythons(text)
     if isinstance(value, dict) and len(value) == 1:
         (value,) = value.values()
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+        if isinstance(value, str):
+            return value
+    if isinstance(value, list) and all(type(item) in (str, int) for item in value):
+        return [str(item) for item in value]
+    return None
+
+
+def _pythons(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None

@@ -37,6 +37,7 @@ _FAINT = 1e-60
 _MOST_ITEMS = 200
 _POINTS = 5
 _INFINITE = (Symbol("∞"), Term("neg", (Symbol("∞"),)))
+_REALS = Symbol("R")
 
 
 class NotComparable(Exception):
@@ -61,7 +62,9 @@ class AnswerComparison:
             return isinstance(answer, Items) and self.lists(gold.items, answer.items)
         if isinstance(answer, Items):
             said = [item for part in gold.parts if isinstance(part, Items) for item in part.items]
-            return bool(said) and self.lists(tuple(said), answer.items, whole=False)
+            if not said or _words_that_count(gold.parts):
+                return False
+            return self.lists(tuple(said), answer.items, whole=False)
         return len(gold.parts) == len(answer.parts) and all(map(self._parts, gold.parts, answer.parts))
 
     def _parts(self, gold: str | Items, answer: str | Items) -> bool:
@@ -93,6 +96,9 @@ class AnswerComparison:
             return True
         if bool(_nouns(gold)) != bool(_nouns(answer)):
             return False
+        names = sorted(len(_names(items)) for items in (gold, answer))
+        if names[0] == 0 and names[1] > 1:
+            return False  # x = 2, y = 3 and 3, 2
         return len(gold) == len(answer) and _matched(gold, answer, lambda g, a: self.items(g, a, alone=False))
 
     def _totals(self, gold: Sequence[ListItem], answer: Sequence[ListItem]) -> bool:
@@ -135,12 +141,15 @@ class AnswerComparison:
 
     def items(self, gold: ListItem, answer: ListItem, alone: bool = True) -> bool:
         """`alone`: the only thing that is asked for, so that its noun may be in other words."""
+        gold, answer = _in_full(gold, answer), _in_full(answer, gold)
         if gold.unit == answer.unit:
             return self.nodes(gold.node, answer.node) or self._but_for_a_letter(gold, answer)
         if "%" in (gold.unit, answer.unit):
             return self._percentages(gold, answer)
         if gold.unit in units.SINGLE and not answer.unit and Symbol(gold.unit) in _leaves(answer.node):
             return self.nodes(Term("*", (gold.node, Symbol(gold.unit))), answer.node)
+        if gold.unit and not answer.unit and (other := _with_letter_as_unit(answer)) is not answer:
+            return self._measured(gold, other, alone)
         if answer.unit in units.SINGLE and not gold.unit and Symbol(answer.unit) in _leaves(gold.node):
             return self.nodes(gold.node, Term("*", (answer.node, Symbol(answer.unit))))
         return self._measured(gold, answer, alone)
@@ -169,24 +178,24 @@ class AnswerComparison:
             return self.nodes(gold.node, answer.node)
         if self.policy.units == "required" and right and not given:
             return False
-        if right and given:
-            return self._converted(gold, answer, right, given)
         if {"am", "pm"} & {dimension for found in (right, given) if found for dimension, _ in found[1]}:
             return self._times_of_day(gold, answer)
+        if right and given:
+            return self._converted(gold, answer, right, given)
         if not alone and gold.unit and answer.unit and not units.like(gold.unit, answer.unit):
             return False
         return self.nodes(gold.node, answer.node)
 
     def _times_of_day(self, gold: ListItem, answer: ListItem) -> bool:
         """am or pm may be left out, and 15:30 is 3:30 pm."""
-        if not isinstance(gold.node, Term) or not isinstance(answer.node, Term):
-            return _of_day(gold) == _of_day(answer) or gold.node == answer.node
         (half, time), (other_half, other) = _of_day(gold), _of_day(answer)
-        return time == other or (not (half and other_half) and gold.node == answer.node)
+        as_said = _of_day(ListItem(gold.node))[1] == _of_day(ListItem(answer.node))[1]
+        return time == other or (not (half and other_half) and as_said)
 
     def _converted(self, gold: ListItem, answer: ListItem, right: units.Measure, given: units.Measure) -> bool:
         if right[1] != given[1]:
-            return False
+            alike = {gold.unit, answer.unit} in _ALIKE or _degrees(right, given)
+            return alike and self.nodes(gold.node, answer.node)
         if right[0] == given[0]:
             return self.nodes(gold.node, answer.node)
         if relation(gold.node) or relation(answer.node):
@@ -203,6 +212,8 @@ class AnswerComparison:
             return self._relations(gold, answer) or self._both_ranges(gold, answer)
         if relation(gold) or relation(answer):
             return self._value_of_relation(gold, answer)
+        if "matrix" in _heads_of_both(gold, answer):
+            gold, answer = _as_matrix(gold), _as_matrix(answer)
         if _brackets(gold) or _brackets(answer):
             return self._in_brackets(gold, answer) or self._both_ranges(gold, answer)
         return self._formulas(gold, answer)
@@ -215,9 +226,18 @@ class AnswerComparison:
             return len(one) == len(other) <= _MOST_ITEMS and _matched(one, other, self.items)
         if {gold.head, answer.head} == {"{}", "()"} and len(gold.args) == len(answer.args):
             return all(map(self.nodes, gold.args, answer.args))
-        if gold.head != answer.head or len(gold.args) != len(answer.args):
+        if len(gold.args) != len(answer.args):
+            return False
+        if gold.head == answer.head == ":" and not _may_be_time(gold):
+            return self._in_proportion(gold.args, answer.args)
+        if gold.head != answer.head and ({gold.head, answer.head} != {":", "range"} or _may_be_time(gold)):
             return False
         return all(map(self.nodes, gold.args, answer.args))
+
+    def _in_proportion(self, gold: Sequence[Node], answer: Sequence[Node]) -> bool:
+        """3:2 and 6:4"""
+        crossed = [(Term("*", (g, answer[0])), Term("*", (a, gold[0]))) for g, a in zip(gold, answer, strict=True)]
+        return all(self.nodes(one, other) for one, other in crossed)
 
     def _formulas(self, gold: Node, answer: Node) -> bool:
         try:
@@ -415,6 +435,19 @@ def _heads(node: Node) -> set[str]:
     return {node.head}.union(*map(_heads, node.args)) if isinstance(node, Term) else set()
 
 
+def _heads_of_both(gold: Node, answer: Node) -> set[str]:
+    return {node.head for node in (gold, answer) if isinstance(node, Term)}
+
+
+def _as_matrix(node: Node) -> Node:
+    """[[1, 2], [3, 4]]"""
+    if not (isinstance(node, Term) and node.head == "[]"):
+        return node
+    if not all(isinstance(row, Term) and row.head == "[]" for row in node.args):
+        return node
+    return Term("matrix", tuple(Term("row", row.args) for row in node.args if isinstance(row, Term)))
+
+
 def _leaves(node: Node) -> set[Node]:
     return set().union(*map(_leaves, node.args)) if isinstance(node, Term) else {node}
 
@@ -456,6 +489,45 @@ def _signed(node: Node, plus: bool) -> Node:
         return Term(node.head, arguments)
     last = arguments[-1] if plus == (node.head == "pm") else Term("neg", (arguments[-1],))
     return Term("+", (arguments[0], last)) if len(arguments) == 2 else last
+
+
+_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
+
+
+#: £5 as 5 pounds, which are a weight by themselves.
+_ALIKE = ({"£", "pounds"}, {"£", "pound"})
+
+
+def _degrees(*measures: units.Measure) -> bool:
+    """25 °C as 25 degrees."""
+    said = {dimension for _, dimensions in measures for dimension, _ in dimensions}
+    return said in ({"degree", "celsius"}, {"degree", "fahrenheit"})
+
+
+def _in_full(item: ListItem, other: ListItem) -> ListItem:
+    """$1.5M as $1,500,000, where the other is a number."""
+    match item.node:
+        case Term("*", (Number(value), Symbol(name))) if name in _SCALES and not symbols(other.node):
+            return ListItem(Number(value * _SCALES[name]), item.unit)
+    return item
+
+
+def _names(items: Sequence[ListItem]) -> set[str]:
+    """Of x_1 = 2, x_2 = 3, y = 4: x and y."""
+    named_ = [item.node.args[0] for item in items if isinstance(item.node, Term) and item.node.head == "rel:="]
+    return {node.name.partition("_")[0] for node in named_ if isinstance(node, Symbol)}
+
+
+#: Words of a gold that its number alone does not say.
+_COUNT = frozenset(["least", "most", "than", "except", "excluding", "not", "over", "under", "above", "below", "beyond"])
+_COUNT_AFTER_OR = frozenset(["more", "less", "fewer", "greater", "above", "below", "over", "under"])
+
+
+def _words_that_count(parts: Sequence[str | Items]) -> bool:
+    """at least 5, 5 or more, May 5"""
+    words = [part if isinstance(part, str) else "" for part in parts]
+    after_or = any(a == "or" and b in _COUNT_AFTER_OR for a, b in pairwise(words))
+    return after_or or any(word in _COUNT or word.startswith("--") for word in words)
 
 
 def _matched(gold: Sequence[T], answer: Sequence[T], same: Callable[[T, T], bool]) -> bool:
@@ -502,10 +574,16 @@ def _tuples(items: Sequence[ListItem]) -> list[ListItem] | None:
 def _of_day(item: ListItem) -> tuple[str, tuple[Node, ...]]:
     """(am, pm or "", hours and minutes): 3:30 pm is 15:30."""
     half = (units.measure(item.unit) or (0, [("", 0)]))[1][0][0]
-    hour, *rest = item.node.args if isinstance(item.node, Term) else (item.node,)
+    hour, *rest = item.node.args if isinstance(item.node, Term) else (item.node, Number(Fraction(0)))
     if half in ("am", "pm") and isinstance(hour, Number):
         hour = Number(hour.value % 12 + (12 if half == "pm" else 0))
     return half, (hour, *rest)
+
+
+def _may_be_time(node: Term) -> bool:
+    """2:15, which is no 4:30, as 3:2 is 6:4."""
+    hour, *rest = [a.value if isinstance(a, Number) else Fraction(-1) for a in node.args]
+    return 0 <= hour <= 24 and all(part == 0 or 10 <= part < 60 for part in rest)
 
 
 def _brackets(node: Node) -> bool:
@@ -626,8 +704,12 @@ def _ranges_of_all(items: Sequence[ListItem]) -> _Ranges | None:
 
 def _ranges(node: Node) -> _Ranges | None:
     """The intervals that a relation, an interval or a union stands for."""
+    if node == _REALS:
+        return _Ranges(None, (_Range(_INFINITE[1], _INFINITE[0], True, True),))
     if not isinstance(node, Term):
         return None
+    if node.head == "setminus" and node.args[0] == _REALS and len(node.args) == 2:
+        return _all_but(node.args[1])
     if node.head in ("()", "[]", "(]", "[)") and len(node.args) == 2:
         low, high = node.args
         return _Ranges(None, (_Range(low, high, node.head[0] == "(", node.head[1] == ")"),))
@@ -648,8 +730,7 @@ def _of_relation(node: Term) -> _Ranges | None:
     if len(said) == 1 and not symbols(node.args[0]) - CONSTANTS - {"∞"}:
         node, said = _turned(node), operators(_turned(node))
     if said == ["!="]:
-        parts = (_Range(_INFINITE[1], node.args[1], True, True), _Range(node.args[1], _INFINITE[0], True, True))
-        return _Ranges(node.args[0], parts)
+        return _Ranges(node.args[0], _around_a_point(node.args[1]))
     if said in (["<"], ["<="]):
         return _around(node.args[0], _Range(_INFINITE[1], node.args[1], True, said == ["<"]))
     if said in ([">"], [">="]):
@@ -660,6 +741,17 @@ def _of_relation(node: Term) -> _Ranges | None:
         low, middle, high = node.args
         return _around(middle, _Range(low, high, said[0] == "<", said[1] == "<"))
     return None
+
+
+def _around_a_point(point: Node) -> tuple[_Range, ...]:
+    return (_Range(_INFINITE[1], point, True, True), _Range(point, _INFINITE[0], True, True))
+
+
+def _all_but(left_out: Node) -> _Ranges | None:
+    """The reals without one number."""
+    if not (isinstance(left_out, Term) and left_out.head == "{}" and len(left_out.args) == 1):
+        return None
+    return _Ranges(None, _around_a_point(left_out.args[0]))
 
 
 def _around(middle: Node, part: _Range) -> _Ranges | None:

@@ -24,7 +24,8 @@ RELATIONS = {
 _TIMES = {"*": "*", "\\cdot": "*", "\\times": "*", "\\ast": "*", "\\bullet": "*", "/": "/", "\\div": "/"}
 _SETS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "setminus", "\\bigcup": "cup"}
 _OPEN = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\langle": "\\rangle", "\\lbrack": "\\rbrack", "<": ">"}
-_CLOSE = frozenset([")", "]", "}", "\\}", "\\rangle", "\\rbrack", "&", "\\\\", "\\end matrix", "\\rvert", "\\rVert"])
+_CLOSE = frozenset([")", "]", "}", "\\}", "\\rangle", "\\rbrack", "&", "\\\\", "\\end matrix", "\\rvert", "\\rVert",
+    "\\rfloor", "\\rceil", "\\over", "\\choose", "\\pmod", "\\mod", "\\bmod"])  # fmt: skip
 _CONSTANTS = {"\\pi": "π", "\\infty": "∞", "\\emptyset": "∅", "\\varnothing": "∅", "\\oslash": "∅", "\\imath": "i"}
 _DECORATIONS = frozenset(
     ["hat", "bar", "vec", "tilde", "overline", "widehat", "overrightarrow", "overleftarrow", "dot", "ddot", "widetilde"]
@@ -36,9 +37,6 @@ _BEYOND = frozenset(
         "liminf",
         "partial",
         "nabla",
-        "mod",
-        "pmod",
-        "bmod",
         "Rightarrow",
         "implies",
         "iff",
@@ -143,7 +141,14 @@ _VERBS = frozenset(
         "would",
         "will",
         "not",
+        "at",
     ]
+)
+
+
+#: Words that are no name of anything.
+_CONNECTING = frozenset(
+    ["since", "because", "so", "then", "if", "when", "where", "which", "that", "as", "but", "for", "with", "not", "yes"]
 )
 
 
@@ -157,7 +162,7 @@ class Parser:
     def __init__(self, found: list[Token], decimal_comma: bool = False) -> None:
         self.tokens, self.at = found, 0
         self.decimal_comma = decimal_comma
-        self.steps = self.depth = self.groups = 0
+        self.steps = self.depth = self.groups = self.angles = 0
         self.currency = ""
 
     # --- the list ------------------------------------------------------------------------------------------------
@@ -168,11 +173,16 @@ class Parser:
         self._skip_separators()
         while self.at < len(self.tokens):
             found.append(self.item())
-            if self.at < len(self.tokens) and not self._skip_separators():
+            if self.at < len(self.tokens) and not self._skip_separators() and not self._goes_on(found[-1].unit):
                 raise Unreadable(f"{self.tokens[self.at].text} after an answer")
         if not found:
             raise Unreadable("nothing")
         return Items(tuple(found))
+
+    def _goes_on(self, unit: str) -> bool:
+        """1 hour 30 minutes, 5 ft 6 in"""
+        token = self.peek()
+        return token is not None and token.sort == "number" and token.spaced and units.measure(unit) is not None
 
     def _skip_separators(self) -> bool:
         start = self.at
@@ -201,7 +211,7 @@ class Parser:
         while token := self.peek():
             following = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else None
             label = following is not None and following.text == ":" and following.sort == "mark"
-            if token.sort == "word" and token.text.lower() in _ABOUT:
+            if (token.sort == "word" and token.text.lower() in _ABOUT) or (self.at == 0 and _arrow(token)):
                 self.at += 1
             elif token.sort == "word" and label:
                 raise Unreadable(token.text)
@@ -237,9 +247,10 @@ class Parser:
                 break
             self.at += 1
         token = self.peek()
-        if said and token and not self._separates(token) and token.text not in _CLOSE:
+        unit = " ".join(part for part in said if part).replace(" / ", "/")
+        if said and token and not self._separates(token) and token.text not in _CLOSE and not self._goes_on(unit):
             raise Unreadable(f"{token.text} in a unit")
-        return " ".join(part for part in said if part).replace(" / ", "/")
+        return unit
 
     def _words_in_brackets(self) -> bool:
         """9 (apples)"""
@@ -264,13 +275,21 @@ class Parser:
 
     def relation(self) -> Node:
         parts, operators = [self.union()], list[str]()
-        while (token := self.peek()) and (operator := RELATIONS.get(_name(token))):
+        while (token := self.peek()) and (operator := RELATIONS.get(_name(token))) and not self._closes_angle(token):
             self.at += 1
             if (next_ := self.peek()) and operator == "=" and RELATIONS.get(_name(next_)) == "~":
                 continue
             operators.append(operator)
             parts.append(self.union())
-        return Term("rel:" + " ".join(operators), tuple(parts)) if operators else parts[0]
+        found = Term("rel:" + " ".join(operators), tuple(parts)) if operators else parts[0]
+        token = self.peek()
+        if token and token.sort == "command" and token.text in ("pmod", "mod", "bmod"):
+            self.at += 1
+            return Term("mod", (found, self.argument()))
+        return found
+
+    def _closes_angle(self, token: Token) -> bool:
+        return token.text == ">" and self.angles > 0
 
     def union(self) -> Node:
         parts = [self.range()]
@@ -292,11 +311,20 @@ class Parser:
         return first
 
     def ratio(self) -> Node:
-        parts = [self.sum()]
-        while (token := self.peek()) and token.sort == "mark" and token.text == ":":
+        parts = [self.over()]
+        while (token := self.peek()) and token.text == ":" and token.sort == "mark":
             self.at += 1
-            parts.append(self.sum())
+            parts.append(self.over())
         return Term(":", tuple(parts)) if len(parts) > 1 else parts[0]
+
+    def over(self) -> Node:
+        """{1 \\over 2}, {5 \\choose 2}: all of the group stands above and below."""
+        above = self.sum()
+        token = self.peek()
+        if token and token.sort == "command" and token.text in ("over", "choose"):
+            self.at += 1
+            return Term("/" if token.text == "over" else "binom", (above, self.sum()))
+        return above
 
     # --- arithmetic ----------------------------------------------------------------------------------------------
 
@@ -341,7 +369,7 @@ class Parser:
                 self.at += 1
                 found = self._times(operator, found)
             elif self._mixed(found, token):
-                found = _added(found, self.power() if token.sort == "command" else self._fraction())
+                found = _added(found, self._fraction_command() if token.sort == "command" else self._fraction())
             elif self._begins_factor(token):
                 before = self.at
                 try:
@@ -424,6 +452,8 @@ class Parser:
             elif token.text in ("'", "''"):
                 self.at += 1
                 base = _decorated(base, token.text)
+                if isinstance(base, Symbol) and self._at("(") and not self.tokens[self.at].spaced:
+                    base = Term("app", (base, *self._listed(")")))
             elif token.text == "^" or (token.text == "*" and self._next_is("*")):
                 self.at += 1 if token.text == "^" else 2
                 base = self._raised(base)
@@ -479,6 +509,8 @@ class Parser:
             return self._brackets(token.text)
         if token.text == "|":
             return self._abs()
+        if token.text == "..." and self.at > 1:
+            return Symbol("ldots")
         raise Unreadable(token.text)
 
     def _based(self, token: Token) -> Node:
@@ -501,7 +533,9 @@ class Parser:
 
     def _word(self, token: Token) -> Node:
         """A name of a few letters in a formula is a product (gb); a longer one is a name (area)."""
-        if not self.groups and not any(RELATIONS.get(_name(t)) for t in self.tokens):
+        if token.text.lower() in _CONNECTING or (
+            not self.groups and not any(RELATIONS.get(_name(t)) for t in self.tokens)
+        ):
             raise Unreadable(token.text)
         if len(token.text) <= 3 and token.text.isascii() and token.text.isalpha():
             found: Node = Symbol(token.text[0])
@@ -546,7 +580,9 @@ class Parser:
         if opened in ("{", "\\{") and (self._at("}") or self._at("\\}")):
             self.at += 1
             return Symbol("∅")
+        self.angles += opened == "<"
         found = self._elements()
+        self.angles -= opened == "<"
         if opened == "\\{" and (token := self.peek()) and _name(token) in ("|", "\\mid", "\\vert", ":"):
             self.at += 1
             condition = self._elements()
@@ -589,6 +625,10 @@ class Parser:
             return self._brackets("[" if name == "lbrack" else "\\" + name)
         if name in ("vert", "lvert", "mid"):
             return self._abs()
+        if name in ("lfloor", "lceil"):
+            inner = self.sum()
+            self.expect("\\rfloor" if name == "lfloor" else "\\rceil")
+            return Term(name, (inner,))
         if name in ("|", "lVert", "Vert", "|"):
             inner = self.sum()
             self.expect("\\|", "\\rVert", "\\Vert")
@@ -740,6 +780,10 @@ def _currency(token: Token) -> bool:
     return token.sort == "mark" and (token.text in units.CURRENCIES or token.text == DOLLAR)
 
 
+def _arrow(token: Token) -> bool:
+    return token.sort in ("command", "mark") and token.text in ("to", "Rightarrow", "=>")
+
+
 def _is_relation(node: Node) -> bool:
     return isinstance(node, Term) and node.head.startswith("rel:")
 
@@ -772,6 +816,11 @@ def _own_unit(node: Node, unit: str) -> tuple[Node, str]:
     if isinstance(node, Term) and node.head in ("deg", "pct"):
         own = "%" if node.head == "pct" else "°"
         return node.args[0], unit if unit in ("C", "F", "celsius", "fahrenheit") else f"{own} {unit}".strip()
+    match node:
+        case Term("*", (Term("deg", (number,)), Symbol("C" | "F" as scale))) if not unit:
+            return number, scale
+        case Term("neg", (Term("*", (Term("deg", (number,)), Symbol("C" | "F" as scale))),)) if not unit:
+            return Term("neg", (number,)), scale
     if isinstance(node, Term) and node.head == "base":
         return node.args[0], f"base {_flat(node.args[1])}"
     if (

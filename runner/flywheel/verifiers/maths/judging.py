@@ -12,13 +12,14 @@ from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Finding, fail, unknown
 from flywheel.verifiers.maths import numerals, place
 from flywheel.verifiers.maths.comparing import AnswerComparison, MathPolicy, NotComparable
-from flywheel.verifiers.maths.nodes import Items, Phrase, Reading
+from flywheel.verifiers.maths.nodes import Items, ListItem, Phrase, Reading, Symbol
 from flywheel.verifiers.maths.script import folded
 
 #: Of a longer answer the end is read; a final answer may be this long.
 _TAIL, _ANSWER_LIMIT = 20_000, 4_500
 _LONE_COMMA = re.compile(r"\d,\d")
-_SETTING = re.compile(r"\\(?:text|mathrm|mbox|textbf|textnormal)\b|\\[()\[\]]|[${}]")
+_SETTING = re.compile(r"\\(?:text|mathrm|mbox|textbf|textnormal)\s*\{([^{}]*)\}|\\[()\[\]]|\$|(?<!\\)\{(\w)\}")
+_LOOSE_SPACE = re.compile(r"(?<![^\W_])\s+|\s+(?![^\W_])|(?<=[^\W\d_])\s+(?=\d)|(?<=\d)\s+(?=[^\W\d_])")
 _LAST_LINE = re.compile(
     rf"(?:[^\d$\\\n*/^=+<>()\[\]{{}}|~%#_`-]*\s)?(?P<number>-?[$]?(?:{numerals.PLAIN})(?:/\d{{1,400}})?%?)"
     r"(?P<noun>(?:\s+[A-Za-z]+){0,6})[.!]?\s*"
@@ -45,7 +46,7 @@ class Judgement:
             return fail("no answer")
         right = _quick(gold)
         given = None if right is None else _quick(answer) or _last_line(answer, gold)
-        if right is not None and given is not None:
+        if right is not None and given is not None and (right[1] == given[1] or "$" not in gold + answer):
             return PASS if self._equal(right, given) else _other(answer.rpartition("####")[2].strip(), gold)
         return PASS if gold.strip() == answer.strip() else self._read(self.gold(gold), folded(answer[-_TAIL:]))
 
@@ -112,18 +113,28 @@ class Judgement:
             for other in commas:
                 if len(commas) == len(gold.readings) == 2 and comma != other:
                     continue
-                given = self._answer(right, final, prose, other)
-                if given is not None:
+                for given in self._answers(right, final, prose, other):
                     yield right, given
 
-    def _answer(self, right: Reading, final: str, prose: bool, comma: bool) -> Reading | None:
+    def _answers(self, right: Reading, final: str, prose: bool, comma: bool) -> Iterator[Reading]:
         """A short answer is read whole; a sentence is asked for what it says."""
+        if _is_letter(right) and (option := place.choice(final)):
+            yield option
+            return
         found = place.whole(final, comma) if len(final) <= _ANSWER_LIMIT else None
-        if not prose or isinstance(found, Items):
-            return found
-        if isinstance(right, Phrase):
-            return place.said_in_words(final, right, comma) or found
-        return place.said(final, len(right.items), comma)
+        if isinstance(found, Items) or not prose or isinstance(right, Phrase):
+            said = place.said_in_words(final, right, comma) if prose and isinstance(right, Phrase) else None
+        else:
+            found, said = None, place.said(final, len(right.items), comma)
+        yield from (reading for reading in (found, said) if reading is not None)
+
+
+def _is_letter(gold: Reading) -> bool:
+    """Whether the gold may be one of several options."""
+    match gold:
+        case Items((ListItem(Symbol(name), ""),)):
+            return name in tuple("ABCDEFGHIJ")
+    return False
 
 
 def _quick(text: str) -> tuple[numerals.Exact, bool] | None:
@@ -134,7 +145,9 @@ def _quick(text: str) -> tuple[numerals.Exact, bool] | None:
 #: Words by which a line says more than its number.
 _TURNS = re.compile(
     r"\b(?:but|than|instead|except|and|or|to|a?\s*half|percent|percentage|pct|hundred|thousand|million|billion|trillion"
-    r"|dozens?|squared|cubed|[ap]m|if|because|since)\b",
+    r"|dozens?|squared|cubed|[ap]m|if|because|since|least|most|over|under|above|below|beyond|excluding|without|doubt"
+    r"|impossible|unlikely|longer|minus|negative|log|ln|sin|cos|tan|sqrt|rs|inr|usd|eur|gbp|way|think|believe"
+    r"|(?:jan|febr)uary|march|april|may|june|july|august|\w+ember|october)\b",
     re.I,
 )
 
@@ -147,15 +160,19 @@ def _last_line(text: str, gold: str) -> tuple[numerals.Exact, bool] | None:
     found = _LAST_LINE.fullmatch(line) if line.isascii() and "nswer" not in head else None
     if found is None or place.denies(line) or _TURNS.search(line):
         return None
-    if found["noun"] and "$" in gold.rpartition("####")[2]:
+    if found["noun"] and re.search("[$%]", gold.rpartition("####")[2]):
         return None  # dollars, and what noun?
+    if line.rstrip().endswith("!") and not re.search("[A-Za-z]", line):
+        return None  # 5! is 120
     return numerals.simple(found["number"])
 
 
 def _key(text: str) -> str:
     """Answers with one key are the same answer, set otherwise."""
-    bare = _SETTING.sub("", place.unquoted(text))
-    return "".join(bare.split())
+    bare = _SETTING.sub(lambda m: m[1] or m[2] or "", place.unquoted(text))
+    if bare.startswith("{") and bare.endswith("}") and bare.count("{") == 1:
+        bare = bare[1:-1]
+    return _LOOSE_SPACE.sub("", " ".join(bare.split()))
 
 
 def _other(answer: str, gold: str) -> Finding:

@@ -110,6 +110,8 @@ _DATE = re.compile(
     | (?P<as_it_is>\d{{1,2}}(?P<other>[/.])\d{{1,2}}(?P=other)\d{{4}})
     | (?P<month>{_MONTH})\.?[ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[ ](?P<year>\d{{4}})
     | (?P<day2>\d{{1,2}})(?:st|nd|rd|th)?[ ](?:of[ ])?(?P<month2>{_MONTH})\.?,?[ ](?P<year2>\d{{4}})
+    | (?=(?-i:[A-Z]))(?P<month3>{_MONTH})\.?[ ](?P<day3>\d{{1,2}})(?:st|nd|rd|th)?
+    | (?P<day4>\d{{1,2}})(?:st|nd|rd|th)?[ ](?:of[ ])?(?=(?-i:[A-Z]))(?P<month4>{_MONTH})
     )(?!\w|[-/]\d)""",
     re.X | re.I,
 )
@@ -186,13 +188,14 @@ def lex(text: str, plain: bool, bare: bool = False) -> Iterator[Token]:
 
 
 def _iso(date: re.Match[str]) -> str:
-    """2020-05-01, 2020/5/1, May 1, 2020 and 1 May 2020 are one day; 05/01/2020 is one of two, and stays as it is."""
+    """2020-05-01, 2020/5/1, May 1, 2020 and 1 May 2020 are one day; 05/01/2020 is one of two, and stays as it is. May 1
+    is --05-01."""
     if date["as_it_is"]:
         return "/".join(part.zfill(2) for part in re.split("[/.]", date["as_it_is"]))
-    month = date["month"] or date["month2"]
+    month = date["month"] or date["month2"] or date["month3"] or date["month4"]
     number = [name[:3] for name in _MONTHS].index(month[:3].lower()) + 1 if month else int(date["m"])
-    day = int(date["d"] or date["day"] or date["day2"])
-    return f"{date['y'] or date['year'] or date['year2']}-{number:02}-{day:02}"
+    day = int(date["d"] or date["day"] or date["day2"] or date["day3"] or date["day4"])
+    return f"{date['y'] or date['year'] or date['year2'] or '-'}-{number:02}-{day:02}"
 
 
 def _braced(text: str, at: int) -> tuple[str, int]:
@@ -270,7 +273,13 @@ def _run_on(digits: str) -> Fraction:
 def _letters(run: str, text: str, at: int, spaced: bool, plain: bool, bare: bool) -> Iterator[Token]:
     """A run of letters: a function, a word, or a product of symbols."""
     end = at + len(run)
-    if run in FUNCTIONS or (run == "pi" and not plain):
+    if run in ("min", "sec") and re.search(r"[\d/]\s*$", text[:at]) and not re.match(r"\s*[({\\]", text[end:]):
+        yield Token("word", run, spaced)  # 30 min
+    elif run.lower() in ("inf", "infinity"):
+        yield Token("command", "infty", spaced)
+    elif run == "U" and re.search(r"[)\]}]\s*$", text[:at]) and re.match(r"\s*[(\[{]", text[end:]):
+        yield Token("command", "cup", spaced)
+    elif run in FUNCTIONS or (run == "pi" and not plain):
         yield Token("command", run, spaced)
     elif run.lower() in AND_OR and len(run) > 1:
         yield Token("word", run.lower(), spaced)
@@ -303,7 +312,7 @@ def _unit_letter(letter: str, text: str, at: int, end: int) -> bool:
     return (
         letter in units.SINGLE
         and re.search(r"\d\s+$|\d\s*[A-Za-z]{1,3}(?:\^\{?-?\d\}?)?\s*/\s*$", before) is not None
-        and re.match(r"$|\s*[.,;!?)\n/]|\^|\s+[^\W\d_]", after) is not None
+        and re.match(r"$|\s*[.,;!?)\n/]|\^|\s+\w", after) is not None
     )
 
 
@@ -311,9 +320,15 @@ def _article(letter: str, text: str, end: int) -> bool:
     return letter in "aAI" and re.match(r"\s+[^\W\d_]{2}", text[end:]) is not None
 
 
+#: Short words that stand before a sign and are no product of letters: "The answer is -5".
+_WORDS = frozenset(
+    ["is", "are", "was", "be", "by", "of", "to", "at", "so", "we", "get", "the", "it", "has", "for", "not"]
+)
+
+
 def _product(run: str, text: str, at: int, end: int, bare: bool) -> bool:
     """In plain text: 2ab, xy + 1, ABC beside an operator; but 5kg, 6th, pm."""
-    if run in units.LONG or run.lower() in units.ATTACHED or not run.isascii():
+    if run in units.LONG or run.lower() in units.ATTACHED or run.lower() in _WORDS or not run.isascii():
         return False
     if run == "pi":
         return True

@@ -80,6 +80,8 @@ def named(node: Node) -> bool:
             return True
         case Term("app", (Symbol(), *arguments)):
             return all(isinstance(a, Number) or relation(a) or named(a) for a in arguments)
+        case Term("^", (Symbol(name), power)):
+            return name in "fghFGH" and power in (Number(Fraction(-1)), Term("neg", (Number(Fraction(1)),)))  # f^{-1}
         case Term("*" | "/" | "abs" | "()" | ":" | "norm" | "decorated" as head, args):
             return bool(args) and all(named(a) or (head == "()" and isinstance(a, Number)) for a in args)
     return False

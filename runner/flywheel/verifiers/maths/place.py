@@ -12,26 +12,54 @@ from collections.abc import Iterator
 
 from flywheel.verifiers.maths.grammar import Parser
 from flywheel.verifiers.maths.lexer import AND_OR, Token, Unreadable, tokens
-from flywheel.verifiers.maths.nodes import Items, Phrase, Reading
+from flywheel.verifiers.maths.nodes import Items, ListItem, Phrase, Reading, Symbol
+from flywheel.verifiers.maths.spelled import in_digits
 
 #: Words that deny what follows them, in the languages whose "the answer is" is known below.
 _NOT = (
-    "not|isn't|isnt|aren't|wasn't|doesn't|don't|can't|cannot|won't|never|neither|nor|nicht|kein|keine|pas|no es|не"
+    "not|no longer|hardly|isnt|cannot|never|neither|nor|nicht|kein|keine|pas|no es|no son|non|não|nie|niet|inte|ikke|не"
     "|ليس|ليست"
 )
-_NEGATION = re.compile(rf"(?<![^\W\d_])(?:{_NOT}|wrong|incorrect|false)(?![^\W\d_])|不|并非|ليس", re.I)
+_NEGATION = re.compile(
+    rf"(?<![^\W\d_])(?:{_NOT}|wrong|incorrect|false)(?![^\W\d_])|n't\b|不|并非|ليس|¬|ではな|ではありません|아니|아닙니다|नहीं",
+    re.I,
+)
 _BETWEEN_NOT_AND_NUMBER = (
     "be|equal|to|the|a|an|really|simply|just|it|is|number|value|answer|always|necessarily|about|more|less|than|at|least"
     "|most|by|exactly|die|der|das|la|le|el"
 )
 _DENIED_BEFORE = re.compile(
-    rf"(?:(?<![^\W\d_])(?:{_NOT}|rather than|instead of|other than|anything but)(?![^\W\d_])|不是|并非|n't\b)"
-    rf"(?:\s+(?:{_BETWEEN_NOT_AND_NUMBER})\b)*[\s:=$*\"'({{\\]*(?:text\{{)?$",
+    rf"(?:(?<![^\W\d_])(?:{_NOT}|rather than|instead of|other than|anything but|all but|except|except for|excluding"
+    rf"|without|wrong|incorrect|false)(?![^\W\d_])|不是|并非|n't\b|¬)"
+    rf"(?:\s+(?:{_BETWEEN_NOT_AND_NUMBER})\b)*(?:\s+(?:have|need|want|get|eat|use|buy|take|exceed|include)\s)?"
+    rf"[\s:=$*\"'({{\\]*(?:text\{{)?$",
     re.I,
 )
 _DENIED_AFTER = re.compile(
     r"[\s$)}\"'.*,]*(?:,?\s*(?:which|that|it)\s+)?(?:is|was|would be|are|be)?\s*"
-    r"(?:not\b|n't\b|isn't\b|wrong\b|incorrect\b|false\b|no longer\b|impossible\b)(?!\s+\S*\d)",
+    r"(?:not\b|n't\b|isn't\b|wrong\b|incorrect\b|false\b|no longer\b|impossible\b|excluded\b|extraneous\b)(?!\s+\S*\d)"
+    r"|[\s$)}\"'*]*(?:does|do|did|can|could|would)(?:\s+not|n't)\s+(?:work|satisfy|fit|hold|solve|count|qualify|make)\b"
+    r"|\s*(?:ではな|ではありません|じゃな|[이가은는]?\s*아[니닙]|नहीं)",
+    re.I,
+)
+#: What follows is thought not to be so: "I don't think the answer is 5".
+_DOUBTED = re.compile(
+    r"(?:\b(?:do|does|did|would|can)(?:n't|\s+not)\s+(?:think|believe|suppose|agree)\b|(?<!no )(?<!without )\bdoubt"
+    r"|\bno\s+way\b|\bimpossible\b|\bunlikely\b|\bnot\s+(?:true|the case|possible|likely|correct)\b)[^.,;:!?\n]*$",
+    re.I,
+)
+#: A bound is no value: "more than 5", and "at least 5" where it is all that is said ("He must buy at least 5" answers).
+_STRICTLY = re.compile(
+    r"\b(?:(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than|over|under|above|below|beyond)[\s$*(]*$", re.I
+)
+_ALONE = r"\A\W*(?:(?:the\s+)?(?:final\s+)?(?:answer|value|result|it|x)\s+(?:is|are|was|must\s+be|equals)\s+)?"
+_BOUNDED = re.compile(
+    rf"{_ALONE}(?:at\s+(?:least|most)|no\s+(?:more|less|fewer|greater)\s+than|up\s+to)[\s$*(]*\Z", re.I
+)
+_NOTHING_ELSE = re.compile(rf"{_ALONE}\W*\Z", re.I)
+_BOUNDED_AFTER = re.compile(
+    r"[\s$*)]*(?:or\s+(?:more|less|fewer|greater|above|below|higher|lower|over|under)\b|at\s+(?:least|most)\b"
+    r"|and\s+(?:up|above|below|over)\b|[-+]\s*(?:$|[.,;]))",
     re.I,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -54,9 +82,10 @@ _MARKER = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]*]*\s+|\n+")
 _CLOSING = re.compile(
-    r"(?:,|;|\s[–-]|\.)?\s+(?:because|since|as|which|so|where|when|if|i\.e|that|after|and\s+not|but|not|in\s+total|altogether|left|hence|therefore)\b.*$",
+    r"(?:,|;|\s[–-]|\.)?\s+\(?(?:because|since|as|which|so|where|when|if|i\.e|that|after|and\s+not|but|not|in\s+total|altogether|left|hence|therefore)\b.*$",
     re.I | re.S,
 )
+_ASIDE = re.compile(r"\s*\((?:since|because|as|where|which|i\.e|that is|rounded|not)\b.*\)\s*$", re.I)
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
 #: Of long prose the end is read, and of what it calls the answer the last few.
 _TAIL, _MARKERS = 4_000, 6
@@ -70,18 +99,29 @@ def marked(text: str) -> tuple[str, bool] | None:
     boxes = list(_boxes(text))
     if not boxes:
         return _labelled(text)
+    if later := _MARKER.search(text, boxes[-1][1]):
+        found, _ = _clause(text[later.end() :], 1, False)
+        if found:
+            return None
+    said, denied, group = _last_group(text, boxes)
+    refused = {said}
+    while denied and len(boxes) > len(group):  # \boxed{42}, not \boxed{41}
+        boxes = boxes[: len(boxes) - len(group)]
+        said, denied, group = _last_group(text, boxes)
+        denied = denied or said in refused
+        refused.add(said)
+    return said, denied
+
+
+def _last_group(text: str, boxes: list[_Span]) -> tuple[str, bool, list[_Span]]:
+    """(what the last boxes that belong together say, whether the text denies it, those boxes)"""
     group = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         if not _joined(text[box[1] : group[0][0]]):
             break
         group.insert(0, box)
-    first, last = group[0][0], group[-1][1]
-    if later := _MARKER.search(text, last):
-        found, _ = _clause(text[later.end() :], 1, False)
-        if found:
-            return None
     said = ", ".join(_dressed(text, start, end) for start, end in group)
-    return said, _denied(text[:first], text[last:])
+    return said, _denied(text[: group[0][0]], text[group[-1][1] :]), group
 
 
 def _labelled(text: str) -> tuple[str, bool] | None:
@@ -91,7 +131,10 @@ def _labelled(text: str) -> tuple[str, bool] | None:
     return (found[1], False) if found and not denies(found[1]) else None
 
 
-def _boxes(text: str) -> Iterator[tuple[int, int]]:
+_Span = tuple[int, int]
+
+
+def _boxes(text: str) -> Iterator[_Span]:
     """(start, end) of every box that closes; of the last one that does not, to the end of its line."""
     at = 0
     while match := _BOX.search(text, at):
@@ -129,7 +172,16 @@ def _dressed(text: str, start: int, end: int) -> str:
 
 
 def _denied(before: str, after: str) -> bool:
-    return _DENIED_BEFORE.search(before[-80:]) is not None or _DENIED_AFTER.match(after[:60]) is not None
+    """Whether what stands between them is denied or doubted."""
+    found = _DENIED_BEFORE.search(before[-80:]) or _DENIED_AFTER.match(after[:60]) or _DOUBTED.search(before[-80:])
+    return found is not None
+
+
+def _bound(before: str, after: str) -> bool:
+    """Whether what stands between them is only a bound."""
+    if _BOUNDED_AFTER.match(after[:60]):
+        return _NOTHING_ELSE.match(before) is not None
+    return (_BOUNDED.match(before) or _STRICTLY.search(before[-80:])) is not None
 
 
 def whole(text: str, decimal_comma: bool = False) -> Reading | None:
@@ -137,6 +189,11 @@ def whole(text: str, decimal_comma: bool = False) -> Reading | None:
     stripped = unquoted(text)
     if not stripped:
         return None
+    if not _DIGIT.search(stripped):
+        meaning = _meaning(stripped)
+        if meaning:
+            return Items((ListItem(Symbol(meaning)),))
+        stripped = in_digits(stripped)
     try:
         found = tokens(stripped)
     except Unreadable:
@@ -145,6 +202,28 @@ def whole(text: str, decimal_comma: bool = False) -> Reading | None:
         return Parser(found, decimal_comma).items()
     except Unreadable:
         return _phrase(found, decimal_comma)
+
+
+_DIGIT = re.compile(r"\d")
+#: Answers that are one thing in many words.
+_MEANINGS = (
+    (r"no solutions?(?: exists?)?|(?:the )?(?:empty|null) set", "∅"),
+    (r"(?:x is )?(?:the set of )?(?:all|any|every) (?:the )?reals?(?: numbers?)?", "R"),
+    (r"(?:an )?infinite(?:ly many| number of)?(?: solutions?)", "infinitely many"),
+    (r"infinitely many", "infinitely many"),
+    (r"(?:the limit )?(?:does not|doesn't) exist|dne", "DNE"),
+)
+_MEANING = tuple((re.compile(pattern), meaning) for pattern, meaning in _MEANINGS)
+_LEAD = re.compile(r"(?:there (?:is|are)|(?:the|this) (?:equation|system|inequality) has|it has) ")
+_UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}|\$")
+
+
+def _meaning(text: str) -> str:
+    """The symbol of what `text` says in words ("no solution"), or ""."""
+    if len(text) > 80:
+        return ""
+    said = _LEAD.sub("", " ".join(_UPRIGHT.sub(r"\1", text).casefold().split()), count=1)
+    return next((meaning for pattern, meaning in _MEANING if pattern.fullmatch(said)), "")
 
 
 def unquoted(text: str) -> str:
@@ -228,12 +307,43 @@ def _phrase(found: list[Token], decimal_comma: bool) -> Phrase:
 
 
 def said_in_words(text: str, gold: Phrase, decimal_comma: bool = False) -> Reading | None:
-    """What prose says after "the answer is", for a gold in words."""
-    markers = list(_MARKER.finditer(text[-_TAIL:]))
-    if not markers:
+    """What prose says after "the answer is", with its first word ("Yes, because …"), or of its subject in the last
+    sentence ("The graph is a parabola"), for a gold in words."""
+    tail = text[-_TAIL:].strip()
+    markers = list(_MARKER.finditer(tail))
+    if markers:
+        tail = _first_sentence(tail[markers[-1].end() :].strip().partition("\n")[0])
+        if not _OPENING.match(tail):
+            return whole(tail, decimal_comma)
+    if opening := _OPENING.match(tail):
+        other = _OPPOSITE[opening[1].lower()]
+        return None if re.search(rf"\b{other}\b", tail, re.I) else Phrase((opening[1].lower(),))
+    sentence = _SENTENCE.split(tail)[-1]
+    formulas = any(isinstance(part, Items) for part in gold.parts)  # of which it would say the last
+    subject = None if formulas or denies(sentence) else _IS.search(sentence)
+    return whole(subject[1], decimal_comma) if subject else None
+
+
+_OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_OPENING = re.compile(r"\W*(yes|no|true|false)\s*(?:[,.;:!–-]|$)", re.I)
+_IS = re.compile(
+    r"\b(?:is|are|was|were|be)\s+(?:on\s+)?(?:an?\s+|the\s+)?((?:(?!\b(?:is|are|was|were|be)\b).)+)$", re.S
+)
+_OPTION = re.compile(r"\b(?:option|choice|letter|it's|it is|choose|pick|select)\s+\(?([A-J])\b\)?", re.I)
+_LETTERED = re.compile(r"\W*(?:\b(?:option|choice)\s+)?\(?([A-J])(?:\)|[.:](?=\s))\s*\S")
+_ANY_LETTERED = re.compile(r"(?<![\w])\(?([A-J])(?:\)|[.:](?=\s))|\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-J])\b")
+
+
+def choice(text: str) -> Items | None:
+    """The letter of one option: B) Paris; option B. None where several are named, or it is denied."""
+    tail = " ".join(_UPRIGHT.sub(r"\1", text[-_TAIL:]).split())
+    markers = list(_MARKER.finditer(tail))
+    said = tail[markers[-1].end() :].strip() if markers else tail
+    found = _LETTERED.match(said) or _OPTION.search(said)
+    letters = {letter for pair in _ANY_LETTERED.findall(said) for letter in pair if letter}
+    if found is None or not found[1].isupper() or letters - {found[1]} or denies(said):
         return None
-    sentence = _first_sentence(text[-_TAIL:][markers[-1].end() :].strip().partition("\n")[0])
-    return whole(sentence, decimal_comma)
+    return Items((ListItem(Symbol(found[1])),))
 
 
 def after_marker(text: str, decimal_comma: bool) -> Items | None:
@@ -258,17 +368,33 @@ def denies(text: str) -> bool:
 def said(text: str, count: int, decimal_comma: bool = False) -> Items | None:
     """The final answer of prose; `count`: how many things are asked for. None where it says none, or denies it."""
     tail = text[-_TAIL:]
+    if not _DIGIT.search(tail):
+        tail = in_digits(tail)
     markers = list(_MARKER.finditer(tail))
     for marker in reversed(markers[-_MARKERS:]):
         found, denied = _clause(tail[marker.end() :], count, decimal_comma)
-        if found or denied:
-            return found
+        if denied:
+            return None
+        if found and (_NEGATION.search(marker[0]) or _DOUBTED.search(tail[: marker.start()][-80:])):
+            rest = re.split(r"[,;]|\bbut\b", tail[marker.end() :], maxsplit=1)[1:]
+            return said(rest[0], count, decimal_comma) if rest else None
+        if found:
+            return _corrected(tail[marker.end() :], count, decimal_comma) or found
     formulas = list(_FORMULA.finditer(tail))
     after = _without_formulas(tail)
     number = _last_number(after)
     if formulas and (number is None or number < formulas[-1].start()):
         return _last_formula(tail, formulas, decimal_comma)
     return _last_run(tail, count, decimal_comma)
+
+
+_CORRECTS = re.compile(r"[.!?…]\s+(?:no,?\s+)?(?:wait|actually|correction|oops|sorry|hmm)\b", re.I)
+
+
+def _corrected(text: str, count: int, decimal_comma: bool) -> Items | None:
+    """What the author says instead: "… 3. Actually, it is 4"."""
+    turn = _CORRECTS.search(text)
+    return said(text[turn.end() :], count, decimal_comma) if turn else None
 
 
 def _without_formulas(text: str) -> str:
@@ -293,6 +419,7 @@ def _clause(after: str, count: int, decimal_comma: bool) -> tuple[Items | None, 
         if len(rest) < 2:
             return None, True
         sentence = rest[1]
+    sentence = _ASIDE.sub("", sentence)
     for candidate in (sentence, _CLOSING.sub("", sentence)):
         reading = whole(candidate, decimal_comma)
         if isinstance(reading, Items):
@@ -325,7 +452,7 @@ def _last_formula(text: str, formulas: list[re.Match[str]], decimal_comma: bool)
     while start and _links(text[formulas[start - 1].end() : formulas[start].start()]):
         start -= 1
     first, last = formulas[start].start(), formulas[end].end()
-    if _denied(text[:first], text[last:]):
+    if _denied(text[:first], text[last:]) or _bound(text[:first], text[last:]):
         return None
     unit = re.match(r"\s*(?:%|percent|pct|[A-Za-z°]+(?:\^?\d)?(?=[\s.,;!]*$))", text[last:])
     for stop in ([last + unit.end()] if unit else []) + [last]:
@@ -373,7 +500,7 @@ def _runs(sentence: str, decimal_comma: bool) -> Iterator[Items | None]:
         if not any(token.sort in ("number", "comma", "range") for token in found[at:end]):
             at = end
             continue
-        if _denied(before, after):
+        if _denied(before, after) or _bound(before, after):
             yield None
         else:
             yield _parsed(found[at:unit], found[at:end], decimal_comma)

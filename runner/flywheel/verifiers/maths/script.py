@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from flywheel.verifiers.maths.spelled import signed
+
 #: Stands for a currency sign that is no delimiter of a formula. (Its full-width form: folded away before.)
 DOLLAR = "＄"
 
@@ -16,6 +18,8 @@ _CHARACTERS = {
     "º": r"^\circ ", "′": "'", "’": "'", "″": "''", "⟨": r"\langle ", "⟩": r"\rangle ", "→": r"\to ",
     "⇒": r"\Rightarrow ", "…": r"\ldots ", "٫": ".", "٬": ",", "٪": "%", "،": ",", "؛": ";", "、": ",", "。": ". ",
     "“": '"', "”": '"', "\u00a0": " ", "\u202f": "\u2009", "\u200b": "", "\ufeff": "", "\u200e": "", "\u200f": "",
+    "∠": r"\angle ", "△": r"\triangle ", "∛": r"\sqrt[3] ", "∜": r"\sqrt[4] ", "≡": r"\equiv ", "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     "\u2061": "", "\u2062": "", "ℝ": "R", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ",
 }  # fmt: skip
 _TABLE = str.maketrans(_CHARACTERS)
@@ -40,6 +44,7 @@ _TYPESETTING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:hspace|vspace|phantom|label|tag)\*?\{[^{}]*\}", " "),
         (r"\\degree\b|\^\{\s*\\circ\s*\}|\^\s*\\circ\b|\\circ\b(?=\s*$)", r"^\\circ "),
         (r"\{\s*\\(?:rm|bf|it)\b", r"{"),
+        (r"(\d*\.\d*)\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\1\\overline{\2\3\4}"),
     )
 )  # fmt: skip
 
@@ -51,6 +56,27 @@ _ITALIC = re.compile(r"(?<![\w*)\]}])\*(?=[^\s*])([^*\n]*?)(?<=[^\s*])\*(?![\w*(
 
 _AND_A_HALF = re.compile(r"(\d)\s+and\s+(?:a|one)[\s-]half\b", re.I)
 _HALF_DAY = re.compile(r"\b([ap])\.\s?m\b\.?", re.I)
+#: What is one thing in several spellings, and a word that each of them has.
+_SPELLINGS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (word, re.compile(pattern, re.I), plain)
+    for word, pattern, plain in (
+        ("noon", r"\b(?:12(?::00)?\s*)?noon\b", "12:00 pm"),
+        ("midnight", r"\b(?:12(?::00)?\s*)?midnight\b", "12:00 am"),
+        ("per cent", r"\bper cent\b", "percent"),
+        ("remainder", r"(?<=\d)\s*,?\s*(?:with\s+)?(?:a\s+)?remainder\s*(?:of\s+)?(?=\d)", " R "),
+        (" r ", r"(?<=\d) r (?=\d)", " R "),
+        ("10", r"(?<=\d)\s*x\s*(?=10\s*(?:\^|\*\*))", r" \\times "),
+        ("/d", r"\bd([a-z])/d([a-z])\b", r"\\frac{d\1}{d\2}"),
+        ("mod", r"\(\s*(?:\\text\s*\{\s*)?mod\b\s*\}?\s*(\w+)\s*\)", r"\\pmod{\1}"),
+        ("h", r"\b(\d+)h\s?(\d+)m(?:in)?\b", r"\1 hr \2 min"),
+        ("rs", r"\b(?:rs\.?|inr)\s*(?=\d)", "₹"),
+        ("inr", r"\binr\s*(?=\d)", "₹"),
+        ("usd", r"\busd\s*(?=\d)", DOLLAR),
+        ("us$", r"\bus\$\s*(?=\d)", DOLLAR),
+        ("eur", r"\beur\s*(?=\d)", "€"),
+        ("gbp", r"\bgbp\s*(?=\d)", "£"),
+    )
+)
 
 
 def folded(text: str) -> str:
@@ -63,6 +89,12 @@ def folded(text: str) -> str:
         text = _AND_A_HALF.sub(r"\1 1/2", text)
     if ".m" in text or ". m" in text or ".M" in text:
         text = _HALF_DAY.sub(r"\1m", text)
+    lower = text.lower()
+    if "minus" in lower or "negative" in lower or "+/-" in lower:
+        text = signed(text)
+    for word, pattern, plain in _SPELLINGS:
+        if word in lower:
+            text = pattern.sub(plain, text)
     if "\\" in text or "{" in text or "~" in text or "$" in text:
         for pattern, plain in _TYPESETTING:
             text = pattern.sub(plain, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _TABLE = """
 length 1: m meter meters metre metres
@@ -28,8 +29,8 @@ time 604800: week weeks wk wks
 time 1/1000: ms millisecond milliseconds
 month 1: month months
 month 12: year years yr yrs
-volume 1: L l liter liters litre litres
-volume 1/1000: mL ml milliliter milliliters millilitre millilitres
+length^3 1/1000: L l liter liters litre litres
+length^3 1/1000000: mL ml milliliter milliliters millilitre millilitres
 cup 1: cup cups
 cup 2: pint pints
 cup 4: quart quarts qt
@@ -46,7 +47,6 @@ power 1000: kW kilowatt kilowatts
 volt 1: V volt volts
 ampere 1: A amp amps ampere amperes
 frequency 1: Hz hertz
-speed 1: mph
 dollar 1: $ dollar dollars usd bucks
 dollar 1/100: cent cents ¢
 dollar 1000: $k
@@ -74,9 +74,11 @@ def _table() -> dict[str, tuple[str, Fraction]]:
 
 
 KNOWN = _table()
+#: Names of units that are made of others.
+_MADE_OF = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h", "kmh": "km/h", "cc": "cm^3"}
 CURRENCIES = frozenset("$€£¥₹₩₽¢元")
 SINGLE = frozenset(name for name in KNOWN if len(name) == 1 and name.isalpha())
-LONG = frozenset(name for name in KNOWN if len(name) > 1)
+LONG = frozenset(name for name in (*KNOWN, *_MADE_OF) if len(name) > 1)
 #: What is written right after a number and is no product of letters.
 ATTACHED = frozenset(["st", "nd", "rd", "th", "am", "pm", "k", "bn", "x", *(name.lower() for name in LONG)])
 _FACTOR = re.compile(r"([^\W\d_]+|[$€£¥₹₩₽¢°%℃℉])(?:\^\{?(-?\d+)\}?)?")
@@ -85,11 +87,14 @@ _WORD_POWERS = (
     (re.compile(r"\b(?:cubic|cu\.?)\s+([^\W\d_]+)"), r"\1^3"),
     (re.compile(r"\b([^\W\d_]+)\s+squared\b"), r"\1^2"),
     (re.compile(r"\b([^\W\d_]+)\s+cubed\b"), r"\1^3"),
+    *((re.compile(rf"\b{name}\b"), plain) for name, plain in _MADE_OF.items()),
+    (re.compile(r"(?:\bdeg(?:rees?)?|°)\s+(?=(?:celsius|fahrenheit|kelvin|[CFK])\b)", re.I), ""),
 )
 
 Measure = tuple[Fraction, tuple[tuple[str, int], ...]]
 
 
+@lru_cache(4096)
 def measure(unit: str) -> Measure | None:
     """`cm^2` as its factor and its dimensions; None for what is no unit of measure (apples)."""
     if not unit:
@@ -112,7 +117,8 @@ def measure(unit: str) -> Measure | None:
             return None
         power = sign * int(found[2] or 1)
         factor *= known[1] ** power
-        dimensions[known[0]] = dimensions.get(known[0], 0) + power
+        dimension, _, exponent = known[0].partition("^")
+        dimensions[dimension] = dimensions.get(dimension, 0) + power * int(exponent or 1)
     return (factor, tuple(sorted((d, p) for d, p in dimensions.items() if p))) if dimensions else None
 
 

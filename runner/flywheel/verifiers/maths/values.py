@@ -5,9 +5,10 @@ Every step is bounded (size of numbers, of matrices), so no formula takes long, 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import comb, factorial, gcd, lcm
+from math import ceil, comb, factorial, floor, gcd, lcm
 from typing import Any, TypeAlias
 
 import mpmath
@@ -17,6 +18,7 @@ from flywheel.verifiers.maths.nodes import Node, Number, Symbol, Term
 DIGITS = 150
 _MOST_BITS = 40_000
 _MOST_EXPONENT = 20_000
+_BARELY = 1e-100
 _CONTEXT = mpmath.mp.clone()
 _CONTEXT.dps = DIGITS
 
@@ -52,6 +54,9 @@ class _Evaluation:
         if node.head == "matrix":
             return self._matrix(node)
         arguments = [self.value(argument) for argument in node.args]
+        match node:
+            case Term("app", (Symbol(name), _)) if name.rstrip("'") in _FUNCTION_NAMES:
+                return _unknown_function(name, arguments[1])
         operator = _OPERATORS.get(node.head)
         if operator is not None:
             return operator(*arguments)
@@ -161,6 +166,16 @@ def _multiplied(left: Value, right: Value) -> Value:
     return _times(left, right)
 
 
+_FUNCTION_NAMES = frozenset("fgFG")
+
+
+def _unknown_function(name: str, argument: Value) -> Value:
+    """f(2x) is no 2f(x): some number, the same for the same argument."""
+    cells = [cell for row in argument for cell in row] if isinstance(argument, tuple) else [argument]
+    said = [str(c) if isinstance(c, Fraction) else _CONTEXT.nstr(c, DIGITS - 30) for c in cells]
+    return Fraction(random.Random(f"{name}{said}").randrange(300, 2_900), 997)
+
+
 def _applied_or_multiplied(function: Value, *arguments: Value) -> Value:
     """f(2), which may be f · 2."""
     if len(arguments) != 1:
@@ -251,6 +266,20 @@ def _absolute(found: Value) -> Value:
     return abs(found) if isinstance(found, Fraction) else _CONTEXT.mpc(abs(found))
 
 
+def _rounded(up: bool) -> Callable[..., Value]:
+    def rounded(found: Value) -> Value:
+        number = _scalar(found)
+        if not isinstance(number, Fraction):
+            if abs(number.imag) > _BARELY:
+                raise NoValue("the floor of a complex number")
+            near = int(_CONTEXT.nint(number.real))
+            off = number.real - near  # a whole number but for the last digits is one
+            number = Fraction(near) if abs(off) < _BARELY else near + Fraction(1 if off > 0 else -1, 2)
+        return Fraction(ceil(number) if up else floor(number))
+
+    return rounded
+
+
 def _percent(found: Value) -> Value:
     return _multiplied(found, Fraction(1, 100))
 
@@ -299,6 +328,8 @@ _OPERATORS: Mapping[str, Callable[..., Value]] = {
     "fact": _factorial,
     "binom": _binomial,
     "abs": _absolute,
+    "lfloor": _rounded(up=False),
+    "lceil": _rounded(up=True),
     "pct": _percent,
     "deg": _degrees,
     "gcd": _whole_numbers(gcd),
