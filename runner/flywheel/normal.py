@@ -38,6 +38,7 @@ _TOKENS = r"""
   | -(?<=\b[^\W\d_]-)(?=[^\W\d_]\b)                      # x-y, but not well-known
   | :(?:(?=[:=])|(?<=::))                                 # ::  :=
   | \.(?<!\w\.)\d[\w.]*                                  # .5
+  | \.(?<![\w.]\.)(?=[^\W\d_])                           # .NET
 """
 _ASCII_TOKEN = re.compile(_TOKENS.replace("ALONE", "").replace("WORD", r"\w"), re.VERBOSE)
 #: Scripts that put no blanks between words: those whose characters are syllables or words, and alphabets.
@@ -56,6 +57,8 @@ _PLAIN = {
     ),
 }
 _TYPOGRAPHIC = re.compile("[" + "".join(map(chr, _PLAIN)) + "]")
+#: A dash between words, as those that write — without one do.
+_SPACED = re.compile(r"(?<=[^\W\d_]{2} )–(?= [^\W\d_]{2})")
 _BETWEEN_NUMBERS = re.compile(r"(?<=\d)[—―](?=\d)")
 #: Decompositions that name another way to write the same letters; superscripts, fractions and fonts are none.
 _SAME_LETTERS = frozenset(
@@ -96,8 +99,8 @@ _CHUNKS = _Chunks()
 def _any_token() -> Any:
     import regex  # here: ASCII has no use for it
 
-    alone = rf"[{DENSE}{LOOSE}]\p{{M}}* | [\p{{S}}{_TELLING}--[+<>=^~|$`]] |"
-    word = rf"[[\w\p{{No}}]--[{DENSE}{LOOSE}]]"
+    alone = rf"[[{DENSE}{LOOSE}]--\p{{Nd}}]\p{{M}}* | [\p{{S}}{_TELLING}--[+<>=^~|$`]] |"
+    word = rf"[[\w\p{{No}}]--[[{DENSE}{LOOSE}]--\p{{Nd}}]]"
     return regex.compile(_TOKENS.replace("ALONE", alone).replace("WORD", word), regex.VERBOSE | regex.V1)
 
 
@@ -116,7 +119,7 @@ def _composed(text: str) -> str:
         return text
     if not unicodedata.is_normalized("NFKC", text):
         text = unicodedata.normalize("NFC", "".join(map(_same_letters, text)))
-    return _BETWEEN_NUMBERS.sub("-", text).translate(_PLAIN) if _TYPOGRAPHIC.search(text) else text
+    return _BETWEEN_NUMBERS.sub("-", _SPACED.sub(" ", text)).translate(_PLAIN) if _TYPOGRAPHIC.search(text) else text
 
 
 @lru_cache(maxsize=4_096)
@@ -147,7 +150,7 @@ def gram_units(tokens: list[str]) -> list[int]:
 def _unspaced() -> tuple[Any, Any]:
     import regex
 
-    return regex.compile(f"[{DENSE}]"), regex.compile(f"[{LOOSE}]")
+    return regex.compile(f"[{DENSE}]"), regex.compile(rf"[[{LOOSE}]--\p{{Nd}}]", regex.V1)
 
 
 # --- letter case ------------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_a_column_that_no_row_has_is_one_fault_of_the_file(project) -> None:
     ]
 
 
-@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 def test_a_csv_with_another_separator_is_read_and_told(project, separator: str, name: str) -> None:
     text = project.root.joinpath("evals/seeds.csv").read_text()
     loaded = project.write("evals/seeds.csv", text.replace(",", separator)).load()

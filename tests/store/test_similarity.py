@@ -71,11 +71,56 @@ ROW = (
     [
         ("48", "84"), ("three", "four"), ("had asked", "had not asked"), ("more", "fewer"), ("Anna", "Maria"),
         ("kilograms", "grams"), ("x + y", "x - y"), ("x + y", "x + y!"), ("+ y", "+ Y"), ("\n72", "\n73"),
-        ("pens to 48", "48 pens to"),
+        ("pens to 48", "48 pens to"), ("where pupils", "unless pupils"),
     ],
 )  # fmt: skip
 def test_what_says_something_else_is_no_near_duplicate(part: str, other: str) -> None:
+    assert part in ROW
     assert near_duplicates([ROW, ROW.replace(part, other)], 0.8) == {}
+
+
+ROWS = {
+    "code": "Write a function total(items, limit) that returns the price per kg of the second list of items, each"
+    " larger than limit, and starts with the first of them; of an empty list it returns nothing at all.\n7",
+    "German": "Ein Bauer hält am Fluss 36 Hühner und sammelt jeden zweiten Morgen ihre Eier ein, bevor er die"
+    " übrigen Tiere füttert und den Rest auf dem Markt verkauft. Wie viel verdient er damit am Sonntag?\n7",
+    "Spanish": "Un granjero cerca del río cría 36 gallinas y recoge cada mañana sus huevos. El domingo regala unos"
+    " pocos a su vecino y vende el resto en el mercado. ¿Cuánto dinero gana así durante el mes de mayo?\n7",
+    "Japanese": "川のそばに住む農夫は36羽の鶏を飼っていて、毎朝卵を集めてから他の動物に餌をやります。"
+    "天気が悪くないとき、日曜日に彼はいくら稼ぎますか？\n7",
+    "Thai": "ชาวนาคนหนึ่งริมแม่น้ำเลี้ยงไก่ 36 ตัวและเป็ดหลายตัว ทุกเช้าเขาเก็บไข่และขายส่วนที่เหลือที่ตลาด"
+    " ถ้าอากาศไม่แย่ เขาได้เงินเท่าไรในวันอาทิตย์\n7",
+    "Korean": "강가에 사는 농부는 닭 36마리를 키우고 매일 아침 달걀을 모아 나머지를 시장에서 팝니다."
+    " 날씨가 안 나쁘면 그는 일요일에 얼마를 법니까?\n7",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "other"),
+    [
+        ("code", "total(", "count("), ("code", "kg", "lb"), ("code", "second", "third"), ("code", "larger", "smaller"),
+        ("code", "starts", "ends"),
+        ("German", "bevor", "nachdem"), ("German", "zweiten", "dritten"), ("German", "jeden zweiten", "jeden"),
+        ("Spanish", "domingo", "lunes"), ("Spanish", "mayo", "junio"),
+        ("Japanese", "悪くない", "悪い"), ("Thai", "ไม่แย่", "แย่"), ("Korean", "안 나쁘면", "나쁘면"),
+    ],
+)  # fmt: skip
+def test_what_says_something_else_in_other_languages_is_no_near_duplicate(row: str, part: str, other: str) -> None:
+    assert part in ROWS[row]
+    assert near_duplicates([ROWS[row], ROWS[row].replace(part, other)], 0.8) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "other"),
+    [
+        ("Thai", "36", "๓๖"),
+        ("German", "ein, bevor", "ein – bevor"),
+        ("Japanese", "36", "３６"),
+        ("code", " each", "  each"),
+    ],
+)
+def test_another_layout_in_other_languages_is_a_near_duplicate(row: str, part: str, other: str) -> None:
+    assert set(near_duplicates([ROWS[row], ROWS[row].replace(part, other)], 0.8)) == {1}
 
 
 @pytest.mark.parametrize(

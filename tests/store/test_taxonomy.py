@@ -138,6 +138,12 @@ def test_a_predicate_that_is_not_computed_row_by_row_is_unknown_for_all() -> Non
         assert "'x'" in found.undecided["common"].why or "another row" in found.undecided["common"].why
 
 
+@pytest.mark.parametrize("when", ["max(answer) = 'x'", "count(*) > 2", "sum(row.x) > 1"])
+def test_an_aggregate_of_all_failures_names_none_of_them(when: str) -> None:
+    with pytest.raises(PredicateError, match="must appear in the GROUP BY clause"):
+        names([failed("1", x=1), failed("x", x=2)], mode("most", when))
+
+
 def test_predicates_may_look_at_all_failures() -> None:
     often = mode("often", "count(*) OVER (PARTITION BY answer) > 1")
 

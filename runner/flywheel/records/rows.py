@@ -138,7 +138,7 @@ def _csv(path: Path, faults: list[Fault]) -> _Numbered:
             faults.append(Fault(f"not CSV: {error}.", file=shown(path), line=reader.line_num))
 
 
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SNIFFED_ROWS = 20
 
 
@@ -150,7 +150,7 @@ def _separator(path: Path) -> str:
         return "\t"
     if not head or "," in head[0]:
         return ","
-    return next((s for s in (";", "\t") if _fits(head, s)), ",")
+    return next((s for s in (";", "\t", "|") if _fits(head, s)), ",")
 
 
 def _fits(head: list[str], separator: str) -> bool:

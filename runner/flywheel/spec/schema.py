@@ -72,8 +72,8 @@ flywheel.yaml:22:32: generate[0].teachers[1]: unknown teacher "chaty". Did you m
   store and report hold the reference, never the value.
 - `validate` warns of a variable that is not set, and of an address that variables make and that cannot be called;
   it and `plan` need none of them. `apply` refuses to start where a step that is to run would need one.
-- CSV is read between commas, semicolons or tabs, whichever the header shows. Of Parquet, decimals and times become
-  text, bytes must be UTF-8 text, lists and structs stay what they are.
+- CSV is read between commas, semicolons, tabs or bars, whichever the header shows. Of Parquet, decimals and times
+  become text, bytes must be UTF-8 text, lists and structs stay what they are.
 - A **bold** key must be given. Everything else has the default shown.
 
 In an editor with a YAML language server, this first line completes and checks the file while you write:

@@ -90,6 +90,10 @@ def _vain(node: dict[str, Any]) -> str:
     children = node.get("children") or []
     if kind in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL") and children:
         return _vain_null_test(children[0], kind == "OPERATOR_IS_NULL")
+    if kind == "OPERATOR_NOT" and children and children[0].get("type") == "COMPARE_IN":
+        return _vain_not_in(children[0]["children"][1:])
+    if kind == "COMPARE_IN" and children[1:] and all(map(_is_null, children[1:])):
+        return "a comparison with NULL is never true: write IS NULL or IS NOT NULL."
     if kind == "COMPARE_IN" and children and _is_verdict(children[0]):
         texts = [_text(child) for child in children[1:]]
         return _not_outcomes(texts) if all(text is not None for text in texts) else ""
@@ -102,6 +106,10 @@ def _vain_comparison(kind: str, sides: list[Any]) -> str:
     if kind == "COMPARE_EQUAL" and any(_is_verdict(side) for side in sides):
         return _not_outcomes([text for side in sides if (text := _text(side)) is not None])
     return ""
+
+
+def _vain_not_in(values: Sequence[Any]) -> str:
+    return "NOT IN is never true with a NULL among its values: leave it out." if any(map(_is_null, values)) else ""
 
 
 def _vain_null_test(tested: Any, is_null: bool) -> str:

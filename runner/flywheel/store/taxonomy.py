@@ -108,7 +108,7 @@ def held(connection: duckdb.DuckDBPyConnection, when: str) -> list[str]:
         return _column(connection, f"coalesce(TRY({value}), '{UNKNOWN}')")
     except duckdb.Error:
         pass
-    connection.execute(f"EXPLAIN SELECT {value} FROM failed").fetchall()
+    connection.execute(f"EXPLAIN SELECT {value} FROM failed ORDER BY place").fetchall()  # an aggregate does not bind
     try:
         return _column(connection, value)
     except duckdb.Error:

@@ -52,23 +52,27 @@ half halb hälfte halbe moitié demi mitad medio половина половин
 twice doppelt deux-fois doble вдвое дважды ضعف दोगुना दुगुना 倍 twice
 double verdoppelt doubled verdoppeln удвоить double
 triple dreifach втрое तिगुना triple
-third drittel tercio треть ثلث तिहाई third
-quarter viertel cuarto четверть ربع चौथाई quarter
+third drittel dritte dritten dritter drittes tercio tercera треть третий третья третье ثلث तिहाई तीसरा तीसरी third
+fourth vierte vierten quatrième cuarto четвёртый четвертый fourth
+fifth fünfte fünften cinquième quinto пятый fifth
+tenth zehnte zehnten dixième décimo десятый tenth
+quarter viertel четверть ربع चौथाई quarter
 dozen dutzend douzaine docena дюжина दर्जन dozen
 couple paar pair пара couple
-second zweite deuxième segundo segunda второй вторая второе الثاني الثانية दूसरा दूसरी second
+second zweite zweiten zweiter zweites deuxième segundo segunda второй вторая второе الثاني الثانية दूसरा दूसरी second
 """
 
 _TURNS = """
 not no none cannot kein keine keinen keiner keines nicht ne pas aucun aucune не нет not
-لا ليس ليست لم لن غير नहीं मत न ना 不 没 沒 無 无 非 未 别 not
+لا ليس ليست لم لن غير नहीं मत न ना 不 没 沒 無 无 非 未 别 안 못 not
 never nie niemals jamais nunca никогда أبدا कभी 从 never
 without ohne sans sin без بدون دون बिना without
 neither nor weder ni ни neither
 or oder ou o или либо أو या 或 or
 but except außer sauf excepto кроме إلا सिवाय 除 except
 only nur seulement solo sólo только فقط केवल सिर्फ 只 仅 のみ only
-unless if wenn falls si если إذا لو यदि अगर 如 若 if
+if wenn falls si если إذا لو यदि अगर 如 若 if
+unless
 all every each alle jeder jede jedes tous toutes chaque todos todas cada all
 все каждый каждая كل جميع सभी सब हर 全 各 每 all
 any some einige quelques algunos algunas некоторые بعض कुछ some
@@ -85,8 +89,8 @@ large big huge groß grand grande большой большая كبير बड�
 small little tiny klein petit petite pequeño маленький صغير small
 maximum max максимум maximum
 minimum min минимум minimum
-before vor avant antes до перед قبل पहले 前 before
-after nach après después после بعد बाद 後 后 after
+before vor bevor avant antes до перед прежде قبل पहले 前 before
+after nach nachdem après después после بعد बाद 後 后 after
 above over über oberhalb sur encima над выше فوق ऊपर 上 above
 below under unter sous debajo под ниже تحت नीचे 下 below
 first erste ersten premier première primero primera первый первая первое الأول الأولى पहला पहली first
@@ -105,6 +109,12 @@ multiply multiplied multiplizieren умножить multiply
 divide divided dividieren разделить divide
 sum summe somme suma сумма сумму مجموع योग 和 sum
 difference differenz différence diferencia разность разницу فرق अंतर 差 difference
+larger bigger greater größer größere größeren mayor larger
+smaller kleiner kleinere kleineren menor smaller
+higher taller longer höher länger higher
+lower shorter niedriger kürzer lower
+start starts starting begin begins beginning beginnt anfängt commence empieza начинается start
+end ends ending finish finishes endet finit termina заканчивается end
 ascending aufsteigend возрастанию ascending
 descending absteigend убыванию descending
 who wer qui quién кто कौन 谁 誰 who
@@ -113,6 +123,18 @@ where wo où dónde где أين कहाँ कहां where
 why warum pourquoi warum почему لماذا क्यों why
 with mit avec con с مع with
 from von aus से from
+"""
+
+#: Names that some languages write in lower case, and symbols of units: each is itself.
+_NAMES = """
+lundi mardi mercredi jeudi vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo
+понедельник вторник среда среду четверг пятница пятницу суббота субботу воскресенье
+janvier février mars avril juin juillet août septembre octobre novembre décembre
+enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
+январь января февраль февраля март марта апрель апреля май мая июнь июня июль июля август августа
+сентябрь сентября октябрь октября ноябрь ноября декабрь декабря
+kg mg lb lbs oz km cm mm nm ft yd ml cl dl hl kb mb gb tb hz khz mhz ghz kw mw kwh mph kph kmh rpm sec ms ns
+км см мм кг мг мл мин сек
 """
 
 _LIGHT = """
@@ -136,7 +158,7 @@ def _grouped(lines: str) -> dict[str, str]:
     return {word: line.split()[-1] for line in lines.strip().splitlines() for word in line.split()}
 
 
-_CANONICAL = {**_grouped(_TURNS), **_grouped(_NUMBERS)}
+_CANONICAL = {**_grouped(_TURNS), **_grouped(_NUMBERS), **{word: word for word in _NAMES.split()}}
 LIGHT = frozenset(_LIGHT.split()) - _CANONICAL.keys()
 #: Short answers, and such as are a tenth signs, say what they say in every word.
 SHORT, FORMAL = 30, 0.1
@@ -185,9 +207,10 @@ _SPELLINGS: dict[int, str | None] = {
     **dict.fromkeys([*range(0x64B, 0x653), 0x670, 0x93C]),
     **{ord(written): read for written, read in zip("أإآىةँё", "ااايهंе", strict=True)},
 }
+_OPERATORS = frozenset("+*/%=<>^")
 _NEGATING_PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "mis", "не", "без", "анти", "ir", "des", "dés", "dé")
-#: Verbs are negated inside the word.
-_JAPANESE_NEGATION = re.compile("な[いかくけ]|ません|ず|ぬ")
+#: Japanese verbs are negated inside the word, and Thai has no blanks around its "not".
+_INNER_NEGATION = re.compile("な[いかくけ]|ません|ず|ぬ|ไม่|มิ|อย่า|ห้าม")
 
 
 def worded_alike(one: Sequence[str], other: Sequence[str], telling: Telling) -> bool:
@@ -207,7 +230,7 @@ def worded_alike(one: Sequence[str], other: Sequence[str], telling: Telling) -> 
         if op.tag == "replace":
             if any(_differ(one, i + step, other, k + step) for step in range(j - i)):
                 return False
-        elif op.tag != "equal" and _tells_apart(one[:j], i, other[:n], k):
+        elif op.tag != "equal" and _tells_apart(one, (i, j), other, (k, n)):
             return False
         if op.tag != "equal":
             gone.update(key for key in keys[0][i:j] if key not in LIGHT)
@@ -215,9 +238,13 @@ def worded_alike(one: Sequence[str], other: Sequence[str], telling: Telling) -> 
     return gone.isdisjoint(come)
 
 
-def _tells_apart(one: Sequence[str], i: int, other: Sequence[str], k: int) -> bool:
-    """Of words that only one has: those from `i` or `k` on."""
-    return _says_something(one, i) or _says_something(other, k) or _negates(one, i) != _negates(other, k)
+def _tells_apart(one: Sequence[str], mine: tuple[int, int], other: Sequence[str], theirs: tuple[int, int]) -> bool:
+    """Of words that only one has: those between the two places."""
+    (i, j), (k, n) = mine, theirs
+    if _says_something(one[:j], i) or _says_something(other[:n], k):
+        return True
+    # With the character after them: of 悪くない and 悪い what differs is くな.
+    return _negates(one[: j + 1], i) != _negates(other[: n + 1], k)
 
 
 def _spelling(word: str) -> str:
@@ -231,7 +258,8 @@ def _differ(one: Sequence[str], i: int, other: Sequence[str], k: int) -> bool:
         return False
     if _mistyped(*low):
         return _negated(*low)
-    return _may_be_a_name(a) or _may_be_a_name(b) or _counted(one, i) or _counted(other, k) or _negated(*low)
+    named = _may_be_a_name(a) or _may_be_a_name(b) or _is_operand(one, i) or _is_operand(other, k)
+    return named or _counted(one, i) or _counted(other, k) or _negated(*low)
 
 
 def _says_something(words: Sequence[str], start: int) -> bool:
@@ -245,6 +273,12 @@ def _says_something(words: Sequence[str], start: int) -> bool:
 def _may_be_a_name(word: str) -> bool:
     lower = word.lower()
     return lower not in LIGHT and (word != lower or not _has_case(word) or "_" in word or "." in word)
+
+
+def _is_operand(words: Sequence[str], place: int) -> bool:
+    """Part of a formula or a call: `total(`, `price *`, `= limit`."""
+    before, after = words[place - 1] if place else "", words[place + 1] if place + 1 < len(words) else ""
+    return before in _OPERATORS or after in _OPERATORS or after in ("(", "[")
 
 
 def _counted(words: Sequence[str], place: int) -> bool:
@@ -269,4 +303,4 @@ def _negated(one: str, other: str) -> bool:
 
 
 def _negates(words: Sequence[str], start: int) -> bool:
-    return start < len(words) and _JAPANESE_NEGATION.search("".join(words[max(0, start - 1) :])) is not None
+    return start < len(words) and _INNER_NEGATION.search("".join(words[max(0, start - 1) :])) is not None
