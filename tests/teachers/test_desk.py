@@ -179,7 +179,8 @@ def test_kill_9_repeats_no_answer_and_overspends_nothing(tmp_path: Path, server:
     seen = Counter(hit.prompt for hit in server.hits)
     assert kills >= 5
     assert len(seen) == CALLS
-    assert sum(count - 1 for count in seen.values()) <= kills * IN_FLIGHT
+    # In flight at a kill are also answers that wait for the disk, while others have taken their places.
+    assert sum(count - 1 for count in seen.values()) <= kills * 2 * IN_FLIGHT
     answered = [reply for _, reply in read_journal(tmp_path / "calls") if reply.status == "ok"]
     assert len({reply.key for reply in answered}) == len(answered) == CALLS
 
