@@ -12,7 +12,7 @@ import pytest
 import flywheel
 from flywheel import Project
 from flywheel.errors import FlywheelError, PlanMoved, SpecInvalid, StoreError, Tampered, UsageError
-from mini_domain import Domain
+from mini_domain import Domain, write_empty_student
 
 SKY, ROSE = {"text": "old sky 1"}, {"text": "old rose 2"}
 
@@ -215,7 +215,7 @@ def test_an_adapter_that_changed_does_not_answer(project: Project) -> None:
 
 
 def test_a_model_of_another_base_does_not_answer(project: Project) -> None:
-    (project.root / "student" / "model.safetensors").write_bytes(b"other weights")
+    write_empty_student(project.root / "student", "other weights")
 
     with pytest.raises(FlywheelError, match="another base"):
         project.ask("colour", SKY)
