@@ -179,9 +179,11 @@ def test_kill_9_repeats_no_answer_and_overspends_nothing(tmp_path: Path, server:
     seen = Counter(hit.prompt for hit in server.hits)
     assert kills >= 5
     assert len(seen) == CALLS
-    # In flight at a kill are also answers that wait for the disk, while others have taken their places.
-    assert sum(count - 1 for count in seen.values()) <= kills * 2 * IN_FLIGHT
-    answered = [reply for _, reply in read_journal(tmp_path / "calls") if reply.status == "ok"]
+    replies = [reply for _, reply in read_journal(tmp_path / "calls")]
+    # In flight at a kill: more than the calls at a time, for an answer that waits for the disk has given up its place.
+    interrupted = sum(reply.fault == "interrupted" for reply in replies)
+    assert sum(count - 1 for count in seen.values()) <= interrupted
+    answered = [reply for reply in replies if reply.status == "ok"]
     assert len({reply.key for reply in answered}) == len(answered) == CALLS
 
 
