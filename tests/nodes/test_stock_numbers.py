@@ -46,7 +46,8 @@ def test_the_printed_commands_give_the_reported_numbers(project: Path) -> None:
         assert stock(summary["lm_eval_commands"]["basics"][arm], project) == summary["scores"][f"basics/{arm}"]
     assert summary["scores"]["basics/incumbent"] > 0.5
     assert summary["scores"]["basics/incumbent"] != summary["scores"]["basics/candidate"], "the adapter was loaded"
-    assert summary["noise"]["holdout"] == {"items": 60, "differ": 0, "answers": 0}
+    # Nothing varies in float32, so one item in twelve, and at least eight, are measured twice.
+    assert summary["noise"]["holdout"] == {"items": 8, "differ": 0, "answers": 0}
 
 
 def stock(words: str, root: Path) -> Any:
