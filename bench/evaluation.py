@@ -27,6 +27,7 @@ from flywheel.harness import EvaluationJob, Item, SuiteJob, evaluate
 from flywheel.records import Subject
 from flywheel.spec.models import Task
 from flywheel.spec.verifiers import ExactVerifier
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, Loaded, load
 from flywheel.student.work import Asking
 from flywheel.verifiers import Checker
@@ -37,7 +38,7 @@ TASKS = {"bench": Task(prompt="none.md", target="gold", verify=["exact"])}
 
 def harness(arm: Arm, prompts: list[str], judge: Checker) -> None:
     items = tuple(Item(str(i), prompt, {"question": prompt}, "gold") for i, prompt in enumerate(prompts))
-    job = EvaluationJob(arm, Asking(None, NEW_TOKENS, BATCH), (SuiteJob("holdout", "bench", items),), seed=0)
+    job = EvaluationJob(arm, Asking(Chat(), NEW_TOKENS, BATCH), (SuiteJob("holdout", "bench", items),), seed=0)
     found = evaluate(job, lambda _: None).suites["holdout"]
     subjects = [Subject(item.item_id, "bench", item.row, item.answers[0].text, item.gold) for item in found]
     verdicts = list(judge.judge(subjects, TASKS))

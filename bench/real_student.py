@@ -53,10 +53,26 @@ def arm_of(folder: str, adapter: str | None = None) -> Any:
     return Arm(folder, None, "float32", "cpu", "bench", adapter, None)
 
 
+def chat() -> Any:
+    """No system message, as builds say it before and after 0.2."""
+    try:
+        from flywheel.student.chat import Chat
+    except ImportError:
+        return None
+    return Chat()
+
+
+def as_chat(tokenizer: Any, prompt: str) -> str:
+    if not tokenizer.chat_template:
+        return prompt
+    turns = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+
 def ranking(folder: str, scratch: str) -> dict[str, float]:
     from flywheel.student.work import Asking, LossJob, losses
 
-    job = LossJob(arm_of(folder), Asking(None, 8, 64), tuple(pairs(64)))
+    job = LossJob(arm_of(folder), Asking(chat(), 8, 64), tuple(pairs(64)))
     return measured(lambda: losses(job, lambda message: None), tokens=0)
 
 
@@ -66,7 +82,7 @@ def training(folder: str, scratch: str) -> dict[str, float]:
 
     chosen = Train(rank=16, epochs=1, batch_size=16, learning_rate=1e-3, targets="all-linear")
     job = TrainingJob(
-        arm_of(folder), "bench", tuple(pairs(32)), chosen.model_dump(mode="json"), None, 0, f"{scratch}/adapter"
+        arm_of(folder), "bench", tuple(pairs(32)), chosen.model_dump(mode="json"), chat(), 0, f"{scratch}/adapter"
     )
     return measured(lambda: train(job, lambda message: None), tokens=lambda result: result.tokens)
 
@@ -77,7 +93,7 @@ def evaluation(folder: str, scratch: str) -> dict[str, float]:
     from flywheel.student.loading import adapter_hash
     from flywheel.student.work import Asking
 
-    base, asking = arm_of(folder), Asking(None, 8, 32)
+    base, asking = arm_of(folder), Asking(chat(), 8, 32)
     adapted = arm_of(folder, a_small_adapter(folder, f"{scratch}/adapter"))
     adapted = type(adapted)(**{**adapted.__dict__, "adapter_hash": adapter_hash(Path(adapted.adapter))})
     items = tuple(Item(str(i), prompt, {"text": prompt}, gold) for i, (prompt, gold) in enumerate(pairs(96)))
@@ -103,13 +119,12 @@ def plain(folder: str, scratch: str) -> dict[str, float]:
     import torch
 
     from flywheel.student.loading import load
-    from flywheel.student.sampling import chat_prompt
 
     arms = (arm_of(folder), arm_of(folder, a_small_adapter(folder, f"{scratch}/adapter")))
 
     def generated(arm: Any, count: int) -> None:
         loaded = load(arm)
-        asked = sorted((chat_prompt(loaded.tokenizer, prompt, None) for prompt, _ in pairs(count)), key=len)
+        asked = sorted((as_chat(loaded.tokenizer, prompt) for prompt, _ in pairs(count)), key=len)
         for start in range(0, count, 32):
             batch = loaded.tokenizer(asked[start : start + 32], padding=True, padding_side="left", return_tensors="pt")
             with torch.inference_mode():

@@ -20,6 +20,7 @@ from measuring import footer, interleaved, options, questions, rate_table, tiny_
 from peft import LoraConfig, get_peft_model
 
 from flywheel.spec.models import Train
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, load_base
 from flywheel.training import TrainingJob, train
 
@@ -59,7 +60,7 @@ def ours(arm: Arm, rows: list[tuple[str, str]]) -> int:
     """Tokens trained on."""
     settings = Train(rank=RANK, epochs=1, batch_size=BATCH).model_dump(mode="json")
     with tempfile.TemporaryDirectory() as folder:
-        job = TrainingJob(arm, "bench", tuple(rows), settings, None, 0, f"{folder}/adapter")
+        job = TrainingJob(arm, "bench", tuple(rows), settings, Chat(), 0, f"{folder}/adapter")
         return train(job, lambda _: None).tokens
 
 

@@ -18,6 +18,8 @@ from flywheel.spec.models import Spec
 from flywheel.verifiers import Checker
 
 Path_ = tuple[str | int, ...]
+ASKING = ("system", "chat_template_kwargs", "max_new_tokens", "batch_size")
+"""What of the student `Asking.of` reads."""
 
 
 class Reads:
@@ -98,7 +100,7 @@ class Reads:
             for name in {request.teacher for request in requests}:
                 whole.add(("teachers", name))
                 if ctx.spec.teachers[name].is_student:  # sampled as it answers elsewhere, in the desk's thread
-                    parts.update((("student",), key) for key in ("system", "max_new_tokens", "batch_size"))
+                    parts.update((("student",), key) for key in ASKING)
             return ctx.ask(requests, student)
 
         class Files:

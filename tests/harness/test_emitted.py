@@ -21,6 +21,7 @@ from flywheel.harness.scoring import item_score
 from flywheel.records import Subject
 from flywheel.spec.models import Task
 from flywheel.spec.verifiers import ExactVerifier, JudgeVerifier, LabelVerifier, PythonVerifier, RegexVerifier, Verifier
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
 from flywheel.verifiers import Checker, outcome_of
@@ -171,7 +172,7 @@ def stock(words: str, root: Path, out: Path) -> dict[str, float]:
 
 def half_right(student: Path, items: Sequence[Item]) -> tuple[Item, ...]:
     """The items; of every other one the right answer is what the student says."""
-    job = EvaluationJob(Arm(str(student), None, "float32", "cpu", ""), Asking("Be brief.", 6, 4), (), 1)
+    job = EvaluationJob(Arm(str(student), None, "float32", "cpu", ""), Asking(Chat("Be brief."), 6, 4), (), 1)
     found = evaluate(replace(job, suites=(replace(SUITE, items=tuple(items)),)), lambda _: None).suites["holdout"]
     return tuple(
         replace(item, gold=m.answers[0].text if i % 2 else "red")
@@ -182,7 +183,7 @@ def half_right(student: Path, items: Sequence[Item]) -> tuple[Item, ...]:
 @pytest.mark.slow
 def test_the_stock_command_gives_our_number_where_answers_stop_at_a_string(mini_student: Path, tmp_path: Path) -> None:
     """The string is a piece of what the student says."""
-    arm, asking = Arm(str(mini_student), None, "float32", "cpu", ""), Asking(None, 6, 4)
+    arm, asking = Arm(str(mini_student), None, "float32", "cpu", ""), Asking(Chat(), 6, 4)
     suite, by = replace(SUITE, items=ITEMS), judging(ExactVerifier(kind="exact", ignore_space=False))
     whole = evaluate(EvaluationJob(arm, asking, (suite,), 1), lambda _: None).suites["holdout"]
     stop = whole[0].answers[0].text[3:6]
@@ -230,7 +231,7 @@ def test_the_stock_command_gives_exactly_our_number(
     items = half_right(student, ITEMS)
     suite, by = replace(SUITE, items=items), judging(*verifiers)
     arm = Arm(str(student), None, "float32", "cpu", "")
-    measured = evaluate(EvaluationJob(arm, Asking("Be brief.", 6, 4), (suite,), 1), lambda _: None)
+    measured = evaluate(EvaluationJob(arm, Asking(Chat("Be brief."), 6, 4), (suite,), 1), lambda _: None)
     assert emit(tmp_path / "tasks" / "holdout", tmp_path, suite, by, measured.suites["holdout"], 6)
 
     words = command(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, [])
@@ -256,7 +257,7 @@ def test_stock_lm_eval_samples_as_many_answers_and_scores_them_all(mini_student:
     by = judging(PythonVerifier(kind="python", function="check.py:check"), pass_at=2)
     (tmp_path / "check.py").write_text("def check(s):\n    return s['row']['text'] < 'thing 2'\n")
     arm = Arm(str(mini_student), None, "float32", "cpu", "")
-    measured = evaluate(EvaluationJob(arm, Asking(None, 6, 4), (suite,), 1), lambda _: None)
+    measured = evaluate(EvaluationJob(arm, Asking(Chat(), 6, 4), (suite,), 1), lambda _: None)
     assert emit(tmp_path / "tasks" / "holdout", tmp_path, suite, by, measured.suites["holdout"], 6)
 
     number = stock(command(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out")
@@ -271,7 +272,7 @@ def test_the_stock_command_of_a_named_suite_gives_the_same_score(
     lm_eval_tasks(tmp_path / "evals")
     suite = SuiteJob("own", lm_eval="shapes", limit=4, num_fewshot=2, include_path=str(tmp_path / "evals"))
     arm = Arm(str(chat_student), None, "float32", "cpu", "")
-    measured = evaluate(EvaluationJob(arm, Asking("Be brief.", 6, 4), (suite,), 1), lambda _: None)
+    measured = evaluate(EvaluationJob(arm, Asking(Chat("Be brief."), 6, 4), (suite,), 1), lambda _: None)
     items = measured.suites["own"]
 
     words = command(tmp_path, arm, suite, None, measured.settings, [item.item_id for item in items])

@@ -14,8 +14,9 @@ from flywheel.errors import NodeFailed
 from flywheel.harness import Evaluated, EvaluationJob, Item, SuiteJob, evaluate
 from flywheel.harness.scoring import item_score, pass_at_k
 from flywheel.harness.texts import item_texts
+from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, load_base
-from flywheel.student.sampling import chat_prompt, generate
+from flywheel.student.sampling import generate
 from flywheel.student.work import Asking
 
 ITEMS = tuple(Item(f"item{i}", f"thing {i} is", {"text": f"thing {i}"}, "red") for i in range(6))
@@ -24,7 +25,7 @@ LONG = Item("long", "thing " * 100, {"text": "long"}, "red")  # 600 tokens; the 
 
 def run(student: Path, *suites: SuiteJob, system: str | None = None, batch_size: int = 4) -> Evaluated:
     arm = Arm(str(student), None, "float32", "cpu", "hash")
-    return evaluate(EvaluationJob(arm, Asking(system, 6, batch_size), suites, 1), lambda message: None)
+    return evaluate(EvaluationJob(arm, Asking(Chat(system), 6, batch_size), suites, 1), lambda message: None)
 
 
 def answers(student: Path, suite: SuiteJob, **options: Any) -> list[list[str]]:
@@ -60,7 +61,7 @@ def test_the_answers_are_those_that_the_student_gives_when_probed(mini_student: 
 
     loaded = load_base(Arm(str(mini_student), None, "float32", "cpu", "hash"))
     prompts = [(item.item_id, item.prompt) for item in ITEMS]
-    own = generate(loaded, prompts, system=None, max_new_tokens=6, batch_size=4)
+    own = generate(loaded, prompts, chat=Chat(), max_new_tokens=6, batch_size=4)
     assert found == [[answer.text] for answer in own]
 
 
@@ -70,7 +71,7 @@ def test_a_chat_student_reads_its_template_with_the_system_message(chat_student:
 
     tokenizer = load_base(Arm(str(chat_student), None, "float32", "cpu", "hash")).tokenizer
     assert [item.asked for item in found.suites["holdout"]] == [
-        chat_prompt(tokenizer, item.prompt, "Be brief.") for item in ITEMS[:2]
+        Prompter(tokenizer, Chat("Be brief.")).text(item.prompt) for item in ITEMS[:2]
     ]
     assert found.settings["chat_template"]
     assert found.settings["system"] == "Be brief."

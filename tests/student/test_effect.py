@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, adapter_hash, forget, load_base
 from flywheel.student.sampling import target_logits
 from flywheel.student.work import COMPARED_TOKENS, AnswerJob, Asking, EffectJob, answer, effect
 
 PAIRS = tuple((f"what colour is thing {i}?", "it is dark red" if i % 2 else "blue") for i in range(4))
 QUESTIONS = tuple((str(i), prompt) for i, (prompt, _) in enumerate(PAIRS))
-ASKING = Asking(None, 6, 4)
+ASKING = Asking(Chat(), 6, 4)
 
 
 def adapted(student: Path, folder: Path, scale: float) -> Arm:

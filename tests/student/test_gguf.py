@@ -12,6 +12,7 @@ import pytest
 
 from flywheel.errors import FlywheelError
 from flywheel.student import locate
+from flywheel.student.chat import Chat
 from flywheel.student.gguf import unpack
 from flywheel.student.loading import base_arm, load_base
 from flywheel.student.work import AnswerJob, Asking, answer
@@ -86,7 +87,7 @@ def test_the_folder_is_the_same_model_and_stands_alone(tmp_path: Path, file: Pat
 
 def test_it_is_made_once_and_asked_like_any_student(tmp_path: Path, file: Path) -> None:
     arm = base_arm(locate(str(file), None, tmp_path), "float32", "cpu")
-    job = AnswerJob(arm, Asking(None, 4, 2), (("a", "what colour?"), ("b", "why?")))
+    job = AnswerJob(arm, Asking(Chat(), 4, 2), (("a", "what colour?"), ("b", "why?")))
 
     first = answer(job, lambda message: None)
     made = (Path(arm.source) / "model.safetensors").stat().st_mtime_ns
@@ -122,6 +123,6 @@ def test_a_pretrained_gguf_answers_a_question(tmp_path: Path, smollm2: Path) -> 
     arm = base_arm(locate(str(smollm2), None, tmp_path), "float32", "cpu")
     question = "What is the capital of France? Answer with one word."
 
-    said: list[Any] = answer(AnswerJob(arm, Asking(None, 8, 1), (("q", question),)), lambda message: None)
+    said: list[Any] = answer(AnswerJob(arm, Asking(Chat(), 8, 1), (("q", question),)), lambda message: None)
 
     assert "Paris" in said[0].text

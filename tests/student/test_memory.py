@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.student import memory
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, Loaded, load_base
 from flywheel.student.memory import Cost, Room, out_of_memory, reading_room, training_room
 from flywheel.student.sampling import completion_losses, target_losses
@@ -110,11 +111,11 @@ class Small:
 
 
 def test_ranking_goes_on_in_halves_where_memory_runs_out(mini: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = completion_losses(mini, PAIRS, system=None)
+    whole = completion_losses(mini, PAIRS, chat=Chat())
     small = Small(2)
     monkeypatch.setattr("flywheel.student.sampling.target_losses", small)
 
-    assert completion_losses(mini, PAIRS, system=None) == pytest.approx(whole, abs=1e-5)
+    assert completion_losses(mini, PAIRS, chat=Chat()) == pytest.approx(whole, abs=1e-5)
     assert small.asked[0] == 12
 
 
@@ -122,7 +123,7 @@ def test_a_single_pair_that_does_not_fit_is_an_error(mini: Loaded, monkeypatch: 
     monkeypatch.setattr("flywheel.student.sampling.target_losses", Small(0))
 
     with pytest.raises(RuntimeError, match="can't allocate"):
-        completion_losses(mini, PAIRS, system=None)
+        completion_losses(mini, PAIRS, chat=Chat())
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,9 @@ import pytest
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.student import locate, model_id
+from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, check_adapter, load_base
-from flywheel.student.sampling import (
-    chat_completion,
-    chat_prompt,
-    collate,
-    completion_losses,
-    encode,
-    generate,
-    supervised,
-)
+from flywheel.student.sampling import collate, completion_losses, generate
 
 PROMPTS = [(str(i), f"{'word ' * (i % 5)}item {i} is") for i in range(12)]
 
@@ -38,7 +31,7 @@ def chat(chat_student: Path) -> Loaded:
 
 
 def answers(loaded: Loaded, batch_size: int, **options: object) -> list[str]:
-    found = generate(loaded, PROMPTS, system=None, max_new_tokens=8, batch_size=batch_size, **options)  # type: ignore[arg-type]
+    found = generate(loaded, PROMPTS, chat=Chat(), max_new_tokens=8, batch_size=batch_size, **options)  # type: ignore[arg-type]
     assert [answer.prompt_id for answer in found] == [name for name, _ in PROMPTS]
     return [answer.text for answer in found]
 
@@ -51,7 +44,7 @@ def test_an_answer_ends_before_the_first_string_to_stop_at(mini: Loaded) -> None
     whole = answers(mini, 5)
     stop = [whole[0][2:4], "never said"]
 
-    found = generate(mini, PROMPTS, system=None, max_new_tokens=8, batch_size=5, stop=stop)
+    found = generate(mini, PROMPTS, chat=Chat(), max_new_tokens=8, batch_size=5, stop=stop)
 
     assert [answer.text for answer in found] == [text.split(stop[0])[0] for text in whole]
     for answer, text in zip(found, whole, strict=True):
@@ -72,25 +65,31 @@ def test_a_narrow_nucleus_is_nearly_greedy(mini: Loaded) -> None:
 
 
 def test_an_answer_that_meets_the_limit_is_marked(mini: Loaded) -> None:
-    found = generate(mini, PROMPTS[:1], system=None, max_new_tokens=3, batch_size=1)[0]
+    found = generate(mini, PROMPTS[:1], chat=Chat(), max_new_tokens=3, batch_size=1)[0]
 
     assert found.truncated == (found.tokens == 3)
 
 
 def test_without_a_chat_template_the_prompt_is_the_prompt(mini: Loaded) -> None:
-    assert chat_prompt(mini.tokenizer, "ask", "be kind") == "ask"
-    assert chat_completion(mini.tokenizer, "ask", None, "answer") == "answer<eos>"
+    prompter = Prompter(mini.tokenizer, Chat("be kind"))
+    ids, start = prompter.supervised("ask", "answer")
+    assert prompter.text("ask") == "ask"
+    assert mini.tokenizer.decode(ids[start:]) == "answer<eos>"
 
 
 def test_a_chat_template_wraps_prompt_and_answer(chat: Loaded) -> None:
-    asked = chat_prompt(chat.tokenizer, "ask", "be kind")
+    prompter = Prompter(chat.tokenizer, Chat("be kind"))
+    ids, start = prompter.supervised("ask", "answer")
 
-    assert asked == "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nask<|im_end|>\n<|im_start|>assistant\n"
-    assert chat_completion(chat.tokenizer, "ask", "be kind", "answer") == "answer<|im_end|>\n"
+    assert (
+        prompter.text("ask")
+        == "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nask<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert chat.tokenizer.decode(ids[start:]) == "answer<|im_end|>"
 
 
 def test_special_tokens_of_the_template_are_single_tokens(chat: Loaded) -> None:
-    ids = encode(chat.tokenizer, chat_prompt(chat.tokenizer, "a", None))
+    ids = Prompter(chat.tokenizer, Chat()).ids("a")
 
     assert ids.count(chat.tokenizer.convert_tokens_to_ids("<|im_start|>")) == 2
 
@@ -100,10 +99,8 @@ def test_only_the_answer_is_learned(which: str, request: pytest.FixtureRequest) 
     import torch
 
     loaded = request.getfixturevalue(which)
-    rows = [
-        supervised(loaded.tokenizer, "ask", "answer", None),
-        supervised(loaded.tokenizer, "a longer one", "b", None),
-    ]
+    prompter = Prompter(loaded.tokenizer, Chat())
+    rows = [prompter.supervised("ask", "answer"), prompter.supervised("a longer one", "b")]
 
     ids, labels = collate(torch, loaded.tokenizer, rows, "cpu")
 
@@ -117,9 +114,9 @@ def test_only_the_answer_is_learned(which: str, request: pytest.FixtureRequest) 
 def test_the_loss_of_a_pair_hangs_on_the_pair_alone(mini: Loaded) -> None:
     pairs = [(text, "red" if i % 2 else "a longer answer") for i, (_, text) in enumerate(PROMPTS)]
 
-    whole = completion_losses(mini, pairs, system=None)
+    whole = completion_losses(mini, pairs, chat=Chat())
 
-    one_by_one = [completion_losses(mini, [pair], system=None)[0] for pair in pairs]
+    one_by_one = [completion_losses(mini, [pair], chat=Chat())[0] for pair in pairs]
     assert whole == pytest.approx(one_by_one, abs=1e-4)
     assert all(loss > 0 for loss in whole)
 

@@ -12,6 +12,7 @@ import pytest
 from flywheel.errors import NodeFailed, Tampered
 from flywheel.spec.models import Train
 from flywheel.student import memory
+from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, load
 from flywheel.student.sampling import target_losses
 from flywheel.training import TrainingJob, TrainingResult, train
@@ -22,7 +23,7 @@ ROWS = tuple((f"{'big ' * (i % 3)}thing {i} is", "blue" if i % 2 else "red") for
 def job(student: Path, out: Path, **settings: Any) -> TrainingJob:
     chosen = Train(**{"rank": 4, "learning_rate": 0.02, "epochs": 2, "batch_size": 4, "dropout": 0.1, **settings})
     arm = Arm(str(student), None, "float32", "cpu", "hash")
-    return TrainingJob(arm, "student", ROWS, chosen.model_dump(mode="json"), None, 7, str(out))
+    return TrainingJob(arm, "student", ROWS, chosen.model_dump(mode="json"), Chat(), 7, str(out))
 
 
 def quiet(message: dict[str, Any]) -> None:

@@ -8,9 +8,20 @@ marked, `final` finds it, and where a model ran on into a next question.
 
 from flywheel.answers.final import final_answer, ran_on, stopped
 from flywheel.answers.reading import Language, extract_answer
-from flywheel.answers.thoughts import without_thoughts
+from flywheel.answers.thoughts import closing_tag, is_thought_tag, open_thought, without_thoughts
 
 #: Rises when a text could be read differently: verdicts hang on it.
 READING = 1
 
-__all__ = ["READING", "Language", "extract_answer", "final_answer", "ran_on", "stopped", "without_thoughts"]
+__all__ = [
+    "READING",
+    "Language",
+    "closing_tag",
+    "extract_answer",
+    "final_answer",
+    "is_thought_tag",
+    "open_thought",
+    "ran_on",
+    "stopped",
+    "without_thoughts",
+]

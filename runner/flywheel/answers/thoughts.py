@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 _TAG = re.compile(
-    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)\s*>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>)"
+    r"(?P<open><(?:seed:)?(?:think(?:ing)?|thoughts?)\s*>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>"
+    r"|<\|channel>)"
     r"|<(?:/(?:seed:)?(?:think(?:ing)?|thoughts?)|/?end_of_thought)\s*>|\[/THINK\]|◁/think▷"
-    r"|<\|(?:end_of_thought|end_thinking)\|>",
+    r"|<\|(?:end_of_thought|end_thinking)\|>|<channel\|>",
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(
@@ -16,6 +17,7 @@ _CHANNEL = re.compile(
     r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
+_PAIRS = (("<|begin_of_", "<|end_of_"), ("<|start_", "<|end_"), ("<|channel>", "<channel|>"))
 _MAY_THINK = re.compile(r"[<[◁]|\A\s*analysis")
 _BARE_CHANNELS = re.compile(r"\A\s*analysis.*assistantfinal", re.DOTALL)
 #: Working and answer in tags of their own, as some models are trained to write: only at the very start.
@@ -63,6 +65,25 @@ def _used_tags(text: str) -> Iterator[re.Match[str]]:
         if not quoted and not (tag["open"] is None and quote and after == quote):
             yield tag
         quote = before if quoted and tag["open"] is not None else ""
+
+
+def is_thought_tag(text: str) -> bool:
+    """Whether `text` is a tag that opens or closes a thought."""
+    return _TAG.fullmatch(text) is not None
+
+
+def open_thought(text: str) -> str:
+    """The tag of the thought that is open where `text` ends; nothing where none is."""
+    tags = list(_TAG.finditer(text))
+    return tags[-1][0] if tags and tags[-1]["open"] is not None else ""
+
+
+def closing_tag(opening: str) -> str:
+    """What closes a thought that `opening` opened: `</think>`, `[/THINK]`, `<|end_of_thought|>`."""
+    for start, end in _PAIRS:
+        if opening.casefold().startswith(start):
+            return (end.upper() if opening.isupper() else end) + opening[len(start) :]
+    return f"{opening[:1]}/{opening[1:]}"
 
 
 def without_wrapping(text: str) -> str:

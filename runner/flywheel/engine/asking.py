@@ -70,7 +70,7 @@ def ask(
     inputs = [{column: value for column, value in row.items() if column != wanted.target} for row in rows]
     prompts = tuple((str(i), _prompt(project, wanted, i, row)) for i, row in enumerate(inputs))
     student = project.spec.student
-    asking = Asking(student.system, student.max_new_tokens, student.batch_size)
+    asking = Asking.of(student)
     said: list[Generation] = worker.call("flywheel.student.work:answer", AnswerJob(arm, asking, prompts))
     answers = [
         StudentAnswer(dict(row), text.text, final_answer(text.text, wanted.final), text.truncated, text.tokens, name)

@@ -197,7 +197,7 @@ class Resources:
         student = self._project.spec.student
         job = AnswerJob(
             self._student,
-            Asking(student.system, student.max_new_tokens, student.batch_size),
+            Asking.of(student),
             tuple((str(i), prompt) for i, prompt in enumerate(prompts)),
             temperature,
             top_p,

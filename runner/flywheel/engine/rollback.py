@@ -110,6 +110,7 @@ def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bo
         "student.dtype": student.dtype,
         "student.device": student.device,
         "student.system": student.system,
+        **student.template_parts,
         "student.max_new_tokens": student.max_new_tokens,
     }
     return all(inputs.get(part) == value for part, value in now.items())
@@ -149,5 +150,5 @@ def _answers(project: Workspace, resources: Resources, manifest: Mapping[str, An
     home = project.root / project.spec.deploy.path / str(manifest["model_id"])
     arm = arm_of(project, home, manifest["adapter_hash"])
     asked = tuple((str(i), prompt) for i, prompt in enumerate(prompts))
-    job = AnswerJob(arm, Asking(student.system, student.max_new_tokens, student.batch_size), asked)
+    job = AnswerJob(arm, Asking.of(student), asked)
     return [answer.text for answer in resources.compute("flywheel.student.work:answer", job, lambda _: None)]

@@ -73,7 +73,9 @@ def command(
 ) -> str:
     """What to run in `root`. `folder`: where the tasks of our suites were emitted; None for a suite of lm-eval's own.
     `settings`: those of `Evaluated`; `item_ids`: the items that were asked."""
-    words = ["lm-eval", "run", "--model", "hf", "--model_args", _model_arguments(root, arm, settings["dtype"])]
+    variables = settings.get("chat_template_kwargs", {}) if folder is None else {}  # our tasks come as whole prompts
+    words = ["lm-eval", "run", "--model", "hf"]
+    words += ["--model_args", _model_arguments(root, arm, settings["dtype"], variables)]
     words += ["--batch_size", str(settings["batch_size"]), "--device", settings["device"]]
     words += ["--seed", str(settings["seed"])]
     if folder is not None:
@@ -105,13 +107,15 @@ def _documents(item_ids: Sequence[str]) -> dict[str, list[int]]:
     return {task: sorted(numbers) for task, numbers in sorted(found.items())}
 
 
-def _model_arguments(root: Path, arm: Arm, dtype: str) -> str:
-    parts = [f"pretrained={_shown(root, arm.source)}", f"dtype={dtype}"]
+def _model_arguments(root: Path, arm: Arm, dtype: str, variables: Mapping[str, Any]) -> str:
+    parts = {"pretrained": _shown(root, arm.source), "dtype": dtype}
     if arm.revision:
-        parts.append(f"revision={arm.revision}")
+        parts["revision"] = arm.revision
     if arm.adapter:
-        parts.append(f"peft={_shown(root, arm.adapter)}")
-    return ",".join(parts)
+        parts["peft"] = _shown(root, arm.adapter)
+    if variables:  # values within values can only be said as JSON
+        return json.dumps({**parts, "chat_template_args": dict(variables)}, ensure_ascii=False)
+    return ",".join(f"{name}={value}" for name, value in parts.items())
 
 
 def _shown(root: Path, path: str) -> str:

@@ -34,6 +34,7 @@ def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
         "max_new_tokens": job.asking.max_new_tokens,
         "context": lm.max_length,
         "chat_template": short(fingerprint(template)) if template else None,
-        "system": job.asking.system if template else None,
+        "system": job.asking.chat.system if template else None,
+        **({"chat_template_kwargs": dict(job.asking.chat.template)} if job.asking.chat.template else {}),
         "seed": job.seed,
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flywheel.harness.suites import Answer, Progress
+from flywheel.student.chat import Prompter
 from flywheel.student.loading import Loaded
 from flywheel.student.sampling import batches, generation
 from flywheel.student.work import Asking
@@ -18,7 +19,7 @@ Key = tuple[str, int]
 
 def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
     """lm-eval's `HFLM` around a student in memory, with these records by (task, document): `answers`, `problems`,
-    `prompt_tokens`.
+    `prompt_tokens`. `ids`: what a text of our tasks is in tokens.
 
     Requests of the tasks in `sampling` (ours) are generated a batch of like length at a time, as HFLM does it, but
     tokenized once and measured; requests of all other tasks are HFLM's own work.
@@ -26,9 +27,18 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
     from lm_eval.models.huggingface import HFLM
     from lm_eval.models.utils import normalize_gen_kwargs
 
+    prompter = Prompter(loaded.tokenizer, asking.chat)
+
     class AnsweringModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         def __init__(self) -> None:
-            super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=asking.batch_size)
+            super().__init__(
+                pretrained=loaded.model,
+                tokenizer=loaded.tokenizer,
+                batch_size=asking.batch_size,
+                chat_template_args=dict(asking.chat.template),
+            )
+            self.prompter = prompter
+            self.ids: dict[str, list[int]] = {}
             self.sampling: dict[str, tuple[float, Callable[[int, int], int]]] = {}
             self.stop: dict[str, tuple[str, ...]] = {}
             self.answers: dict[Key, list[Answer]] = defaultdict(list)
@@ -58,7 +68,16 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
             found: dict[int, Answer] = {}
             started = time.perf_counter()
             for batch, outputs in batches(
-                loaded, encoded, order, asking.max_new_tokens, asking.batch_size, temperature, 1.0, seeds, stop
+                loaded,
+                prompter,
+                encoded,
+                order,
+                asking.max_new_tokens,
+                asking.batch_size,
+                temperature,
+                1.0,
+                seeds,
+                stop,
             ):
                 seconds = (time.perf_counter() - started) / len(batch)
                 for place, tokens in zip(batch, outputs, strict=True):
@@ -70,16 +89,13 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
             return [found[i].text if i in found else "" for i in range(len(requests))]
 
         def _encoded(self, task: str, requests: Sequence[Any]) -> list[list[int]]:
-            known: dict[str, list[int]] = {}
-            for request in requests:
-                text = request.args[0]
-                if text not in known:
-                    known[text] = self.tok_encode(text)
-                self.prompt_tokens[task, request.doc_id] = len(known[text])
-            return [known[request.args[0]] for request in requests]
+            encoded = [self.ids[request.args[0]] for request in requests]
+            for request, ids in zip(requests, encoded, strict=True):
+                self.prompt_tokens[task, request.doc_id] = len(ids)
+            return encoded
 
         def _answer(self, tokens: list[int], seconds: float, stop: Sequence[str]) -> Answer:
-            made = generation(loaded.tokenizer, "", tokens, asking.max_new_tokens, stop)
+            made = generation(loaded, prompter, "", tokens, asking.max_new_tokens, stop)
             return Answer(made.text, made.tokens, seconds, made.truncated)
 
         def _too_long(self, key: Key, tokens: int, room: int = asking.max_new_tokens) -> bool:

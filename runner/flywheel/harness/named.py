@@ -26,7 +26,7 @@ def run_named(lm: Any, suite: SuiteJob, job: EvaluationJob) -> list[Measured]:
             num_fewshot=suite.num_fewshot,
             apply_chat_template=chat,
             fewshot_as_multiturn=chat,
-            system_instruction=job.asking.system if chat else None,
+            system_instruction=job.asking.chat.system if chat else None,
             log_samples=True,
             bootstrap_iters=0,
             random_seed=job.seed,

@@ -110,22 +110,6 @@ def quiet() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def asked_text(tokenizer: Any, item: Item, system: str | None) -> str:
-    """What the model reads: shots as turns before the question where there is a chat template, else as text."""
-    if not tokenizer.chat_template:
-        return "".join(f"{prompt}{_gap(prompt, answer)}{answer}\n\n" for prompt, answer in item.shots) + item.prompt
-    messages = [{"role": "system", "content": system}] if system else []
-    for prompt, answer in item.shots:
-        messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    messages.append({"role": "user", "content": item.prompt})
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-
-
-def _gap(prompt: str, answer: str) -> str:
-    """As lm-eval's target delimiter: a space, unless there is white space already."""
-    return "" if prompt[-1:].isspace() or answer[:1].isspace() else " "
-
-
 def own_task_name(suite: str) -> str:
     return f"flywheel_{suite}"
 
@@ -160,13 +144,20 @@ def run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measu
     suites = [suite for suite in job.suites if suite.lm_eval is None and suite.items]
     if not suites:
         return {}
-    asked = {s.name: [asked_text(loaded.tokenizer, item, job.asking.system) for item in s.items] for s in suites}
+    asked = {s.name: [_read(lm, item) for item in s.items] for s in suites}
     lm.sampling = {own_task_name(s.name): _sampling(s, job.seed) for s in suites}
     lm.stop = {own_task_name(s.name): s.stop for s in suites}
     with named_faults([suite.name for suite in suites]):
         configs = [_task_config(suite, asked[suite.name]) for suite in suites]
         run(lm, TaskManager(include_defaults=False).load(configs), bootstrap_iters=0, log_samples=False)
     return {s.name: _measured(lm, s, asked[s.name]) for s in suites}
+
+
+def _read(lm: Any, item: Item) -> str:
+    """What the model reads; in tokens, too."""
+    text, ids = lm.prompter.read(item.prompt, item.shots)
+    lm.ids[text] = ids
+    return str(text)
 
 
 def _sampling(suite: SuiteJob, seed: int) -> tuple[float, Callable[[int, int], int]]:

@@ -109,7 +109,7 @@ class Context:
     @property
     def asking(self) -> Asking:
         student = self.spec.student
-        return Asking(student.system, student.max_new_tokens, student.batch_size)
+        return Asking.of(student)
 
     def seed(self) -> int:
         return int(self.node.inputs.get("seed", self.spec.seed))

@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.nodes.context import Context
 from flywheel.student.loading import Arm
+from flywheel.student.work import chat_of
 from flywheel.training import TrainingJob, TrainingResult
 
 
@@ -19,7 +20,7 @@ def fitted(ctx: Context, arm: Arm, rows: Sequence[dict[str, Any]], out: Path, wh
         base_name=ctx.student.name,
         rows=tuple((row["prompt"], row["target"]) for row in rows),
         settings=ctx.spec.train.model_dump(mode="json"),
-        system=ctx.spec.student.system,
+        chat=chat_of(ctx.spec.student),
         seed=ctx.seed(),
         out=str(out),
     )

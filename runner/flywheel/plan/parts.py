@@ -88,7 +88,9 @@ class Iteration:
 
     def student(self) -> dict[str, Any]:
         """Which model, and how it is spoken to."""
-        return {**flatten("student", dict(self.facts.student)), "student.system": self.spec.student.system}
+        student = self.spec.student
+        facts = flatten("student", dict(self.facts.student))
+        return {**facts, "student.system": student.system, **student.template_parts}
 
     def wording(self, task: str) -> dict[str, Any]:
         """In which words a task is asked."""

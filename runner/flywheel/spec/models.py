@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
 from flywheel.spec.strategies import AnyGenerator, Generator
@@ -17,6 +17,15 @@ from flywheel.spec.teachers import AnyTeacher
 from flywheel.spec.verifiers import AnyVerifier
 
 # --- student ----------------------------------------------------------------------------------------------------------
+
+
+_OF_THE_CALL = """
+conversation messages tools documents chat_template add_generation_prompt continue_final_message tokenize padding
+truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs strftime_now
+sanitize_control_tokens
+"""
+_NOT_FOR_TEMPLATES = frozenset(_OF_THE_CALL.split())
+"""Arguments of `apply_chat_template` itself."""
 
 
 class Student(SpecModel):
@@ -37,6 +46,22 @@ class Student(SpecModel):
     """The longest answer, in tokens."""
     system: str | None = None
     """System message for students whose tokenizer has a chat template."""
+    chat_template_kwargs: dict[str, str | int | float | bool] = {}
+    """Variables of that chat template, such as `enable_thinking: false`; the incumbent and the candidate are given the
+    same."""
+
+    @property
+    def template_parts(self) -> dict[str, object]:
+        """What of a fingerprint they are; nothing where there are none."""
+        return {f"student.chat_template_kwargs.{name}": value for name, value in self.chat_template_kwargs.items()}
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _free_for_templates(cls, variables: dict[str, object]) -> dict[str, object]:
+        taken = sorted(set(variables) & _NOT_FOR_TEMPLATES)
+        if taken:
+            raise ValueError(f'"{taken[0]}" is set by flywheel; only variables of the chat template stand here')
+        return variables
 
 
 # --- tasks and taxonomy -----------------------------------------------------------------------------------------------

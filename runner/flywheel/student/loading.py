@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
+from flywheel.student.chat import on_the_same_day
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
 
@@ -112,6 +113,7 @@ def load_base(arm: Arm) -> Loaded:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template = on_the_same_day(tokenizer.chat_template)
     model = cast(Any, model).to(device).eval()
     return Loaded(model, tokenizer, device)
 

@@ -7,47 +7,16 @@ from typing import Any
 
 from flywheel.answers import stopped
 from flywheel.records import Generation
+from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import out_of_memory, reading_room
-
-
-def chat_prompt(tokenizer: Any, prompt: str, system: str | None) -> str:
-    """What the model reads: the tokenizer's chat template around the prompt, or the prompt itself without one."""
-    if not tokenizer.chat_template:
-        return prompt
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": prompt})
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-
-
-def chat_completion(tokenizer: Any, prompt: str, system: str | None, target: str) -> str:
-    """What the model should write after `chat_prompt`: the target and the template's end of turn."""
-    if not tokenizer.chat_template:
-        return f"{target}{tokenizer.eos_token}"
-    messages = [{"role": "system", "content": system}] if system else []
-    messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": target}]
-    whole = str(tokenizer.apply_chat_template(messages, tokenize=False))
-    asked = chat_prompt(tokenizer, prompt, system)
-    if whole.startswith(asked):
-        return whole[len(asked) :]
-    return f"{target}{tokenizer.eos_token}"
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids, with the tokenizer's own special tokens unless the text has them already.
-
-    The same rule as lm-eval's HFLM, so that training and evaluation see the same prompts.
-    """
-    bos = tokenizer.bos_token
-    ids = tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
-    return list(ids)
 
 
 def generate(
     loaded: Loaded,
     prompts: Sequence[tuple[str, str]],
     *,
-    system: str | None,
+    chat: Chat,
     max_new_tokens: int,
     batch_size: int,
     temperature: float = 0.0,
@@ -62,19 +31,22 @@ def generate(
     Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
     how many are done.
     """
-    tokenizer = loaded.tokenizer
-    encoded = [encode(tokenizer, chat_prompt(tokenizer, text, system)) for _, text in prompts]
+    prompter = Prompter(loaded.tokenizer, chat)
+    encoded = [prompter.ids(text) for _, text in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), prompts[i][0]))
     answers: dict[int, Generation] = {}
-    for batch, outputs in batches(loaded, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop):
+    for batch, outputs in batches(
+        loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop
+    ):
         for index, tokens in zip(batch, outputs, strict=True):
-            answers[index] = generation(tokenizer, prompts[index][0], tokens, max_new_tokens, stop)
+            answers[index] = generation(loaded, prompter, prompts[index][0], tokens, max_new_tokens, stop)
         progress(len(answers))
     return [answers[i] for i in range(len(prompts))]
 
 
 def batches(
     loaded: Loaded,
+    prompter: Prompter,
     encoded: Sequence[list[int]],
     order: Sequence[int],
     max_new_tokens: int,
@@ -89,12 +61,20 @@ def batches(
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
-        yield batch, _generate_batch(loaded, [encoded[i] for i in batch], max_new_tokens, noise, stop)
+        rows = [encoded[i] for i in batch]
+        yield batch, _generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
+
+
+def ends_of(loaded: Loaded, prompter: Prompter) -> list[int]:
+    """Tokens at which the student stops."""
+    config = getattr(loaded.model, "generation_config", None)
+    return prompter.stop_ids(getattr(config, "eos_token_id", None))
 
 
 def _generate_batch(
     loaded: Loaded,
     rows: list[list[int]],
+    ends: list[int],
     max_new_tokens: int,
     noise: Callable[[Any, Any], Any] | None,
     stop: Sequence[str] = (),
@@ -107,6 +87,7 @@ def _generate_batch(
             attention_mask=batch["attention_mask"],
             max_new_tokens=max_new_tokens,
             pad_token_id=loaded.tokenizer.pad_token_id,
+            eos_token_id=ends,
             logits_processor=[noise] if noise else [],
             stopping_criteria=[_stopping(torch, loaded, stop, batch["input_ids"].shape[1])] if stop else None,
             do_sample=False,
@@ -156,12 +137,17 @@ def _noise(
 
 
 def generation(
-    tokenizer: Any, prompt_id: str, tokens: list[int], max_new_tokens: int, stop: Sequence[str] = ()
+    loaded: Loaded,
+    prompter: Prompter,
+    prompt_id: str,
+    tokens: list[int],
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
 ) -> Generation:
     """The answer that new token ids say, up to the end of the turn or to one of the strings in `stop`."""
-    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    ends = {*ends_of(loaded, prompter), loaded.tokenizer.pad_token_id}
     kept = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    text = tokenizer.decode(tokens[:kept], skip_special_tokens=True)
+    text = prompter.said(tokens[:kept])
     said = stopped(text, stop)
     cut = kept == len(tokens) and kept >= max_new_tokens and said == text
     return Generation(prompt_id, said, kept, truncated=cut)
@@ -171,12 +157,13 @@ def completion_losses(
     loaded: Loaded,
     pairs: Sequence[tuple[str, str]],
     *,
-    system: str | None,
+    chat: Chat,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[float]:
     """Mean negative log-likelihood, in nats a token, of each target after its prompt: how hard a lesson is."""
     torch = prepare_torch()
-    rows = [supervised(loaded.tokenizer, prompt, target, system) for prompt, target in pairs]
+    prompter = Prompter(loaded.tokenizer, chat)
+    rows = [prompter.supervised(prompt, target) for prompt, target in pairs]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     losses: dict[int, float] = {}
     room = reading_room(loaded.model)
@@ -220,13 +207,6 @@ def _logits_at(model: Any, ids: Any, places: Any) -> Any:
     """Logits, shape (places that are true, vocabulary)."""
     logits = model(input_ids=ids, logits_to_keep=places, use_cache=False).logits
     return logits if logits.dim() == 2 else logits[places]  # a model that does not know `logits_to_keep` gives all
-
-
-def supervised(tokenizer: Any, prompt: str, target: str, system: str | None) -> tuple[list[int], int]:
-    """A training row: token ids of prompt and completion, and how many of them are prompt (masked in the loss)."""
-    asked = encode(tokenizer, chat_prompt(tokenizer, prompt, system))
-    completion = chat_completion(tokenizer, prompt, system, target)
-    return asked + list(tokenizer.encode(completion, add_special_tokens=False)), len(asked)
 
 
 def collate(torch: Any, tokenizer: Any, rows: Sequence[tuple[list[int], int]], device: str) -> tuple[Any, Any]:

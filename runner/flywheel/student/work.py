@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from flywheel.records import Generation
+from flywheel.spec.models import Student
+from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
-from flywheel.student.sampling import completion_losses, generate, supervised, target_logits
+from flywheel.student.sampling import completion_losses, generate, target_logits
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -20,9 +22,19 @@ COMPARED_TOKENS = 32
 class Asking:
     """How a student is asked, wherever it is asked."""
 
-    system: str | None
+    chat: Chat
     max_new_tokens: int
     batch_size: int
+
+    @classmethod
+    def of(cls, student: Student) -> Self:
+        """As the spec says."""
+        return cls(chat_of(student), student.max_new_tokens, student.batch_size)
+
+
+def chat_of(student: Student) -> Chat:
+    """As the spec says."""
+    return Chat(student.system, student.chat_template_kwargs)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
     return generate(
         load(job.arm),
         job.prompts,
-        system=job.asking.system,
+        chat=job.asking.chat,
         max_new_tokens=job.asking.max_new_tokens,
         batch_size=job.asking.batch_size,
         temperature=job.temperature,
@@ -106,7 +118,7 @@ def losses(job: LossJob, progress: Progress) -> list[float]:
     return completion_losses(
         load(job.arm),
         job.pairs,
-        system=job.asking.system,
+        chat=job.asking.chat,
         progress=lambda done: progress({"done": done, "total": len(job.pairs)}),
     )
 
@@ -160,9 +172,10 @@ def _change(one: list[Any], other: list[Any]) -> float:
 def _answer_logits(loaded: Loaded, job: EffectJob) -> list[Any]:
     """For each pair the logits before each token of the answer and of its end, shape (tokens, vocabulary)."""
     torch = prepare_torch()
+    prompter = Prompter(loaded.tokenizer, job.asking.chat)
     found = []
     for prompt, answer in job.pairs:
-        ids, start = supervised(loaded.tokenizer, prompt, answer, job.asking.system)
+        ids, start = prompter.supervised(prompt, answer)
         with torch.inference_mode():
             logits, _, _ = target_logits(torch, loaded, [(ids[: start + COMPARED_TOKENS], start)])
         found.append(logits)

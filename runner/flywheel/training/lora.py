@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import NodeFailed
+from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, adapter_hash, load_base, prepare_torch
 from flywheel.student.memory import Room, can_recompute, out_of_memory, recomputing, training_room
-from flywheel.student.sampling import supervised, target_losses
+from flywheel.student.sampling import target_losses
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -37,7 +38,7 @@ class TrainingJob:
     base_name: str
     rows: tuple[tuple[str, str], ...]
     settings: dict[str, Any]
-    system: str | None
+    chat: Chat
     seed: int
     out: str
     checkpoint_seconds: float = 30.0
@@ -79,7 +80,8 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     torch.manual_seed(job.seed)
     loaded = load_base(job.arm)
     limit = job.settings["max_length"]
-    encoded = [supervised(loaded.tokenizer, prompt, target, job.system) for prompt, target in job.rows]
+    prompter = Prompter(loaded.tokenizer, job.chat)
+    encoded = [prompter.supervised(prompt, target) for prompt, target in job.rows]
     rows = [row for row in encoded if len(row[0]) <= limit]
     if not rows:
         raise NodeFailed(f"none of the {len(encoded)} lessons fits train.max_length: {limit} tokens. Raise it.")
