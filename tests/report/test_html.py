@@ -261,3 +261,7 @@ def test_both_iterations_costs_stand_beside_each_other(rejected: Report) -> None
     text = re.sub(r"\s+", " ", Page(render(rejected)).text)
     assert "Time before" in text
     assert words.usd(rejected.costs.usd_before) in text
+
+
+def test_what_training_had_to_say_is_shown(promoted: Report) -> None:
+    assert "Note: the loss hardly fell: this is a stand-in." in Page(render(promoted)).text

@@ -73,7 +73,7 @@ def plan(
 ) -> None:
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
     from flywheel.console.plans import plan_text
-    from flywheel.engine.planning import known_budgets, make_plan
+    from flywheel.engine.planning import known_budgets, make_plan, training_in_words
     from flywheel.files import write_text
 
     project = _open(file)
@@ -81,7 +81,8 @@ def plan(
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")
-    print(text if as_json else plan_text(found, known_budgets(project, found), verbose))
+    shown = plan_text(found, known_budgets(project, found), verbose, training_in_words(project))
+    print(text if as_json else shown)
     if detailed_exitcode and found.pending:
         raise typer.Exit(2)
 

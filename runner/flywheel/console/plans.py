@@ -10,8 +10,11 @@ from flywheel.text import duration, one_line, plural
 _MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
 
 
-def plan_text(plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None, verbose: bool = False) -> str:
-    """One line a node; reused ones are counted unless `verbose`. `budgets`: iteration → mode → lessons, where known."""
+def plan_text(
+    plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None, verbose: bool = False, training: str = ""
+) -> str:
+    """One line a node; reused ones are counted unless `verbose`. `budgets`: iteration → mode → lessons, where known.
+    `training`: what is chosen where the spec leaves it open."""
     lines = [f"{plan.name}: {plural(plan.iterations, 'iteration')}, {plural(len(plan.nodes), 'node')}"]
     for iteration in range(1, plan.iterations + 1):
         nodes = [node for node in plan.nodes if node.iteration == iteration]
@@ -22,6 +25,8 @@ def plan_text(plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None
             lines.append(
                 "  lessons bought: " + ", ".join(f"{mode or 'any mode'} {count}" for mode, count in bought.items())
             )
+    if training:
+        lines += ["", f"train, where the spec leaves it open: {training}."]
     return "\n".join([*lines, "", totals(plan)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.project import Workspace
@@ -10,6 +11,7 @@ from flywheel.errors import PlanMoved
 from flywheel.plan import Plan, PlanNode, compile_plan
 from flywheel.plan.estimates import History
 from flywheel.records.nodes import Query, finished
+from flywheel.training.recipe import in_words, size_in
 
 
 def make_plan(project: Workspace, iterations: int | None = None, query: Query | None = None) -> Plan:
@@ -21,6 +23,12 @@ def make_plan(project: Workspace, iterations: int | None = None, query: Query | 
         return compile_plan(project.spec, project.spec_hash, project.facts(), {}, History(rows=project.rows), wanted)
     with open_lookup(project.state) as found:
         return _compile(project, wanted, found)
+
+
+def training_in_words(project: Workspace) -> str:
+    """What is chosen for what `train` leaves open; nothing where it leaves nothing open, or the base is not here."""
+    size = size_in(Path(project.student.source))
+    return in_words(project.spec.train.model_dump(mode="json"), size) if size else ""
 
 
 def _compile(project: Workspace, iterations: int, query: Query) -> Plan:

@@ -98,6 +98,7 @@ def training(query: Query, nodes: queries.Nodes) -> Training:
     adapter = next(iter(query(queries.adapters(nodes), ())), None)
     curve = _thinned(query(curve_sql, ()), CURVE_POINTS)
     counts = ("new", "replay", "seed")
+    notes = next((decoded(row["notes"]) for row in query(queries.training_notes(nodes), ())), None) or []
     mix = (MixRow(mode=r["mode"], **{k: r[k] for k in counts}) for r in query(mix_sql, ()))
     numbers = adapter or {"rows": 0, "left_out": 0, "steps": 0, "tokens": 0}
     return Training(
@@ -105,6 +106,7 @@ def training(query: Query, nodes: queries.Nodes) -> Training:
         **{key: numbers[key] or 0 for key in ("rows", "left_out", "steps", "tokens")},
         losses=tuple(LossPoint(step=row["step"], loss=row["loss"]) for row in curve),
         mix=tuple(mix),
+        notes=tuple(shown(str(note), 300) for note in notes),
         losses_query=curve_sql,
         mix_query=mix_sql,
     )

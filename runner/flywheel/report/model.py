@@ -438,6 +438,8 @@ class Training(ReportPart):
     """Rows longer than the student's limit: left out whole, never cut."""
     steps: int
     tokens: int
+    notes: tuple[str, ...]
+    """What memory made necessary, and that little was learned, with what to change."""
     losses: tuple[LossPoint, ...]
     mix: tuple[MixRow, ...]
     losses_query: str

@@ -322,6 +322,12 @@ def adapters(nodes: Nodes) -> str:
   steps FROM adapters WHERE node IN {of(nodes, "train")}"""
 
 
+def training_notes(nodes: Nodes) -> str:
+    """What training had to say, as a JSON list of texts; builds before 0.2 had nothing."""
+    return f"""SELECT json_extract(summary, '/notes') AS notes FROM nodes
+WHERE node IN {of(nodes, "train")} AND status = 'done' {_LAST}"""
+
+
 def decision(nodes: Nodes) -> str:
     return f"""SELECT outcome, incumbent_id, candidate_id, rules, preconditions, explanation, decision_hash,
   look

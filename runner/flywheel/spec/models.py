@@ -188,16 +188,17 @@ class Train(SpecModel):
     """Default: 2 x rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the adapters."""
-    targets: list[str] | Literal["all-linear"] = "all-linear"
-    """Module names; `all-linear` leaves out embeddings and the output layer."""
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
-    """The peak, after warm-up."""
-    epochs: Positive = 3
-    """Passes over the dataset."""
+    targets: list[str] | Literal["all-linear"] | None = None
+    """Module names; `all-linear` leaves out embeddings and the output layer. Default: `all-linear`, and the embeddings
+    of a student below 20 million parameters, which has met few words."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The peak, after warm-up. Default: by the student's width, from 0.004 at 128 to 0.0003 at 4,096."""
+    epochs: Positive | None = None
+    """Passes over the dataset. Default: for about 200 steps (300 below 20 million parameters), from 3 to 10."""
     max_steps: Positive | None = None
     """Stop after this many optimiser steps."""
-    batch_size: Positive = 16
-    """Rows in a forward pass."""
+    batch_size: Positive | None = None
+    """Rows in a forward pass. Default: 4, 8 or 16, the more lessons the more."""
     gradient_accumulation: Positive = 1
     """Forward passes in an optimiser step."""
     max_length: Annotated[int, Field(ge=16)] = 1024

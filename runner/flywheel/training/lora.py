@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from flywheel.errors import NodeFailed
@@ -23,9 +24,14 @@ from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, adapter_hash, load_base, prepare_torch
 from flywheel.student.memory import Room, can_recompute, out_of_memory, recomputing, training_room
 from flywheel.student.sampling import target_losses
+from flywheel.training.recipe import filled
 
 Progress = Callable[[dict[str, Any]], None]
 
+#: A loss that fell by a smaller share hardly fell; one below so many nats a token had no need to.
+HARDLY, LITTLE_LOSS = 0.2, 0.3
+#: Fewer steps than these are too few before the learning rate is too low.
+FEW_STEPS = 100
 #: Rows are shuffled, then sorted by length inside windows of this many batches: little padding, still random order.
 WINDOW = 8
 
@@ -55,7 +61,9 @@ class TrainingResult:
     """Mean over the last tenth of the steps."""
     losses: list[dict[str, Any]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
-    """What memory made necessary, in words."""
+    """What memory made necessary, and that little was learned, in words."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """As the job's, with what was chosen for what it left open."""
 
 
 @dataclass
@@ -85,6 +93,7 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     rows = [row for row in encoded if len(row[0]) <= limit]
     if not rows:
         raise NodeFailed(f"none of the {len(encoded)} lessons fits train.max_length: {limit} tokens. Raise it.")
+    job = replace(job, settings=filled(job.settings, loaded.model, len(rows)))
     loaded.model = _with_adapter(loaded.model, job)
     scratch = Path(f"{job.out}.part")
     scratch.mkdir(parents=True, exist_ok=True)
@@ -330,14 +339,26 @@ def _sorted_lists(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(state: _State, job: TrainingJob, rows: int, left_out: int) -> TrainingResult:
-    last = [entry["loss"] for entry in state.losses[-max(1, len(state.losses) // 10) :]]
+    tenth = max(1, len(state.losses) // 10)
+    first, last = (fmean(entry["loss"] for entry in part) for part in (state.losses[:tenth], state.losses[-tenth:]))
     return TrainingResult(
         weights_hash=adapter_hash(Path(job.out)),
         rows=rows,
         left_out=left_out,
         tokens=state.tokens,
         steps=state.step,
-        loss=sum(last) / len(last),
+        loss=last,
         losses=state.losses,
-        notes=tuple(state.notes),
+        notes=(*state.notes, *_hardly_learned(first, last, state.step, job.settings)),
+        settings=job.settings,
     )
+
+
+def _hardly_learned(first: float, last: float, steps: int, settings: dict[str, Any]) -> list[str]:
+    """Where the loss hardly fell though there was much to learn: what to change."""
+    if last < LITTLE_LOSS or last < first * (1 - HARDLY):
+        return []
+    rate, epochs = settings["learning_rate"], settings["epochs"]
+    change = f"raise train.epochs (now {epochs})" if steps < FEW_STEPS else f"raise train.learning_rate (now {rate:g})"
+    others = "" if settings["targets"] == "all-linear" else ", or train more of the model (train.targets: all-linear)"
+    return [f"the loss hardly fell, from {first:.2f} to {last:.2f} nats a token in {steps:,} steps: {change}{others}"]

@@ -36,7 +36,7 @@ def _adapter(ctx: Context, result: TrainingResult) -> dict[str, Any]:
         "node": ctx.node.fingerprint, "model_id": model_id(ctx.student.weights_hash, result.weights_hash),
         "base": ctx.student.name, "base_hash": ctx.student.weights_hash,
         "path": ctx.artifact.relative_to(ctx.root).as_posix(), "weights_hash": result.weights_hash,
-        "dataset_hash": curated.summary["dataset_hash"], "settings": ctx.spec.train.model_dump(mode="json"),
+        "dataset_hash": curated.summary["dataset_hash"], "settings": result.settings,
         "rows": result.rows, "left_out": result.left_out, "tokens": result.tokens, "steps": result.steps,
         "loss": result.loss,
     }  # fmt: skip
