@@ -152,12 +152,25 @@ def test_a_final_answer_that_was_marked_is_looked_at_alone() -> None:
         ("green\n<|im_start|>user\nand the sea?", "red", None, True),
         ("green, as roses are\nin summer", "red", None, False),
         ("Dear Sir,\n\nQuestion: what now?", "Dear Sir,\nit is red", None, False),  # more than one line is asked for
-        ("colour: green\nQuestion: and the sea?", "colour: red", "colour: (.+)", True),
-        ("Question: and the sea?", "colour: red", "colour: (.+)", False),  # no final answer before it
+        ("colour: green\nQuestion: and the sea?", "colour: red", "colour: (.+)", False),  # judged by the first
     ],
 )
 def test_running_on_into_a_next_question(answer: str, gold: str, final: str | None, runs_on: bool) -> None:
     assert ("ran_on" in claimed(reading(final=final), answer, gold)) == runs_on
+
+
+@pytest.mark.parametrize(
+    ("answer", "final", "was_cut"),
+    [
+        ("Let me see, it is", None, True),
+        ("green\nQuestion: and the sea?\nred\nQuestion: and", None, False),  # more tokens make no better answer
+        ("Let me see, it is", "colour: (.+)", True),
+        ("colour: green\nas I was about to", "colour: (.+)", False),  # the answer was there
+        ("<think>colour: green, or", "colour: (.+)", True),
+    ],
+)
+def test_an_answer_is_cut_before_it_is_there(answer: str, final: str | None, was_cut: bool) -> None:
+    assert ("cut" in claimed(reading(final=final), answer, "red", cut=True)) == was_cut
 
 
 def test_labels_that_the_prompt_does_not_name() -> None:
@@ -256,7 +269,6 @@ def test_what_is_said_names_the_setting_and_the_file() -> None:
 
 
 def test_who_has_a_final_is_not_told_to_set_one() -> None:
-    assert remedy(reading(final="#### (.+)"), "ran_on") == "set tasks.colour.stop"
     assert "tasks.colour.final" in remedy(reading(), "ran_on")
     assert "final" not in remedy(reading(final="#### (.+)"), "inside")
 

@@ -121,7 +121,7 @@ def test_the_line_of_the_probe_says_it(unfair: Domain) -> None:
     assert in_words("probe", probe) == (
         "0/12 right; 12 of 12 wrong answers are none of the labels, and the prompt names none: name the labels in "
         "prompts/colour.md; 12 of 12 wrong answers were cut at student.max_new_tokens (6): raise "
-        "student.max_new_tokens, or set tasks.colour.stop where the answer was there before"
+        "student.max_new_tokens, or set tasks.colour.stop where the answer comes first"
     )
 
 

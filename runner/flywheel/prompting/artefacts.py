@@ -5,12 +5,12 @@ finds in it, thoughts aside.
 
 - `untold`: the task's answers are declared labels, what was asked names none of them (see `TaskReading.told`), and what
   is read is none of them either.
-- `ran_on`: it goes on with a next question after its final answer (`answers.ran_on`); without a `final`, and where the
-  right answer is one line, after its first line.
+- `ran_on`: where the right answer is one line, it goes on with a next question after its first (`answers.ran_on`). Not
+  where the task has a `final`: then it is judged by its first answer, and what follows makes nothing wrong.
 - `inside`: what is read holds the right answer as whole words, and more words beside. Of labels, where it names no
   other label; of a number, where it has no other number: who weighs several has not answered. Only for labels and plain
   text: what reads a formula, a query or a program finds it by itself, and of its parts none is an answer.
-- `cut`: it met `student.max_new_tokens`.
+- `cut`: it met `student.max_new_tokens` before there was an answer: it has no match of `final` and has not run on.
 
 An answer can be several. One that is right is no artefact, however it was cut. A cause is claimed from
 `LEAST_ANSWERS` wrong answers and `LEAST_SHARE` of all wrong ones on: fewer do not make a score.
@@ -30,6 +30,7 @@ from flywheel.records.rows import read_rows
 from flywheel.spec.labels import Labels, folded_words
 from flywheel.spec.models import Spec
 from flywheel.spec.reading import language_of
+from flywheel.text import first_match
 
 Cause = Literal["untold", "ran_on", "inside", "cut"]
 CAUSES: tuple[Cause, ...] = ("untold", "ran_on", "inside", "cut")
@@ -136,9 +137,8 @@ def _untold(reading: TaskReading, wrong: WrongAnswer) -> bool:
 
 
 def _ran_on(reading: TaskReading, wrong: WrongAnswer) -> bool:
-    if reading.final is not None:
-        return ran_on(wrong.answer, reading.final)
-    return reading.in_words and len(wrong.gold.strip().splitlines()) == 1 and ran_on(wrong.answer, _FIRST_LINE)
+    one_line = reading.in_words and reading.final is None and len(wrong.gold.strip().splitlines()) == 1
+    return one_line and ran_on(wrong.answer, _FIRST_LINE)
 
 
 def _inside(reading: TaskReading, wrong: WrongAnswer) -> bool:
@@ -160,7 +160,9 @@ def _holds(words: list[str], part: list[str]) -> bool:
 
 
 def _cut(reading: TaskReading, wrong: WrongAnswer) -> bool:
-    return bool(wrong.cut)
+    if not wrong.cut or _ran_on(reading, wrong):
+        return False
+    return reading.final is None or first_match(reading.final, without_thoughts(wrong.answer)) is None
 
 
 _CHECKS = {"untold": _untold, "ran_on": _ran_on, "inside": _inside, "cut": _cut}
@@ -195,9 +197,7 @@ def remedy(reading: TaskReading, cause: Cause) -> str:
     if cause == "untold":
         return f"name the labels in {reading.prompt}"
     if cause == "cut":
-        return f"raise student.max_new_tokens, or set {key}.stop where the answer was there before"
-    if cause == "ran_on" and reading.final is not None:
-        return f"set {key}.stop"
+        return f"raise student.max_new_tokens, or set {key}.stop where the answer comes first"
     final = "" if reading.final is not None else f", or say how the final answer is marked ({key}.final)"
     return f"set {key}.stop{final}" if cause == "ran_on" else f"ask for the answer alone in {reading.prompt}{final}"
 
