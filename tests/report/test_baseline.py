@@ -60,7 +60,7 @@ def test_the_banner_says_what_made_the_base_wrong_and_what_to_change(unfair: Dom
     untold, cut = report.baseline.artefacts
     assert untold.text == (
         "The base was never told the labels: prompts/colour.md names none of the 2, and 12 of 12 wrong answers to the "
-        "probes of colour, 16 of 16 wrong answers on holdout and 8 of 8 wrong answers on guard are none of them."
+        "probes of colour, 16 of 16 on holdout and 8 of 8 on guard are none of them."
     )
     assert untold.remedy == "Name the labels in prompts/colour.md."
     assert "were cut at student.max_new_tokens (6)." in cut.text

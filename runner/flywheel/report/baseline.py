@@ -67,8 +67,9 @@ def _counts(probes: list[Row], items: list[Row], facts: ReportFacts) -> _Counts:
 
 
 def _artefact(reading: TaskReading, cause: Cause, counts: list[ArtefactCount], who: str) -> Artefact:
+    first = plural(counts[0].wrong, "wrong answer")
     places = [
-        f"{count.hits:,} of {plural(count.wrong, 'wrong answer')} "
+        f"{count.hits:,} of {first if count is counts[0] else f'{count.wrong:,}'} "
         + (f"on {count.suite}" if count.suite else f"to the probes of {reading.task}")
         for count in counts
     ]
