@@ -120,6 +120,19 @@ def spec_of(base: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def judged_by_labels(domain: Domain, *labels: str) -> Domain:
+    """The answer is one of `labels`, and lessons are rows that a person wrote: a program's own have no known answer."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["verifiers"] = {"right": {"kind": "label", "labels": list(labels)}}
+        spec["tasks"]["colour"]["verify"] = ["right"]
+        spec["teachers"] = {"person": {"kind": "dataset", "path": "evals/lessons.jsonl"}}
+        spec["generate"] = [{"name": "targeted", "teachers": ["person"], "accept": 12}]
+
+    domain.write_rows("evals/lessons.jsonl", rows(500, 40))
+    return domain.edit(change)
+
+
 @dataclass
 class Domain:
     """A project folder and its spec as a dict: change `spec`, then `save()`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mini_domain import Domain, rows
+from mini_domain import Domain, judged_by_labels, rows
 
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "litellm", "datasets")
 
@@ -129,6 +129,20 @@ def test_validate_warns_of_predicates_that_never_hold_or_are_unknown_for_some_ro
     assert "taxonomy[0].when: for 11 of 12 rows it cannot be computed: Conversion Error" in error
     assert "taxonomy[1].when: a part of the predicate never holds: regexp_extract gives ''" in error
     assert error.count("warning: ") == 2
+
+
+def test_validate_warns_at_a_prompt_that_names_none_of_its_labels(domain: Domain, flywheel) -> None:
+    judged_by_labels(domain, "red", "blue")
+
+    code, out, error = flywheel(domain, "validate")
+
+    assert (code, out) == (0, "flywheel.yaml: valid\n")
+    assert error == (
+        "warning: prompts/colour.md: tasks.colour.prompt: the prompt names none of the 2 labels: the base cannot know "
+        "them, and its score is an artefact of the prompt. Name them in it, such as red, blue.\n"
+    )
+    (domain.root / "prompts" / "colour.md").write_text("red or blue? {{ row.text }}\ncolour:")
+    assert flywheel(domain, "validate") == (0, "flywheel.yaml: valid\n", "")
 
 
 def test_without_a_spec_the_way_on_is_named(tmp_path: Path, flywheel) -> None:

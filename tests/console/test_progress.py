@@ -21,6 +21,14 @@ def test_a_training_says_what_memory_made_necessary() -> None:
     assert in_words("train", {"summary": summary | short, "counts": {}}).endswith("0.250; " + short["notes"][0])
 
 
+def test_a_probe_says_where_wrong_answers_are_an_artefact() -> None:
+    kept_before = {"right": 3, "rows": 60}
+    notes = {"notes": ["50 of 57 wrong answers were cut at student.max_new_tokens (64): raise student.max_new_tokens"]}
+
+    assert in_words("probe", {"summary": kept_before, "counts": {}}) == "3/60 right"
+    assert in_words("probe", {"summary": kept_before | notes, "counts": {}}) == "3/60 right; " + notes["notes"][0]
+
+
 def test_an_ablation_says_what_the_part_brings() -> None:
     measured = {"measured": True, "without": "curate.dedup", "difference": -0.035, "low": -0.0736, "high": 0.0024}
 

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from flywheel.report import GeneratorFact, Report, ReportFacts, TeacherFact, assemble
+from flywheel.report.model import Artefact, ArtefactCount, Baseline, Change, Rate, WithShots
 from flywheel.store.database import rows_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "teachers"))
@@ -86,6 +87,22 @@ def rejected(pages: dict[int, Report]) -> Report:
 @pytest.fixture(scope="session")
 def untrained(pages: dict[int, Report]) -> Report:
     return pages[4]
+
+
+@pytest.fixture(scope="session")
+def doubtful(promoted: Report) -> Report:
+    """The first iteration, had its base been asked unfairly: long words in the banner, and a table of gains."""
+    rate, change = Rate(value=0.5, low=0.4, high=0.6), Change(value=0.1, low=-0.1, high=0.2)
+    text = "The base was never told the labels: prompts/" + "a_long_name_without_a_blank_" * 8 + " names none. " * 9
+    counts = (ArtefactCount(suite="holdout", hits=57, wrong=60),)
+    artefact = Artefact(task="colour", cause="untold", counts=counts, text=text, remedy=HOSTILE)
+    shots = WithShots(
+        suite="holdout", shown="holdout_shots", shots=5, items=100, candidate=rate, without=rate, with_shots=rate,
+        over_without=change, over_with_shots=change, text=HOSTILE, query="SELECT 1",
+    )  # fmt: skip
+    advice = "add to evals: holdout_shots: {data: " + "evals/holdout" * 30 + "}."
+    baseline = Baseline(artefacts=(artefact,), shots=(shots,), advice=advice)
+    return promoted.model_copy(update={"baseline": baseline})
 
 
 HOSTILE = "<script>alert(1)</script></style><img src=x onerror=alert(2)>\u202etxt\x1b[31m&#106;avascript:alert(3)\u2028"

@@ -70,7 +70,7 @@ class Visit:
         return width
 
 
-@pytest.fixture(params=["promoted", "rejected", "untrained", "overview", "hostile"])
+@pytest.fixture(params=["promoted", "rejected", "untrained", "overview", "hostile", "doubtful"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "overview":
         html = render_index([index_entry(request.getfixturevalue(n)) for n in ("promoted", "rejected", "untrained")])

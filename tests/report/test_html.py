@@ -44,7 +44,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture(params=["promoted", "rejected", "untrained"])
+@pytest.fixture(params=["promoted", "rejected", "untrained", "doubtful"])
 def report(request: pytest.FixtureRequest) -> Report:
     found: Report = request.getfixturevalue(request.param)
     return found

@@ -52,7 +52,7 @@ def test_all_are_offered() -> None:
 def test_init_writes_a_project_that_is_valid_without_warnings(project: Path) -> None:
     opened = open_project(project / "flywheel.yaml")
 
-    assert opened.loaded.warnings == ()
+    assert opened.warnings == ()
 
 
 def test_a_project_holds_no_code_and_calls_nobody(project: Path) -> None:

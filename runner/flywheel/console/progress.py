@@ -104,7 +104,7 @@ def in_words(kind: str, event: Event) -> str:
     summary, counts = event["summary"], event["counts"]
     match kind:
         case "probe":
-            return f"{summary['right']}/{summary['rows']} right"
+            return f"{summary['right']}/{summary['rows']} right" + _notes(summary)
         case "diagnose":
             modes = ", ".join(f"{mode} {n}" for mode, n in list(summary["modes"].items())[:4])
             unknown = f" ({_undecided(summary['undecided'])})" if summary.get("undecided") else ""
@@ -125,8 +125,7 @@ def in_words(kind: str, event: Event) -> str:
         case "train":
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
-            notes = (f"; {note}" for note in summary.get("notes", ()))
-            return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}" + "".join(notes)
+            return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}" + _notes(summary)
         case "ablate":
             return ablated(summary)
         case "evaluate":
@@ -138,6 +137,10 @@ def in_words(kind: str, event: Event) -> str:
         case "deploy":
             return f"deployed {summary['model_id']}" if summary["deployed"] else f"kept: {summary['why']}"
     return ""
+
+
+def _notes(summary: Mapping[str, Any]) -> str:
+    return "".join(f"; {note}" for note in summary.get("notes", ()))
 
 
 def _next(summary: Mapping[str, Any]) -> str:

@@ -53,9 +53,10 @@ class Workspace:
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        """What is valid and worth a word: predicates that never hold, secrets that are not set."""
+        """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
+        set."""
         unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
-        return (*self.loaded.warnings, *self.predicates[1], *unset)
+        return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *unset)
 
     @cached_property
     def predicates(self) -> tuple[list[Fault], list[Fault]]:
@@ -192,6 +193,23 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
     judging = {name for task in spec.tasks.values() for name in task.verify}
     waited_for = {"teachers": {*needed}, "verifiers": judging}
     return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
+
+
+def _untold(loaded: LoadedSpec) -> list[Fault]:
+    """Prompts that name none of the labels with which the task is to be answered."""
+    from flywheel.prompting.artefacts import untold_tasks  # here: it knows Jinja, and most commands have no use for it
+
+    return [
+        Fault(
+            f"the prompt names none of the {len(reading.labels.declared):,} labels: the base cannot know them, and its "
+            "score is an artefact of the prompt.",
+            ("tasks", reading.task, "prompt"),
+            f"Name them in it, such as {reading.labels.some}.",
+            reading.prompt,
+            warning=True,
+        )
+        for reading in untold_tasks(loaded.spec, loaded.root)
+    ]
 
 
 def _predicates(loaded: LoadedSpec) -> tuple[list[Fault], list[Fault]]:

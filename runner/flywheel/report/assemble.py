@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import ledger, lessons, queries, scoring, trust, words
+from flywheel.report import baseline, ledger, lessons, queries, scoring, trust, words
 from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
     Banner,
@@ -55,6 +55,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         iteration=iteration,
         generated_at=facts.generated_at,
         verdict=verdict,
+        baseline=baseline.baseline(query, nodes, facts, verdict.incumbent_id),
         approvals=trust.approvals(query, nodes, facts, verdict.outcome == "promote"),
         changes=_changes(query, turns, iteration, facts),
         scores=scores,

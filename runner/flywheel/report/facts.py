@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flywheel.prompting.artefacts import TaskReading
 from flywheel.report.model import Area
 
 
@@ -36,6 +37,9 @@ class TaskFact:
     name: str
     verify: tuple[tuple[str, str], ...]
     together: str = ""
+    reading: TaskReading | None = None
+    seeds: bool = False
+    """There are solved rows that can be shown as shots."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class SuiteFact:
     role: str
     target: str = ""
     """Column of its rows that holds the right answer: not shown as part of the question."""
+    task: str = ""
+    """Empty for one of lm-eval's own."""
+    asks: str = ""
+    """What is asked, shots aside, as YAML: task, data, and the keys that are not at their default."""
+    shots: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,5 +90,7 @@ class ReportFacts:
     generators: tuple[GeneratorFact, ...] = ()
     tasks: tuple[TaskFact, ...] = ()
     judges: tuple[JudgeFact, ...] = ()
+    base_id: str = ""
+    """The model that nothing has been taught."""
     approve: str = "gate"
     """Who lets a promoted model pass: `gate`, or `human`."""

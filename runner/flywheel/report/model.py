@@ -417,6 +417,57 @@ class Ablations(ReportPart):
     query: str
 
 
+class ArtefactCount(ReportPart):
+    """Wrong answers to the probes (`suite` empty) or to a suite, and how many of them the cause made."""
+
+    suite: str
+    hits: int
+    wrong: int
+
+
+class Artefact(ReportPart):
+    """What made many of the incumbent's answers wrong, and is not what it does not know (`prompting.artefacts` has the
+    definitions): labels that nothing names, a next question run on into, a right answer inside a longer one, the token
+    limit."""
+
+    task: str
+    cause: Literal["untold", "ran_on", "inside", "cut"]
+    counts: tuple[ArtefactCount, ...]
+    text: str
+    remedy: str
+
+
+class WithShots(ReportPart):
+    """The candidate's gain on a suite without shots, over the incumbent as asked there and over the incumbent with
+    shots, which another suite shows of the same items. Over the items that all three could be judged on."""
+
+    suite: str
+    shown: str
+    """The suite with shots."""
+    shots: int
+    items: int
+    candidate: Rate
+    without: Rate
+    with_shots: Rate
+    over_without: Change
+    over_with_shots: Change
+    text: str
+    query: str
+
+
+class Baseline(ReportPart):
+    """How far the model that the gain is over could show what it knows."""
+
+    who: Literal["base", "incumbent"] = "base"
+    """`incumbent`: one that an earlier iteration taught."""
+    artefacts: tuple[Artefact, ...] = ()
+    shots: tuple[WithShots, ...] = ()
+    advice: str = ""
+    """How to measure it with shots, where there is an artefact and nothing shows it; else empty."""
+    probes_query: str = ""
+    suites_query: str = ""
+
+
 class LossPoint(ReportPart):
     step: int
     loss: float
@@ -603,6 +654,7 @@ class Report(ReportPart):
     iteration: int
     generated_at: str
     verdict: Banner
+    baseline: Baseline = Baseline()
     approvals: Approvals
     changes: Changes
     scores: Scores

@@ -141,6 +141,30 @@ def probes(nodes: Nodes) -> str:
     return f"SELECT count(*) AS probes FROM answers WHERE node IN {of(nodes, 'probe')}"
 
 
+def wrong_probes(nodes: Nodes) -> str:
+    return f"""SELECT task, answer, gold, truncated, model_id FROM answers
+WHERE node IN {of(nodes, "probe")} AND outcome = 'fail' ORDER BY task, row_id"""
+
+
+def wrong_items(nodes: Nodes) -> str:
+    """What the incumbent answered wrong on the suites."""
+    return f"""SELECT suite, answer, gold, truncated, model_id FROM scores
+WHERE node IN {of(nodes, "evaluate")} AND arm = 'incumbent' AND outcome = 'fail' ORDER BY suite, item_id"""
+
+
+def with_shots(nodes: Nodes, suite: str, shown: str) -> str:
+    """On the items that all could be judged on: candidate (`after`), incumbent as asked (`before`), incumbent as the
+    suite `shown` asks it (`shown`), and what the candidate gained and lost over each."""
+    return f"""WITH judged AS (SELECT suite, arm, item_id, score FROM scores
+  WHERE node IN {of(nodes, "evaluate")} AND outcome IN ('pass', 'fail'))
+SELECT count(*) AS items, sum(c.score) AS after, sum(i.score) AS before, sum(s.score) AS shown,
+  sum(greatest(c.score - i.score, 0)) AS gained, sum(greatest(i.score - c.score, 0)) AS lost,
+  sum(greatest(c.score - s.score, 0)) AS gained_over_shown, sum(greatest(s.score - c.score, 0)) AS lost_to_shown
+FROM judged c JOIN judged i USING (item_id) JOIN judged s USING (item_id)
+WHERE c.suite = {literal(suite)} AND c.arm = 'candidate' AND i.suite = {literal(suite)} AND i.arm = 'incumbent'
+  AND s.suite = {literal(shown)} AND s.arm = 'incumbent'"""
+
+
 #: A lesson that was made from no failure has no mode.
 _MODE = "coalesce(nullif(mode, ''), 'any')"
 

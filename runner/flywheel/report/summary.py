@@ -98,6 +98,8 @@ def _warnings(report: Report) -> str:
         lines.append("**Untrusted code ran without a sandbox: do not deploy on these figures.**")
     if report.approvals.state:
         lines.append(f"Approval: {_plain(report.approvals.state)}.")
+    lines += [f"**{_plain(found.text)}** {_plain(found.remedy)}" for found in report.baseline.artefacts]
+    lines += [_plain(said) for said in (*(row.text for row in report.baseline.shots), report.baseline.advice) if said]
     return "\n\n".join(lines)
 
 

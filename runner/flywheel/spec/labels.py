@@ -11,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from flywheel.normal import words
+from flywheel.text import one_line
+
 #: What stands between labels of a set that is no list, unless a label has it in itself.
 SEPARATORS = ("\n", ";", "|", ",", "；", "，", "、")
 _BULLET = re.compile(r"\A(?:[-*•+]|\d+[.)])\s+")
@@ -35,6 +38,12 @@ class Labels:
     def known(self) -> frozenset[str]:
         return frozenset(self.declared)
 
+    @property
+    def some(self) -> str:
+        """The first few, for people."""
+        shown = ", ".join(one_line(label, 40) for label in self.declared[:3])
+        return shown if len(self.declared) <= 3 else f"{shown}, …"
+
     def one(self, text: str) -> str:
         """The declared label that the text is, or the text without blanks around it."""
         label = text.strip()
@@ -53,6 +62,33 @@ class Labels:
         """What the text says, as a set: of one label, where there are not `many`."""
         return self.many(text) if many else frozenset([self.one(text)])
 
+    def named_in(self, text: str) -> frozenset[str]:
+        """The labels that a longer text holds as whole words: `card` is not in `cardboard`. Letter case counts of
+        single letters alone; of labels one of which begins the other the longest is named."""
+        said, place = folded_words(text), 0
+        found = {label for label in self._by_words.get((), ()) if label in text}  # of marks alone
+        while place < len(said):
+            forms = self._by_first_word.get(said[place], ())
+            form = next((form for form in forms if tuple(said[place : place + len(form)]) == form), None)
+            found |= self._by_words[form] if form else set()
+            place += len(form) if form else 1
+        return frozenset(found)
+
+    @cached_property
+    def _by_words(self) -> dict[tuple[str, ...], set[str]]:
+        found: dict[tuple[str, ...], set[str]] = {}
+        for label in self.declared:
+            found.setdefault(tuple(folded_words(label)), set()).add(label)
+        return found
+
+    @cached_property
+    def _by_first_word(self) -> dict[str, list[tuple[str, ...]]]:
+        """The longest first."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for form in sorted(filter(None, self._by_words), key=len, reverse=True):
+            found.setdefault(form[0], []).append(form)
+        return found
+
     def _split(self, text: str) -> list[str]:
         cuts = [mark for mark in SEPARATORS if not any(mark in label for label in self.declared)]
         parts = re.split("|".join(map(re.escape, cuts)), text) if cuts else [text]
@@ -63,6 +99,11 @@ class Labels:
         """Loose form → label, where it is one label's alone."""
         forms = [_loosely(label) for label in self.declared]
         return {form: label for form, label in zip(forms, self.declared, strict=True) if forms.count(form) == 1}
+
+
+def folded_words(text: str) -> list[str]:
+    """The words of a text (`normal.words`), in lower case but for single letters: `A` is a label, `a` an article."""
+    return [word if len(word) == 1 else word.casefold() for word in words(text)]
 
 
 def _loosely(label: str) -> str:

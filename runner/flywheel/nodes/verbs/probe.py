@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flywheel.answers import ran_on
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, NodeResult, TaskRow, judge_all, verdict_rows
+from flywheel.prompting.artefacts import WrongAnswer, claims, noted, task_reading
 from flywheel.records import Counts, Generation, Subject
 from flywheel.student.work import AnswerJob
+from flywheel.text import plural
 
 
 def probe(ctx: Context) -> NodeResult:
@@ -42,8 +46,21 @@ def probe(ctx: Context) -> NodeResult:
     return NodeResult(
         Counts(len(rows), right, wrong, outcomes.count("unknown")),
         {"answers": stored, "verdicts": verdict_rows(ctx.node.fingerprint, verdicts)},
-        {"model_id": model.model_id, "right": right, "wrong": wrong, "rows": len(rows), "ran_on": run_on},
-    )
+        {
+            "model_id": model.model_id, "right": right, "wrong": wrong, "rows": len(rows), "ran_on": run_on,
+            "notes": _artefacts(ctx, stored),
+        },
+    )  # fmt: skip
+
+
+def _artefacts(ctx: Context, answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What made many answers wrong beside what the model does not know, and what to do about it."""
+    wrong = [WrongAnswer(row["answer"], row["gold"], row["truncated"]) for row in answers if row["outcome"] == "fail"]
+    reading = task_reading(ctx.spec, ctx.root, ctx.node.subject)
+    return [
+        noted(reading, cause, f"{hits:,} of {plural(len(wrong), 'wrong answer')}")
+        for cause, hits in claims(reading, wrong).items()
+    ]
 
 
 def _sample(rows: list[TaskRow], limit: int | None, seed: int) -> list[TaskRow]:

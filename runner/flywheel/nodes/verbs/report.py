@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,16 @@ from flywheel.files import copy_folder, write_folder
 from flywheel.hashing import hash_file, short
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
+from flywheel.prompting.artefacts import task_reading
 from flywheel.records import Counts
 from flywheel.records.nodes import finished
+from flywheel.spec.models import Suite
 from flywheel.spec.strategies import Generator
 from flywheel.text import one_line
 from flywheel.verifiers.rates import together, versions_of
 
 if TYPE_CHECKING:
-    from flywheel.report import GeneratorFact, ReportFacts, TaskFact
+    from flywheel.report import GeneratorFact, ReportFacts, SuiteFact, TaskFact
     from flywheel.report.model import Area
 
 
@@ -45,7 +48,7 @@ def report(ctx: Context) -> NodeResult:
 
 
 def facts_of(ctx: Context) -> ReportFacts:
-    from flywheel.report import JudgeFact, ModeFact, ReportFacts, SuiteFact, TeacherFact
+    from flywheel.report import JudgeFact, ModeFact, ReportFacts, TeacherFact
 
     spec = ctx.spec
     return ReportFacts(
@@ -56,10 +59,7 @@ def facts_of(ctx: Context) -> ReportFacts:
         command=ctx.command,
         spec_text=ctx.spec_text,
         spec_hash=ctx.spec_hash,
-        suites=tuple(
-            SuiteFact(name, suite.role, spec.tasks[suite.task].target if suite.task else "")
-            for name, suite in spec.evals.items()
-        ),
+        suites=tuple(_suite(ctx, name, suite) for name, suite in spec.evals.items()),
         teachers=tuple(
             TeacherFact(name, teacher.kind, teacher.is_simulated, _styles(teacher.style))
             for name, teacher in spec.teachers.items()
@@ -74,8 +74,23 @@ def facts_of(ctx: Context) -> ReportFacts:
             for name, verifier in spec.verifiers.items()
             if verifier.asks is not None
         ),
+        base_id=ctx.base().model_id,
         approve=spec.deploy.approve,
     )
+
+
+#: Of a suite, the keys that say what is asked, and how often.
+_ASKED = {"task", "data", "limit", "repeats", "pass_at", "temperature", "stop"}
+
+
+def _suite(ctx: Context, name: str, suite: Suite) -> SuiteFact:
+    from flywheel.report import SuiteFact
+
+    if suite.task is None:
+        return SuiteFact(name, suite.role)
+    asked = suite.model_dump(mode="json", include=_ASKED, exclude_defaults=True)
+    asks = ", ".join(f"{k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in asked.items())
+    return SuiteFact(name, suite.role, ctx.spec.tasks[suite.task].target, suite.task, asks, suite.num_fewshot or 0)
 
 
 def _styles(style: str | list[str]) -> str:
@@ -87,7 +102,13 @@ def _tasks(ctx: Context) -> tuple[TaskFact, ...]:
 
     versions = versions_of(ctx.spec, ctx.root, ctx.teacher_parameters)
     return tuple(
-        TaskFact(name, tuple((v, versions[v]) for v in task.verify), together(task.verify, versions))
+        TaskFact(
+            name,
+            tuple((v, versions[v]) for v in task.verify),
+            together(task.verify, versions),
+            task_reading(ctx.spec, ctx.root, name),
+            task.seeds is not None,
+        )
         for name, task in ctx.spec.tasks.items()
     )
 
