@@ -299,7 +299,7 @@ class ReportStep(Verb):
 
 class DeployStep(Verb):
     name = "deploy"
-    implementation = 2
+    implementation = 3
     shows_in_overview = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
