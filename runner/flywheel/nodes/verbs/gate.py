@@ -117,8 +117,7 @@ def _merged(effect: Mapping[str, Any]) -> Precondition:
         f"{merged.outputs_changed} of {effect['prompts']} answers differ, logits by up to "
         f"{merged.logit_change:.3g} ({merged.allowed:.3g} allowed in {merged.dtype})"
     )
-    warning = plain_merge_warning(effect)
-    return Precondition(name, merged.is_alike, f"{detail}; {warning}" if warning else detail)
+    return Precondition(name, merged.is_alike, detail, plain_merge_warning(effect))
 
 
 def _contamination(ctx: Context) -> Precondition:
