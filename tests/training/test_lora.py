@@ -71,6 +71,23 @@ def test_a_killed_training_goes_on_from_its_checkpoint_bit_for_bit(mini_student:
     assert min(steps) > 3, "it did not begin again"
 
 
+def test_an_adapter_on_the_embedding_holds_no_copy_of_it_and_goes_on(mini_student: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    def larger(out: str, start: Path | None = None) -> TrainingJob:
+        it = job(mini_student, tmp_path / out, targets=["q_proj", "embed_tokens"])
+        return it if start is None else replace(it, arm=replace(it.arm, adapter=str(start)))
+
+    first = train(larger("first"), quiet)
+    then = train(larger("then", tmp_path / "first"), quiet)
+
+    with safe_open(tmp_path / "then" / "adapter_model.safetensors", "numpy") as weights:
+        names = list(weights.keys())
+    assert any("lora_embedding_A" in name for name in names)
+    assert not [name for name in names if "lora" not in name]
+    assert then.losses[0]["loss"] < first.losses[0]["loss"]
+
+
 def test_every_row_is_read_once_an_epoch(mini_student: Path, tmp_path: Path) -> None:
     result = train(job(mini_student, tmp_path / "a", epochs=3, batch_size=8), quiet)
 

@@ -203,7 +203,7 @@ class CurateStep(Verb):
 
 class TrainStep(Verb):
     name = "train"
-    implementation = 2
+    implementation = 3
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]

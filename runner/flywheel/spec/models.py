@@ -164,7 +164,8 @@ class Train(SpecModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the adapters."""
     targets: list[str] | Literal["all-linear"] = "all-linear"
-    """Module names; `all-linear` leaves out embeddings and the output layer."""
+    """Module names; `all-linear` leaves out embeddings and the output layer, as servers want it of a pretrained student
+    (`docs/deployment.md`)."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
     """The peak, after warm-up."""
     epochs: Positive = 3

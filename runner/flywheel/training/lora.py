@@ -304,7 +304,8 @@ def _restore(torch: Any, loaded: Loaded, optimizer: Any, schedule: Any, scratch:
 
 def _save(model: Any, job: TrainingJob, scratch: Path) -> None:
     """Write the adapter beside its place, sync it, and rename: a folder of that name is a whole adapter."""
-    model.save_pretrained(scratch, safe_serialization=True)
+    # Not the embedding itself, which peft saves beside an adapter on it: it is the base's, and larger than all else.
+    model.save_pretrained(scratch, safe_serialization=True, save_embedding_layers=False)
     (scratch / "README.md").unlink(missing_ok=True)
     (scratch / "checkpoint.pt").unlink(missing_ok=True)
     config = json.loads((scratch / "adapter_config.json").read_text())
