@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import stand_in
-from flywheel.student import locate
+from flywheel.student import BUILTIN, locate
 from flywheel.student.loading import base_arm, forget, load, load_base
 from flywheel.student.merging import MergeJob, MergeResult, merge
 from flywheel.student.sampling import generate
@@ -66,6 +66,24 @@ def test_what_was_edited_since_is_noted(applied: Domain, flywheel) -> None:
     _, out, _ = flywheel(applied, "export", "out")
 
     assert "note: prompts/colour.md has changed since this model was measured; the folder has it as it is now" in out
+
+
+def test_an_adapter_on_the_built_in_student_comes_with_its_base_and_names_no_place(domain: Domain, flywheel) -> None:
+    domain.edit(lambda spec: spec["student"].update(base="builtin:tiny"))
+    domain.apply()
+    trained = domain.root / domain.query("SELECT path FROM adapters")[0]["path"]
+
+    assert flywheel(domain, "export", "out", "--iteration", "1")[0] == 0
+
+    out = domain.root / "out"
+    assert (out / "base" / "model.safetensors").read_bytes() == (
+        BUILTIN["builtin:tiny"] / "model.safetensors"
+    ).read_bytes()
+    assert 'python answer.py base \'{"text": "…"}\'' in (out / "README.md").read_text(encoding="utf-8")
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert config.pop("base_model_name_or_path") == "builtin:tiny"
+    assert config.pop("revision") is None
+    assert config == json.loads((trained / "adapter_config.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def deployed(root: Path, arm: Arm, handover: Handover) -> Path:
     return root / "deploy" / "current"
 
 
-def handed_over(root: Path, base: str, **student: Any) -> tuple[Path, Arm, Handover]:
+def handed_over(root: Path, base: str, scale: float = 0.5, **student: Any) -> tuple[Path, Arm, Handover]:
     """A deployment of an adapter on that base: folder, arm, and what was handed over."""
     files = locate(base, None, root)
-    arm = adapter_of(base_arm(files, "float32", "cpu"), root / "adapter")
+    arm = adapter_of(base_arm(files, "float32", "cpu"), root / "adapter", scale=scale)
     name = model_id(files.weights_hash, arm.adapter_hash)
     about = Handover(spec(base, **student), root, files, name, 1, "float32", {"peft": "0.1"})
     return deployed(root, arm, about), arm, about
@@ -136,17 +136,38 @@ def test_on_a_gguf_file(tmp_path: Path, chat_student: Path) -> None:
     assert said_elsewhere(folder, str(file)) == said_here(arm, about) != ""
 
 
-def test_a_base_of_the_hub_is_named_with_its_revision_and_needs_no_argument(tmp_path: Path, mini_student: Path) -> None:
-    root = project(tmp_path)
-    files = replace(locate(str(mini_student), None, root), base="org/mini", outside=False)
-    (root / "folder").mkdir()
-    about = Handover(spec("org/mini"), root, replace(files, revision="0123abcd"), "m1", 1, "float32", {})
+def test_a_base_of_the_hub_is_named_with_its_revision_and_needs_no_argument(
+    tmp_path: Path, mini_student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(mini_student, tmp_path / "hub" / "models--org--mini" / "snapshots" / commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    root = project(tmp_path / "project")
+    files = locate(str(mini_student), None, root)
+    arm = adapter_of(base_arm(files, "float32", "cpu"), root / "adapter")
+    files = replace(files, base="org/mini", revision=commit, outside=False)
+    about = Handover(spec("org/mini"), root, files, "m1", 1, "float32", {})
 
-    write_handover(root / "folder", about, lambda function, payload: None)
+    folder = deployed(root, arm, about)
 
-    text = program(root / "folder")
-    assert '{"pretrained_model_name_or_path": "org/mini", "revision": "0123abcd"}' in text
-    assert "argv[1]" not in text
+    assert f'{{"pretrained_model_name_or_path": "org/mini", "revision": "{commit}"}}' in program(folder)
+    assert said_elsewhere(folder) == said_here(arm, about) != ""
+
+
+WEIGHTS = Path(os.environ.get("FLYWHEEL_TEST_WEIGHTS", Path.home() / ".cache" / "flywheel-weights"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct.gguf", "smollm2-135m-instruct", "gemma-3-270m"])
+def test_on_a_pretrained_base(tmp_path: Path, name: str) -> None:
+    base = WEIGHTS / name
+    if not base.exists():
+        pytest.skip(f"no {name} in {WEIGHTS}: python scripts/fetch_weights.py")
+
+    folder, arm, about = handed_over(project(tmp_path), str(base), 0.01)
+
+    assert said_elsewhere(folder, str(base)) == said_here(arm, about) != ""
 
 
 # --- what is in the folder --------------------------------------------------------------------------------------------
@@ -161,6 +182,7 @@ def test_no_file_holds_a_path_of_this_machine(tmp_path: Path, chat_student: Path
     assert {"README.md", "flywheel.json", "tokenizer.json", "chat_template.jinja", "colour.jinja"} <= set(texts)
     assert not [name for name, text in texts.items() if str(tmp_path) in text or str(chat_student.parent) in text]
     assert not NOBODYS.search(texts["adapter_config.json"])
+    assert (folder / "adapter_model.safetensors").stat().st_mode == (folder / "README.md").stat().st_mode
 
 
 def test_a_base_in_the_project_that_is_named_by_its_whole_path_is_called_by_its_place_there(

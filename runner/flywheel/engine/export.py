@@ -3,6 +3,7 @@ base."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,8 +106,12 @@ def _moved(project: Workspace, record: NodeRecord | None) -> tuple[str, ...]:
 
 def _copy_adapter(project: Workspace, adapter: Path, scratch: Path) -> None:
     """Weights and configuration; the built-in base too, which nobody has elsewhere."""
-    for name in ("adapter_model.safetensors", "adapter_config.json"):
-        shutil.copy2(adapter / name, scratch / name)
+    shutil.copy2(adapter / "adapter_model.safetensors", scratch)
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    # An earlier version may have named the base by its place on this machine.
+    config |= {"base_model_name_or_path": project.student.name, "revision": project.student.revision}
+    text = json.dumps(config, indent=2, sort_keys=True)
+    (scratch / "adapter_config.json").write_text(text, encoding="utf-8")
     if project.student.base in BUILTIN:
         shutil.copytree(BUILTIN[project.student.base], scratch / "base")
 

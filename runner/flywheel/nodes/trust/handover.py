@@ -54,7 +54,10 @@ def write_handover(folder: Path, handover: Handover, compute: Compute) -> None:
         (folder / _prompt_file(name)).write_bytes((handover.root / task.prompt).read_bytes())
     settings = json.dumps(_settings(handover), indent=2, ensure_ascii=False)
     (folder / "flywheel.json").write_text(settings + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_page(handover), encoding="utf-8")
+    page = folder / "README.md"
+    page.write_text(_page(handover), encoding="utf-8")
+    for weights in folder.glob("*.safetensors"):  # written for their owner alone, and a server is somebody else
+        weights.chmod(page.stat().st_mode)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -167,7 +170,7 @@ _PAGE = """# {title}
 This folder is {what}. {base}
 
 Save the program below in this folder as `answer.py`; with `pip install {install}` it answers a row as the
-model was evaluated:{versions}
+model was evaluated.{versions}
 
 ```sh
 {command}
