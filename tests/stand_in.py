@@ -111,6 +111,19 @@ def embed(job: Any, progress: Progress) -> Any:
     return real(job, progress)
 
 
+def merge(job: Any, progress: Progress) -> Any:
+    from flywheel.student.merging import MergeResult
+    from flywheel.student.work import Merged
+
+    (Path(job.folder) / "config.json").write_text("{}")
+    return MergeResult(len(job.prompts), len(job.prompts), False, Merged(0, 0.0, 1.0, "float32"))
+
+
+def pack(job: Any, progress: Progress) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        (Path(job.folder) / name).write_text(json.dumps({"stands for": name}))
+
+
 WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
     "flywheel.student.work:losses": losses,
@@ -118,6 +131,8 @@ WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.training:train": train,
     "flywheel.harness:evaluate": evaluate,
     "flywheel.student.embedding:embed": embed,
+    "flywheel.student.merging:merge": merge,
+    "flywheel.student.packing:pack": pack,
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from flywheel.errors import Fault, UsageError
 if TYPE_CHECKING:
     from flywheel.engine.apply import ApplyOutcome
     from flywheel.engine.asking import StudentAnswer
+    from flywheel.engine.export import Exported
     from flywheel.engine.project import Workspace
     from flywheel.executor import Worker
     from flywheel.plan import Plan
@@ -152,6 +153,17 @@ class Project:
 
     # -- the model
 
+    def export(self, folder: str | Path, *, iteration: int | None = None, merged: bool = False) -> Exported:
+        """Write the deployed model, or the one that `iteration` trained, as a folder that works elsewhere.
+
+        `merged`: one plain model, that answers as the adapter does; else the adapter with all that it needs. Raises
+        UsageError where the folder is not empty or there is no such model, FlywheelError where the merged model
+        answers otherwise; nothing is left then.
+        """
+        from flywheel.engine.export import export
+
+        return export(self._workspace(), self._asked(), Path(folder), iteration, merged)
+
     def ask(
         self, task: str, row: Mapping[str, Any], *, iteration: int | None = None, judge: bool = False
     ) -> StudentAnswer:
@@ -174,9 +186,14 @@ class Project:
         """
         from flywheel.engine import asking
 
+        return asking.ask(self._workspace(), self._asked(), task, rows, iteration, judge)
+
+    def _asked(self) -> Worker:
+        from flywheel.engine.asking import new_worker
+
         if self._worker is None:
-            self._worker = asking.new_worker(self.root)
-        return asking.ask(self._workspace(), self._worker, task, rows, iteration, judge)
+            self._worker = new_worker(self.root)
+        return self._worker
 
     def _workspace(self) -> Workspace:
         from flywheel.engine.project import open_project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flywheel.errors import FlywheelError
@@ -42,21 +42,32 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         raise _cannot_write(folder, error) from error
 
 
-def copy_folder(source: Path, target: Path) -> None:
-    """A whole copy of `source` at `target`, or nothing."""
+def copy_folder(source: Path, target: Path, complete: Callable[[Path], None] = lambda scratch: None) -> None:
+    """A whole copy of `source` at `target`, or nothing. `complete` puts more into it before it appears."""
+
+    def build(scratch: Path) -> None:
+        shutil.copytree(source, scratch, dirs_exist_ok=True)
+        complete(scratch)
+
+    build_folder(target, build)
+
+
+def build_folder(target: Path, build: Callable[[Path], None]) -> None:
+    """`target` as `build` makes it, in an empty folder beside it; whatever `build` raises, nothing is left of that."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, temporary)
+        temporary.mkdir(parents=True)
+        build(temporary)
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as handle:
                     os.fsync(handle.fileno())
         swap(temporary, target)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise _cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def swap(temporary: Path, target: Path) -> None:

@@ -80,6 +80,26 @@ def test_an_adapter_that_says_something_else_when_merged_is_blocked(
     assert decision["holds"][MERGED] is promoted
 
 
+def test_a_plain_merge_that_is_another_model_is_a_warning_and_blocks_nothing(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch, flywheel
+) -> None:
+    alike, otherwise = Merged(0, 1e-5, 10.0, "float32"), Merged(9, 20.0, 10.0, "float32")
+    found = Effect(16, 8, 1.0, alike, otherwise)
+    monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:effect", lambda job, progress: found)
+
+    code, out, _ = flywheel(domain, "apply")
+
+    said = (
+        "a plain merge answers differently (9 of 16 answers, logits by up to 20): use `flywheel export --merged`, "
+        "which unties first"
+    )
+    assert code == 0
+    assert f"; {said}" in out
+    assert [p["warning"] for p in decided(domain)["preconditions"] if p["name"] == MERGED] == [said]
+    assert f"<strong>Warning:</strong> {said}" in (domain.root / "reports/iter-001/index.html").read_text()
+    assert f"**Warning:** {said}" in (domain.root / "reports/iter-001/summary.md").read_text().replace("\\", "")
+
+
 def test_a_training_row_that_no_verifier_let_pass_blocks_the_candidate(applied: Domain) -> None:
     decision = again(
         applied,

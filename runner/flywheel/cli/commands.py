@@ -320,6 +320,25 @@ def rollback(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where to; must be new or empty.")],
+    file: SpecFile = DEFAULT_SPEC,
+    iteration: Annotated[
+        int | None, typer.Option("--iteration", min=1, help="The model that it trained; the deployed one without it.")
+    ] = None,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="One plain model: the adapter merged into its base, untied where needed.")
+    ] = False,
+) -> None:
+    """Write a model as a folder that works elsewhere: adapter, tokenizer, prompts, settings, and how to ask it."""
+    from flywheel.api import Project
+    from flywheel.console.looks import exported_text
+
+    with Project.open(file) as project:
+        print(exported_text(project.export(folder, iteration=iteration, merged=merged)))
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to; made if missing.")] = Path("."),
     template: Annotated[

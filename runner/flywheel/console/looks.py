@@ -10,6 +10,7 @@ from flywheel.text import one_line, plural, printable
 
 if TYPE_CHECKING:
     from flywheel.engine.doctor import Diagnosis
+    from flywheel.engine.export import Exported
 
 Row = dict[str, Any]
 
@@ -106,3 +107,13 @@ def findings_text(findings: Sequence[Diagnosis]) -> str:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def exported_text(found: Exported) -> str:
+    """What was written, and how to use it."""
+    lines = [f"{found.folder}: {found.model_id} (iteration {found.iteration})"]
+    if found.prompts:
+        untied = "; output layer untied from the embedding" if found.untied else ""
+        lines.append(f"merged: {found.equal} of {found.prompts} answers equal the adapter's{untied}")
+    lines += [f"note: {note}" for note in found.notes]
+    return "\n".join([*lines, f"How to ask it: {found.folder / 'README.md'}"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.plan.verbs import VERBS
+from flywheel.student.work import plain_merge_warning
 from flywheel.text import duration, one_line, plural
 
 Event = dict[str, Any]
@@ -129,7 +130,8 @@ def in_words(kind: str, event: Event) -> str:
         case "ablate":
             return ablated(summary)
         case "evaluate":
-            return _scores(summary["scores"])
+            warning = plain_merge_warning(summary.get("effect") or {})
+            return _scores(summary["scores"]) + (f"; {warning}" if warning else "")
         case "gate":
             return str(summary["explanation"])
         case "report":

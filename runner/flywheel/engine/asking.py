@@ -66,7 +66,7 @@ def ask(
     one.
     """
     wanted = _task(project, task)
-    name, arm = _model(project, iteration)
+    name, arm = chosen_model(project, iteration)
     inputs = [{column: value for column, value in row.items() if column != wanted.target} for row in rows]
     prompts = tuple((str(i), _prompt(project, wanted, i, row)) for i, row in enumerate(inputs))
     student = project.spec.student
@@ -121,7 +121,8 @@ def _prompt(project: Workspace, task: Task, index: int, inputs: Row) -> str:
 # --- who is asked -----------------------------------------------------------------------------------------------------
 
 
-def _model(project: Workspace, iteration: int | None) -> tuple[str, Arm]:
+def chosen_model(project: Workspace, iteration: int | None) -> tuple[str, Arm]:
+    """Identity of an iteration's model (0: the base), or of the deployed one, and how to load it. Raises as `ask`."""
     if iteration == 0:
         return model_id(project.student.weights_hash, None), arm_of(project, None, None)
     if iteration is None:

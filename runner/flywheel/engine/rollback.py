@@ -12,7 +12,7 @@ from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
-from flywheel.nodes.trust.evidence import Lineage, Query, lineage_in, verify_holdout, verify_report, verify_store
+from flywheel.nodes.trust.evidence import Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.prompting import render
 from flywheel.records.nodes import record_of
 from flywheel.records.rows import read_rows
@@ -43,7 +43,7 @@ def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
         verify_store(store.query, lineage)
         verify_report(store.query, project.root, lineage.report, published=False)
         verify_holdout(store.query, project.root, lineage.evaluate, later=True)
-        _smoke(project, resources, target, _measured_before(store.query, project, lineage))
+        _smoke(project, resources, target, measured_before(store.query, project, lineage.evaluate))
         move_pointer(folder, target["manifest"])
         row = history_row(
             history, node="", action="rollback", iteration=target["iteration"], manifest=target["manifest"]
@@ -76,13 +76,14 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
 # --- smoke evaluation -------------------------------------------------------------------------------------------------
 
 
-def _measured_before(query: Query, project: Workspace, lineage: Lineage) -> list[tuple[str, str]]:
-    """(prompt, answer) of suite items that the model answered when it was measured, guards first.
+def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tuple[str, str]]:
+    """(prompt, answer) of suite items that the candidate of node `evaluate` answered when it was measured.
 
-    Only where they can be asked again just so: suites of this spec that are asked as they were, greedy, without shots.
+    Guards first. Only where they can be asked again just so: suites of this spec that are asked as they were, greedy,
+    without shots.
     """
     spec = project.spec
-    inputs = record_of(query, lineage.evaluate).inputs
+    inputs = record_of(query, evaluate).inputs
     found: list[tuple[str, str]] = []
     for name, suite in sorted(spec.evals.items(), key=lambda pair: (pair[1].role != "guard", pair[0])):
         if (
@@ -95,7 +96,7 @@ def _measured_before(query: Query, project: Workspace, lineage: Lineage) -> list
         rows = query(
             """SELECT "row", answer FROM scores WHERE node = ? AND arm = 'candidate' AND suite = ?
                AND outcome <> 'unknown' ORDER BY item_id LIMIT ?""",
-            [lineage.evaluate, name, SMOKE_ROWS - len(found)],
+            [evaluate, name, SMOKE_ROWS - len(found)],
         )
         found += [(_prompt(project, suite.task, row["row"]), row["answer"]) for row in rows]
     return found
@@ -120,7 +121,8 @@ def _prompt(project: Workspace, task: str, row: Mapping[str, Any]) -> str:
     return render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
 
 
-def _probes(project: Workspace) -> list[str]:
+def probe_prompts(project: Workspace) -> list[str]:
+    """Of the first task's probes, or of the rows of a suite where it has none."""
     spec: Spec = project.spec
     name, task = next(iter(spec.tasks.items()))
     path = task.probes or next(s.data for s in spec.evals.values() if s.task == name)
@@ -133,7 +135,7 @@ def _smoke(project: Workspace, resources: Resources, target: dict[str, Any], kno
     it answers a few probe rows."""
     manifest = target["manifest"]
     refuse_other_base(project, target["model_id"], manifest)
-    prompts = [prompt for prompt, _ in known] or _probes(project)
+    prompts = [prompt for prompt, _ in known] or probe_prompts(project)
     answers = _answers(project, resources, manifest, prompts)
     if not any(answer.strip() for answer in answers):
         raise FlywheelError(f"{target['model_id']} gave {len(answers)} empty answers; the pointer was not moved.")

@@ -203,7 +203,7 @@ class CurateStep(Verb):
 
 class TrainStep(Verb):
     name = "train"
-    implementation = 2
+    implementation = 3
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -299,7 +299,7 @@ class ReportStep(Verb):
 
 class DeployStep(Verb):
     name = "deploy"
-    implementation = 2
+    implementation = 3
     shows_in_overview = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:

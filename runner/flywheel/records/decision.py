@@ -53,6 +53,8 @@ class Precondition:
     name: str
     holds: bool
     detail: str
+    warning: str = ""
+    """What is worth knowing although it does not block; empty where nothing is."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ def _rules(report: Report) -> str:
 
 def _blocks(report: Report) -> str:
     blocks = [p for p in report.verdict.preconditions if not p.holds]
-    return "\n".join(f"- **Blocked:** {_plain(p.name)}: {_plain(p.detail)}" for p in blocks)
+    warned = [p for p in report.verdict.preconditions if p.warning]
+    lines = [f"- **Blocked:** {_plain(p.name)}: {_plain(p.detail)}" for p in blocks]
+    return "\n".join([*lines, *(f"- **Warning:** {_plain(p.warning)}" for p in warned)])
 
 
 def _scores(report: Report) -> str:

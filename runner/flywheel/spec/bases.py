@@ -63,6 +63,20 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
     return _named(base, _hub_problem(base, revision))
 
 
+def base_config(root: Path, base: str, revision: str | None = None) -> dict[str, Any]:
+    """The base's config.json, of a GGUF its `model_type` alone; empty for what is built in, or cannot be read here."""
+    try:
+        path = base_path(root, base)
+        if path is not None and path.is_file():
+            with path.open("rb") as handle:
+                return {"model_type": _architecture(handle)}
+        folder = path or _hub_cache(base) / "snapshots" / (revision or cached_commit(base) or "none")
+        found = json.loads((folder / "config.json").read_bytes())
+    except (OSError, RuntimeError, ValueError, struct.error):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _path_problem(base: str, path: Path) -> Problem | None:
     try:
         if not path.exists():

@@ -24,6 +24,7 @@ from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
+from flywheel.spec.serving import serving_warnings
 from flywheel.spec.teachers import TEACHERS, Teacher
 from flywheel.spec.verifiers import VERIFIERS, Verifier
 from flywheel.spec.wording import schema_faults
@@ -79,6 +80,7 @@ def load(path: Path) -> LoadedSpec:
     errors = [fault for fault in faults if not fault.warning]
     if spec is None or errors:
         raise SpecInvalid(_in_order(document, errors))
+    faults += serving_warnings(document, root, spec)
     return LoadedSpec(spec, root, document, tuple(_in_order(document, faults)))
 
 

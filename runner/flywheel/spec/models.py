@@ -189,8 +189,8 @@ class Train(SpecModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the adapters."""
     targets: list[str] | Literal["all-linear"] | None = None
-    """Module names; `all-linear` leaves out embeddings and the output layer. Default: `all-linear`, and the embeddings
-    of a student below 20 million parameters, which has met few words."""
+    """Module names; `all-linear` leaves out embeddings and the output layer, as servers want it (`docs/deployment.md`).
+    Default: `all-linear`, and the embeddings of a student below 20 million parameters, which has met few words."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The peak, after warm-up. Default: by the student's width, from 0.004 at 128 to 0.0003 at 4,096."""
     epochs: Positive | None = None

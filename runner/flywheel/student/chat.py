@@ -20,6 +20,8 @@ from flywheel.text import did_you_mean
 Turn = tuple[str, str]
 """Role and content."""
 
+#: Where the prompt stands in a `Prompter.skeleton`.
+PLACE = "{prompt}"
 #: What stands for a prompt, an answer and a system message while a template is looked at.
 _ASKED, _SAID, _SYSTEM = "flywheel-asked", "flywheel-said", "flywheel-system"
 #: Where a model tells its thoughts from its answer by channels, these tokens do.
@@ -94,6 +96,15 @@ class Prompter:
         start = [] if self._has_start(text) else self._start
         return [*start, *ids, *self._encoded(self._header)]
 
+    def skeleton(self) -> dict[str, Any] | None:
+        """How a prompt is put to the student, as data for those who do it without us: the `messages` with `{prompt}`
+        where it stands, the template's `variables`, and what comes `after` the rendered text. None without a template.
+        """
+        if not self._template:
+            return None
+        messages = self._messages([("user", PLACE)], self.chat.system, self._form)
+        return {"messages": messages, "variables": dict(self.chat.template), "after": self._header}
+
     # -- what it should write
 
     def supervised(self, prompt: str, target: str) -> tuple[list[int], int]:
@@ -140,14 +151,18 @@ class Prompter:
         return self._put(turns, self.chat.system, prompted, self._form, **how)
 
     def _put(self, turns: Sequence[Turn], system: str | None, prompted: bool, form: _Form, **how: Any) -> Any:
+        messages = self._messages(turns, system, form)
+        how = {"tokenize": False, "return_dict": False, **how, **self.chat.template}
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=prompted, **how)
+
+    @staticmethod
+    def _messages(turns: Sequence[Turn], system: str | None, form: _Form) -> list[dict[str, Any]]:
         turns = list(turns)
         if system and form.folded:
             turns[0] = turns[0][0], f"{system}\n\n{turns[0][1]}"
         elif system:
             turns.insert(0, ("system", system))
-        messages = [{"role": role, "content": _parts(content) if form.parts else content} for role, content in turns]
-        how = {"tokenize": False, "return_dict": False, **how, **self.chat.template}
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=prompted, **how)
+        return [{"role": role, "content": _parts(content) if form.parts else content} for role, content in turns]
 
     def _render(self, turns: Sequence[Turn], prompted: bool) -> str:
         return str(self._rendered(turns, prompted))

@@ -56,6 +56,8 @@ def locate(base: str, revision: str | None, root: Path) -> StudentFiles:
 def _on_disk(base: str, path: Path, root: Path) -> StudentFiles:
     """A folder or a GGUF file, in the project or outside it: its content says what it is."""
     outside = not path.is_relative_to(root.resolve())
+    if not outside and (base.startswith(("/", "~")) or Path(base).is_absolute() or ".." in Path(base).parts):
+        base = path.relative_to(root.resolve()).as_posix()  # an adapter names its base so: no path of this machine
     if path.is_dir():
         return StudentFiles(base, str(path), None, _folder_hash(path), outside=outside)
     if not path.is_file():

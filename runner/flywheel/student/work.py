@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +16,9 @@ Progress = Callable[[dict[str, Any]], None]
 
 #: Of an answer so many tokens are compared: with a large vocabulary the logits of a long one fill the memory.
 COMPARED_TOKENS = 32
+#: How far the logits of the merged adapter may be from the unmerged one's, as a share of the greatest logit. Float32
+#: rounds at 6e-8 a step; in bfloat16 a weight itself is only known to 1 in 256.
+MERGED_WITHIN = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,17 @@ class Merged:
     dtype: str
     """Of the weights, such as `float32`: how finely a merged weight can be told."""
 
+    @property
+    def allowed(self) -> float:
+        """How far the logits may be apart by rounding alone."""
+        return MERGED_WITHIN.get(self.dtype, MERGED_WITHIN["float32"]) * self.logit_scale
+
+    @property
+    def is_alike(self) -> bool:
+        """The likeliest token must be the same in float32; where weights are coarser, near ties may fall either way."""
+        same = self.outputs_changed == 0 or self.dtype != "float32"
+        return same and self.logit_change <= self.allowed
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -95,6 +109,22 @@ class Effect:
     outputs_changed: int
     logit_change: float
     merged: Merged | None = None
+    plain: Merged | None = None
+    """The plain merge that people do, where it is another one: the adapter changes an embedding that the output layer
+    shares, and `merged` unties the two first."""
+
+
+def plain_merge_warning(effect: Mapping[str, Any]) -> str:
+    """What to say of an `Effect` (as a dict, of an earlier version too) whose plain merge is another model; else empty.
+
+    The merge that people do is peft's `merge_and_unload` on the base as it is.
+    """
+    if effect.get("plain") is None or (plain := Merged(**effect["plain"])).is_alike:
+        return ""
+    return (
+        f"a plain merge answers differently ({plain.outputs_changed} of {effect['prompts']} answers, logits by up to "
+        f"{plain.logit_change:.3g}): use `flywheel export --merged`, which unties first"
+    )
 
 
 def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
@@ -127,41 +157,57 @@ def effect(job: EffectJob, progress: Progress) -> Effect:
     """Whether an adapter does anything: one that is ignored passes every other check by being the base."""
     del progress
     adapted = load(job.adapted)
-    after = _answer_logits(adapted, job)
+    after = answer_logits(adapted, job)
     with adapted.model.disable_adapter():
-        before = _answer_logits(adapted, job)
-    return Effect(len(job.pairs), _differing(before, after), _change(before, after), _merged(adapted, job, after))
+        before = answer_logits(adapted, job)
+    merged, untied = _merged(adapted, job, after, untie=True)
+    del adapted  # two may not fit
+    plain = _merged(load(job.adapted), job, after, untie=False)[0] if untied else None
+    return Effect(len(job.pairs), differing(before, after), _change(before, after), merged, plain)
 
 
-def _merged(adapted: Loaded, job: EffectJob, logits: list[Any]) -> Merged:
-    """Merging changes the loaded weights themselves, so the model is given up afterwards."""
+def _merged(adapted: Loaded, job: EffectJob, logits: list[Any], untie: bool) -> tuple[Merged, bool]:
+    """The merged model against the adapter's `logits`; whether it was untied. Merging changes the loaded weights
+    themselves, so the model is given up afterwards."""
     forget()
-    _untie(adapted.model)
+    untied = untie and untie_adapted(adapted.model)
     whole = Loaded(adapted.model.merge_and_unload(), adapted.tokenizer, adapted.device)
-    found = _answer_logits(whole, job)
+    return compared(whole, job, logits), untied
+
+
+def compared(whole: Loaded, job: EffectJob, logits: list[Any]) -> Merged:
+    """A merged model against the `logits` of the adapter beside its base."""
+    found = answer_logits(whole, job)
     return Merged(
-        outputs_changed=_differing(found, logits),
+        outputs_changed=differing(found, logits),
         logit_change=_change(found, logits),
         logit_scale=max(float(one.abs().max()) for one in logits),
         dtype=str(whole.model.dtype).removeprefix("torch."),
     )
 
 
-def _untie(model: Any) -> None:
-    """Gives the output layer weights of its own, where it shares the embedding's.
+def untie_adapted(model: Any) -> bool:
+    """Gives the output layer weights of its own, where it shares the embedding's and the adapter changes one of them.
 
     An adapter on a shared embedding changes what goes in and not what comes out; merged into the shared weights it
-    would change both. Whoever merges such an adapter must do the same.
+    would change both. Whoever merges such an adapter must do the same. Gives whether that was so.
     """
     torch = prepare_torch()
-    output = model.get_output_embeddings()
-    base = model.get_base_model()
-    if output is not None and getattr(base.config, "tie_word_embeddings", False):
-        output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=False)
-        base.config.tie_word_embeddings = False
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    enters, leaves, config = model.get_input_embeddings(), model.get_output_embeddings(), model.get_base_model().config
+    if leaves is None or not any(isinstance(layer, BaseTunerLayer) for layer in (enters, leaves)):
+        return False
+    if leaves.weight.data_ptr() != enters.weight.data_ptr():
+        return False
+    weights = torch.nn.Parameter(leaves.weight.detach().clone(), requires_grad=False)
+    getattr(leaves, "base_layer", leaves).weight = weights
+    for part in (config, config.get_text_config(decoder=True)):
+        part.tie_word_embeddings = False
+    return True
 
 
-def _differing(one: list[Any], other: list[Any]) -> int:
+def differing(one: list[Any], other: list[Any]) -> int:
     return sum(bool((a.argmax(-1) != b.argmax(-1)).any()) for a, b in zip(one, other, strict=True))
 
 
@@ -169,7 +215,7 @@ def _change(one: list[Any], other: list[Any]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
-def _answer_logits(loaded: Loaded, job: EffectJob) -> list[Any]:
+def answer_logits(loaded: Loaded, job: EffectJob) -> list[Any]:
     """For each pair the logits before each token of the answer and of its end, shape (tokens, vocabulary)."""
     torch = prepare_torch()
     prompter = Prompter(loaded.tokenizer, job.asking.chat)

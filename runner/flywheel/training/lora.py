@@ -315,7 +315,8 @@ def _restore(torch: Any, loaded: Loaded, optimizer: Any, schedule: Any, scratch:
 
 def _save(model: Any, job: TrainingJob, scratch: Path) -> None:
     """Write the adapter beside its place, sync it, and rename: a folder of that name is a whole adapter."""
-    model.save_pretrained(scratch, safe_serialization=True)
+    # Not the embedding itself, which peft saves beside an adapter on it: it is the base's, and larger than all else.
+    model.save_pretrained(scratch, safe_serialization=True, save_embedding_layers=False)
     (scratch / "README.md").unlink(missing_ok=True)
     (scratch / "checkpoint.pt").unlink(missing_ok=True)
     config = json.loads((scratch / "adapter_config.json").read_text())
@@ -360,5 +361,4 @@ def _hardly_learned(first: float, last: float, steps: int, settings: dict[str, A
         return []
     rate, epochs = settings["learning_rate"], settings["epochs"]
     change = f"raise train.epochs (now {epochs})" if steps < FEW_STEPS else f"raise train.learning_rate (now {rate:g})"
-    others = "" if settings["targets"] == "all-linear" else ", or train more of the model (train.targets: all-linear)"
-    return [f"the loss hardly fell, from {first:.2f} to {last:.2f} nats a token in {steps:,} steps: {change}{others}"]
+    return [f"the loss hardly fell, from {first:.2f} to {last:.2f} nats a token in {steps:,} steps: {change}"]

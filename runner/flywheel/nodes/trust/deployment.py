@@ -1,13 +1,13 @@
 """The pointer: which model is deployed. Folders beside each other, one symbolic link, an append-only history.
 
-`deploy/` holds `<model id>/` (adapter and manifest) for each model ever deployed, `current` → one of them, and
-`manifest.json`, a copy of the current manifest.
+`deploy/` holds `<model id>/` (adapter, manifest, and what `handover` puts beside them) for each model ever deployed,
+`current` → one of them, and `manifest.json`, a copy of the current manifest.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,27 @@ from typing import Any
 from flywheel.errors import Tampered
 from flywheel.files import copy_folder, point, write_text
 from flywheel.hashing import fingerprint, short
+from flywheel.nodes.trust.handover import file_hashes
 from flywheel.student.loading import adapter_hash, check_adapter
 
 
-def place(folder: Path, adapter: Path, manifest: Mapping[str, Any]) -> None:
-    """Put adapter and manifest at `folder/<model id>` and point `current` there. Safe to repeat."""
+def place(folder: Path, adapter: Path, manifest: Mapping[str, Any], complete: Callable[[Path], None]) -> dict[str, Any]:
+    """Make `folder/<model id>` of the adapter and of what `complete` puts beside it, and point `current` there.
+
+    The folder appears only when it is whole. Safe to repeat. Gives the manifest with the hashes of all files.
+    """
     check_adapter(adapter, manifest["adapter_hash"])
     home = folder / str(manifest["model_id"])
-    copy_folder(adapter, home)
-    write_text(home / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    move_pointer(folder, manifest)
+    whole: dict[str, Any] = {}
+
+    def fill(scratch: Path) -> None:
+        complete(scratch)
+        whole.update({**manifest, "files": file_hashes(scratch)})
+        (scratch / "manifest.json").write_text(_text(whole), encoding="utf-8")
+
+    copy_folder(adapter, home, fill)
+    move_pointer(folder, whole)
+    return whole
 
 
 def move_pointer(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -32,11 +43,18 @@ def move_pointer(folder: Path, manifest: Mapping[str, Any]) -> None:
     home = folder / str(manifest["model_id"])
     verify_home(home, manifest)
     point(folder / "current", home.name)
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_text(folder / "manifest.json", _text(manifest))
+
+
+def _text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 
 
 def verify_home(home: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise Tampered, naming the part, where a deployed folder differs from its manifest in the store."""
+    """Raise Tampered, naming the part, where a deployed folder differs from its manifest in the store.
+
+    A manifest before the third version names no files beside the adapter.
+    """
     if not home.is_dir():
         raise Tampered(f"{home}: the deployed model is gone. Run `flywheel apply` to train it again.")
     if (found := adapter_hash(home)) != manifest["adapter_hash"]:
@@ -44,10 +62,18 @@ def verify_home(home: Path, manifest: Mapping[str, Any]) -> None:
             f"{home}: the adapter has changed since it was deployed (hash {short(found)}, recorded "
             f"{short(manifest['adapter_hash'])}). It was not used."
         )
-    written = json.loads((home / "manifest.json").read_text())
+    written = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
     if written != dict(manifest):
         parts = sorted(k for k in {*written, *manifest} if written.get(k) != manifest.get(k))
         raise Tampered(f"{home / 'manifest.json'}: {', '.join(parts)} changed since it was deployed. It was not used.")
+    now = file_hashes(home)
+    for name, digest in manifest.get("files", {}).items():
+        if now.get(name) != digest:
+            what = "has changed since it was deployed" if name in now else "is gone"
+            raise Tampered(
+                f"{home / name}: {what}. The model was not used. Put it back, or empty {home.parent} and run "
+                "`flywheel apply` to deploy anew."
+            )
 
 
 def history_row(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from flywheel.errors import ApprovalNeeded
@@ -27,7 +28,9 @@ from flywheel.nodes.trust.evidence import (
     verify_report,
     verify_store,
 )
+from flywheel.nodes.trust.handover import Handover, write_handover
 from flywheel.records import Counts
+from flywheel.records.nodes import record_of
 
 
 def deploy(ctx: Context) -> NodeResult:
@@ -48,13 +51,26 @@ def deploy(ctx: Context) -> NodeResult:
         return _in_place(ctx, candidate, "deployed already")
     if why := _keep(ctx, decision, deployed):
         return _kept(why)
-    manifest = _manifest(ctx, decision, candidate, lineage)
     assert candidate.arm.adapter is not None
-    place(ctx.root / ctx.spec.deploy.path, ctx.root / candidate.arm.adapter, manifest)
+    manifest = place(
+        ctx.root / ctx.spec.deploy.path,
+        ctx.root / candidate.arm.adapter,
+        _manifest(ctx, decision, candidate, lineage),
+        lambda scratch: _complete(ctx, scratch, candidate, lineage),
+    )
     row = history_row(
         history, node=ctx.node.fingerprint, action="deploy", iteration=ctx.node.iteration, manifest=manifest
     )
     return _in_place(ctx, candidate, "promoted", row)
+
+
+def _complete(ctx: Context, folder: Path, candidate: Model, lineage: Lineage) -> None:
+    evaluated = record_of(ctx.query, lineage.evaluate).summary["settings"]
+    handover = Handover(
+        ctx.spec, ctx.root, ctx.student, candidate.model_id, ctx.node.iteration, evaluated.get("dtype", "auto"),
+        ctx.versions,
+    )  # fmt: skip
+    write_handover(folder, handover, lambda function, payload: ctx.compute(function, payload, lambda _: None))
 
 
 def _in_place(ctx: Context, model: Model, why: str, *rows: dict[str, Any]) -> NodeResult:
@@ -142,7 +158,7 @@ def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model, linea
     adapter = ctx.query("SELECT * FROM adapters WHERE list_contains(?, node)", [ctx.fingerprints("train")])[-1]
     report = ctx.finished(ctx.fingerprints("report"))[-1]
     return {
-        "manifest_version": 2,
+        "manifest_version": 3,
         "name": ctx.spec.name,
         "iteration": ctx.node.iteration,
         "model_id": candidate.model_id,

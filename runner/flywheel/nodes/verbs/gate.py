@@ -15,12 +15,9 @@ from flywheel.nodes.trust.evidence import decision_hash, evidence, ruling, score
 from flywheel.records import Counts
 from flywheel.records.decision import Decision, Precondition
 from flywheel.records.nodes import finished
+from flywheel.student.work import Merged, plain_merge_warning
 from flywheel.text import plural
 from flywheel.verifiers.rates import audit_rows, never_audited, versions_of
-
-#: How far the logits of the merged adapter may be from the unmerged one's, as a share of the greatest logit. Float32
-#: rounds at 6e-8 a step; in bfloat16 a weight itself is only known to 1 in 256.
-MERGED_WITHIN = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 
 
 def gate(ctx: Context) -> NodeResult:
@@ -112,17 +109,15 @@ def _effect(effect: Mapping[str, Any]) -> Precondition:
 
 
 def _merged(effect: Mapping[str, Any]) -> Precondition:
-    """The likeliest token must be the same in float32; where weights are coarser, near ties may fall either way."""
-    name, merged = "the adapter says the same when merged into the base", effect.get("merged")
-    if merged is None:
+    name = "the adapter says the same when merged into the base"
+    if effect.get("merged") is None:
         return Precondition(name, False, "not measured; run `flywheel apply` with the suites evaluated anew")
-    within = MERGED_WITHIN.get(merged["dtype"], MERGED_WITHIN["float32"]) * merged["logit_scale"]
-    same = merged["outputs_changed"] == 0 or merged["dtype"] != "float32"
+    merged = Merged(**effect["merged"])
     detail = (
-        f"{merged['outputs_changed']} of {effect['prompts']} answers differ, logits by up to "
-        f"{merged['logit_change']:.3g} ({within:.3g} allowed in {merged['dtype']})"
+        f"{merged.outputs_changed} of {effect['prompts']} answers differ, logits by up to "
+        f"{merged.logit_change:.3g} ({merged.allowed:.3g} allowed in {merged.dtype})"
     )
-    return Precondition(name, same and merged["logit_change"] <= within, detail)
+    return Precondition(name, merged.is_alike, detail, plain_merge_warning(effect))
 
 
 def _contamination(ctx: Context) -> Precondition:
