@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import Fault, SpecInvalid
+from flywheel.errors import Fault, FlywheelError, SpecInvalid
+from flywheel.files import write_text
 from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
@@ -60,8 +62,16 @@ class Workspace:
 
     @cached_property
     def predicates(self) -> tuple[list[Fault], list[Fault]]:
-        """Of the taxonomy: those that cannot run, and those worth a word."""
-        return _predicates(self.loaded)
+        """Of the taxonomy: those that cannot run, and those worth a word. Where there are none, it is not asked about
+        again until rows, predicates or DuckDB change: to load it costs as much as all the rest of `validate`."""
+        kept, digest = self.state / "predicates", _digest_of_predicates(self.loaded)
+        if kept.is_file() and kept.read_text() == digest:
+            return [], []
+        found = _predicates(self.loaded)
+        if found == ([], []):
+            with suppress(OSError, FlywheelError):  # where nothing can be kept, it is asked again
+                write_text(kept, digest)
+        return found
 
     @cached_property
     def spec_hash(self) -> str:
@@ -210,6 +220,17 @@ def _untold(loaded: LoadedSpec) -> list[Fault]:
         )
         for reading in untold_tasks(loaded.spec, loaded.root)
     ]
+
+
+def _digest_of_predicates(loaded: LoadedSpec) -> str:
+    """Changes with everything that could make a predicate hold otherwise."""
+    spec = loaded.spec
+    files = {*(t.probes for t in spec.tasks.values()), *(s.data for s in spec.evals.values() if s.task)} - {None}
+    asked = [mode.model_dump(mode="json") for mode in spec.taxonomy]
+    where = {name: [task.probes, task.target, task.verify] for name, task in spec.tasks.items()}
+    suites = {name: [suite.task, suite.data] for name, suite in spec.evals.items()}
+    hashes = {str(file): hash_file(loaded.root / str(file)) for file in files}
+    return fingerprint([asked, where, suites, hashes, version("duckdb"), installed_version()])
 
 
 def _predicates(loaded: LoadedSpec) -> tuple[list[Fault], list[Fault]]:
