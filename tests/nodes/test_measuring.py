@@ -106,6 +106,30 @@ def test_answers_that_run_on_are_judged_by_the_first_and_counted(
     assert summary(domain)["ran_on"]["holdout"] == {"candidate": 8, "incumbent": 8}
 
 
+def test_a_candidate_that_merely_learned_to_stop_thinking_is_told(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    def think(job: Any, item: Any, number: int) -> Any:
+        thought = "" if job.arm.adapter and number else "<think>is it?</think>"
+        return replace(item, answers=tuple(replace(a, text=thought + a.text) for a in item.answers))
+
+    answering(think)
+    domain.apply()
+
+    found = summary(domain)["thoughts"]["holdout"]
+    assert found["incumbent"] == {"answers": 16, "thinking": 16, "characters": len("<think>is it?</think>")}
+    assert found["candidate"]["thinking"] == 1
+    page = (domain.root / "reports" / "iter-001" / "index.html").read_text()
+    assert "holdout, incumbent: 16 of 16 answers, 21 characters (median)" in page
+    assert "The candidate learned to answer without thinking" in page
+
+
+def test_of_answers_without_thoughts_nothing_is_told(domain: Domain) -> None:
+    domain.apply()
+    assert summary(domain)["thoughts"] == {}
+    assert "Thoughts before the answer" not in (domain.root / "reports" / "iter-001" / "index.html").read_text()
+
+
 def test_sets_of_labels_are_counted_label_by_label(domain: Domain) -> None:
     known = {"kind": "label", "labels": ["red", "blue", "green"], "many": True}
     spec = Spec.model_validate({**domain.spec, "verifiers": {**domain.spec["verifiers"], "known": known}})

@@ -489,7 +489,7 @@ class Training(ReportPart):
     """Rows longer than the student's limit: left out whole, never cut."""
     steps: int
     tokens: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What memory made necessary, and that little was learned, with what to change."""
     losses: tuple[LossPoint, ...]
     mix: tuple[MixRow, ...]
@@ -564,6 +564,16 @@ class RanOn(ReportPart):
     answers: int
 
 
+class Thoughts(ReportPart):
+    """How much an arm thinks before it answers: answers with a thought, and the median length of it in characters."""
+
+    suite: str
+    arm: str
+    answers: int
+    thinking: int
+    characters: int
+
+
 class LabelScore(ReportPart):
     """One label of a suite whose answers are sets of labels: items that have it, that were given it, and both."""
 
@@ -595,6 +605,9 @@ class Measurement(ReportPart):
     too_long: tuple[tuple[str, int], ...]
     """Suite and items whose prompt does not fit the model."""
     ran_on: tuple[RanOn, ...]
+    thoughts: tuple[Thoughts, ...] = ()
+    stopped_thinking: tuple[str, ...] = ()
+    """Suites in which the candidate thinks before less than half as many of its answers as the incumbent."""
     labels: tuple[LabelScore, ...]
     commands: tuple[StockCommand, ...]
     query: str

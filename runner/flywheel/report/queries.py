@@ -383,7 +383,7 @@ WHERE decision_hash IN (SELECT decision_hash FROM decisions WHERE node IN {of(no
 
 def measurement(nodes: Nodes) -> str:
     """How the suites were measured, as JSON parts."""
-    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
+    parts = ("settings", "measured_before", "noise", "too_long", "lm_eval_commands", "ran_on", "thoughts", "labels")
     chosen = ", ".join(f"json_extract(summary, '/{part}') AS {part}" for part in parts)
     return f"SELECT {chosen} FROM nodes WHERE node IN {of(nodes, 'evaluate')} AND status = 'done' {_LAST}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from flywheel.report import queries
@@ -25,6 +26,7 @@ from flywheel.report.model import (
     RanOn,
     RunFact,
     StockCommand,
+    Thoughts,
     WrongCase,
 )
 from flywheel.report.scoring import Query, Row, decoded, keyed, rate
@@ -149,8 +151,9 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
     """As the evaluate node recorded it; empty where nothing was evaluated."""
     sql = queries.measurement(nodes)
     row: Row = {key: decoded(value) for key, value in next(iter(query(sql, ())), {}).items()}
-    settings, noise, too_long, commands, ran_on, labels = (
-        row.get(key) or {} for key in ("settings", "noise", "too_long", "lm_eval_commands", "ran_on", "labels")
+    settings, noise, too_long, commands, ran_on, thoughts, labels = (
+        row.get(key) or {}
+        for key in ("settings", "noise", "too_long", "lm_eval_commands", "ran_on", "thoughts", "labels")
     )
     return Measurement(
         settings=tuple((str(name), shown(str(value), 160)) for name, value in sorted(settings.items())),
@@ -162,6 +165,12 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
             for suite, arms in sorted(ran_on.items())
             for arm, answers in sorted(arms.items())
         ),
+        thoughts=tuple(
+            Thoughts(suite=suite, arm=arm, **counts)
+            for suite, arms in sorted(thoughts.items())
+            for arm, counts in sorted(arms.items())
+        ),
+        stopped_thinking=tuple(suite for suite, arms in sorted(thoughts.items()) if _stopped_thinking(arms)),
         labels=tuple(
             LabelScore(suite=suite, arm=arm, label=shown(label, 80), f1=_f1(**counts), **counts)
             for suite, arms in sorted(labels.items())
@@ -175,6 +184,13 @@ def measurement(query: Query, nodes: queries.Nodes) -> Measurement:
         ),
         query=sql,
     )
+
+
+def _stopped_thinking(arms: Mapping[str, Mapping[str, int]]) -> bool:
+    if "incumbent" not in arms or "candidate" not in arms:
+        return False
+    before, after = (arms[arm]["thinking"] / max(1, arms[arm]["answers"]) for arm in ("incumbent", "candidate"))
+    return before > 0 and after < before / 2
 
 
 def _f1(gold: int, said: int, right: int) -> float | None:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
-from flywheel.answers import extract_answer, final_answer, ran_on, stopped
+from flywheel.answers import extract_answer, final_answer, ran_on, stopped, without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.harness import Answer, Evaluated, EvaluationJob, Item, Measured, SuiteJob
 from flywheel.harness.scoring import item_score
@@ -330,6 +330,26 @@ def run_on(rows: Sequence[Mapping[str, Any]], suites: Mapping[str, Suite], tasks
         if number := sum(ran_on(text, pattern) for text in said):
             found.setdefault(row["suite"], Counter())[row["arm"]] += number
     return {suite: dict(sorted(arms.items())) for suite, arms in sorted(found.items())}
+
+
+def thoughts(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, int]]]:
+    """Suite → arm → its answers, how many of them hold a thought, and of those the median length of the thought in
+    characters; suites in which no arm thinks are left out."""
+    lengths: dict[str, dict[str, list[int]]] = {}
+    for row in rows:
+        said = [sample["answer"] for sample in row["samples"] or ()] or [row["answer"]]
+        of_arm = lengths.setdefault(row["suite"], {}).setdefault(row["arm"], [])
+        of_arm += [len(text) - len(without_thoughts(text)) for text in said if text is not None]
+    return {
+        suite: {arm: _thinking(found) for arm, found in sorted(arms.items())}
+        for suite, arms in sorted(lengths.items())
+        if any(map(any, arms.values()))
+    }
+
+
+def _thinking(lengths: Sequence[int]) -> dict[str, int]:
+    some = [length for length in lengths if length]
+    return {"answers": len(lengths), "thinking": len(some), "characters": round(median(some)) if some else 0}
 
 
 def label_scores(

@@ -18,6 +18,7 @@ from flywheel.nodes.measuring.suites import (
     scored,
     suite_jobs,
     teachers_scored,
+    thoughts,
     too_long,
     undecided,
 )
@@ -70,6 +71,7 @@ def evaluate(ctx: Context) -> NodeResult:
             "noise": dict(measurement.noise),
             "too_long": too_long(rows),
             "ran_on": run_on(rows, ctx.spec.evals, ctx.spec.tasks),
+            "thoughts": thoughts(rows),
             "labels": label_scores(rows, ctx.spec, ctx.root),
             "undecided": undecided(ctx, rows),
             "lm_eval": measurement.folder,
