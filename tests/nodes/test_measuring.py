@@ -274,6 +274,40 @@ def test_an_item_that_does_not_fit_is_counted_and_nobody_judges_it(
         ]
 
 
+def test_too_many_of_them_are_not_called_a_verifiers_fault(domain: Domain, answering: Callable[[Change], None]) -> None:
+    def long(job: Any, item: Any, number: int) -> Any:
+        return item if number > 2 else replace(item, answers=(), problem="a prompt of 600 tokens …", prompt_tokens=600)
+
+    answering(long)
+    domain.apply()
+
+    (decision,) = domain.query("SELECT outcome, rules FROM decisions")
+    assert decision["outcome"] == "inconclusive"
+    (said,) = {rule["explanation"] for rule in decision["rules"] if rule["suite"] == "holdout"}
+    assert "3 of 16 items have no verdict in one arm or the other (3 because the prompt does not fit the model)" in said
+    assert "Shorten those prompts, or leave those items out and run `flywheel apply` again." in said
+    assert "verifier" not in said
+
+
+def test_probes_that_do_not_fit_are_no_failures_to_buy_lessons_for(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(job: Any, progress: Any) -> Any:
+        first, *others = stand_in.answer(job, progress)
+        return [replace(first, text="", tokens=0, problem="a prompt of 600 tokens …"), *others]
+
+    monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:answer", answer)
+    domain.apply()
+
+    probed = summary(domain, "i1.probe.colour")
+    assert probed["too_long"] == 1
+    assert probed["notes"][0] == "1 row not asked: a prompt of 600 tokens …"
+    (row,) = domain.query("SELECT * FROM answers WHERE outcome = 'unknown'")
+    assert domain.query("SELECT * FROM failures WHERE answer_id = ?", [row["answer_id"]]) == []
+    (verdict,) = domain.query("SELECT verifier, reason FROM verdicts WHERE subject_id = ?", [row["answer_id"]])
+    assert (verdict["verifier"], verdict["reason"]) == ("prompt_length", "a prompt of 600 tokens …")
+
+
 # --- shots ------------------------------------------------------------------------------------------------------------
 
 

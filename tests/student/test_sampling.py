@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_an_answer_that_meets_the_limit_is_marked(mini: Loaded) -> None:
     found = generate(mini, PROMPTS[:1], chat=Chat(), max_new_tokens=3, batch_size=1)[0]
 
     assert found.truncated == (found.tokens == 3)
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_not_asked(mini: Loaded) -> None:
+    asked = [("long", "word " * 600), *PROMPTS[:2]]
+
+    long, *others = generate(mini, asked, chat=Chat(), max_new_tokens=8, batch_size=5)
+
+    assert (long.prompt_id, long.text, long.tokens, long.truncated) == ("long", "", 0, False)
+    assert re.fullmatch(r"a prompt of [\d,]+ tokens and 8 of answer do not fit the model's 512", long.problem)
+    assert others == generate(mini, PROMPTS[:2], chat=Chat(), max_new_tokens=8, batch_size=5)
+    assert not any(answer.problem for answer in others)
 
 
 def test_without_a_chat_template_the_prompt_is_the_prompt(mini: Loaded) -> None:

@@ -31,6 +31,8 @@ class Arms:
     clusters: tuple[tuple[int, ...], ...]
     """Positions of the items of each cluster."""
     unknown: int
+    too_long: int = 0
+    """So many of them because the prompt does not fit the model."""
     measure: Measure | None = None
 
     @property
@@ -114,6 +116,7 @@ def arms_of(items: Iterable[PairedItem], mode: str | None) -> Arms:
         candidate=tuple(_value(i.candidate, i.candidate_mode, mode, unknown=0.0) for i in ordered),
         clusters=_clusters(ordered),
         unknown=sum(not (_known(i.incumbent) and _known(i.candidate)) for i in ordered),
+        too_long=sum(i.too_long for i in ordered),
     )
 
 

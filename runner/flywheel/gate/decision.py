@@ -18,7 +18,7 @@ from flywheel.gate.comparisons import (
     rate_before,
     threshold_of,
 )
-from flywheel.gate.wording import explain, further_words, label, not_measured, raised, verifier_errors
+from flywheel.gate.wording import explain, further_words, label, not_measured, raised, without_verdict
 from flywheel.hashing import seed_from
 from flywheel.records.decision import Decision, DecisionOutcome, PairedItem, Precondition, RuleResult
 from flywheel.spec.models import GateRule, Measure
@@ -54,7 +54,7 @@ class _Case:
         if not self.arms.n:
             return f"No results for the suite {self.rule.suite}; evaluate both models with `flywheel apply`."
         if self.arms.unknown > MOST_UNKNOWN * self.arms.n:
-            return not_measured(self.arms) if self.arms.measure else verifier_errors(self.arms)
+            return not_measured(self.arms) if self.arms.measure else without_verdict(self.arms)
         if self.arms.measure and not self.arms.rate and len(self.arms.clusters) < FEW_COSTS:
             items = plural(len(self.arms.clusters), "item")
             return f"{items} say too little of a mean; at least {FEW_COSTS} are needed."

@@ -45,10 +45,18 @@ def unknown_words(arms: Arms) -> str:
     return f"; {plural(arms.unknown, 'item')} without a verdict, counted against the candidate"
 
 
-def verifier_errors(arms: Arms) -> str:
+def without_verdict(arms: Arms) -> str:
+    """Too many items without a verdict to decide: why, and what to mend."""
+    why, mend = [], []
+    if arms.too_long:
+        why.append(f"{arms.too_long:,} because the prompt does not fit the model")
+        mend.append("Shorten those prompts, or leave those items out")
+    if arms.unknown > arms.too_long:
+        why.append("verifier errors")
+        mend.append("Repair the verifier")
     return (
-        f"{arms.unknown:,} of {plural(arms.n, 'item')} have no verdict in one arm or the other (verifier "
-        "errors); above 1% nothing is decided. Repair the verifier and run `flywheel apply` again."
+        f"{arms.unknown:,} of {plural(arms.n, 'item')} have no verdict in one arm or the other "
+        f"({', else '.join(why)}); above 1% nothing is decided. {'. '.join(mend)} and run `flywheel apply` again."
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flywheel.harness.suites import Answer, Progress
 from flywheel.student.chat import Prompter
 from flywheel.student.loading import Loaded
-from flywheel.student.sampling import batches, generation
+from flywheel.student.sampling import batches, generation, misfit
 from flywheel.student.work import Asking
 
 Key = tuple[str, int]
@@ -99,12 +99,9 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
             return Answer(made.text, made.tokens, seconds, made.truncated)
 
         def _too_long(self, key: Key, tokens: int, room: int = asking.max_new_tokens) -> bool:
-            if tokens + room <= self.max_length:
-                return False
-            self.problems[key] = (
-                f"a prompt of {tokens:,} tokens and {room:,} of answer do not fit the model's {self.max_length:,}"
-            )
-            return True
+            if problem := misfit(tokens, room, self.max_length):
+                self.problems[key] = problem
+            return bool(problem)
 
         # -- lm-eval's tasks: HFLM cuts what is too long and only logs it, so it is looked for first
 

@@ -36,6 +36,10 @@ class Subject:
     """The teacher that wrote the answer; empty where the student did."""
 
 
+TOO_LONG = "prompt_length"
+"""Who says "unknown" of a row that was not asked, because its prompt does not fit the model."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What one verifier says of one subject. Unknown (time-out, crash, no reference) is never right or wrong."""
@@ -191,13 +195,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer of the student."""
+    """One answer of the student. `problem` says why it was not asked: its prompt does not fit the model."""
 
     prompt_id: str
     text: str
     tokens: int
     truncated: bool
     """True where the answer hit the token limit."""
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ class PairedItem:
     incumbent_mode: str | None = None
     candidate_mode: str | None = None
     cluster: str | None = None
+    too_long: bool = False
+    """Whether its prompt does not fit the model, which is why no score is known."""
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,17 @@ def generate(
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Generation]:
     """Answer `prompts` (id, text), in order. Greedy at temperature 0; else sampled, with a seed for each prompt.
-    An answer ends before the first of the strings in `stop`.
+    An answer ends before the first of the strings in `stop`. A prompt that leaves no room for one is not asked.
 
     Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
     how many are done.
     """
-    prompter = Prompter(loaded.tokenizer, chat)
+    prompter, context = Prompter(loaded.tokenizer, chat), context_of(loaded)
     encoded = [prompter.ids(text) for _, text in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), prompts[i][0]))
-    answers: dict[int, Generation] = {}
+    problems = [misfit(len(ids), max_new_tokens, context) for ids in encoded]
+    answers = {i: Generation(prompts[i][0], "", 0, False, problem) for i, problem in enumerate(problems) if problem}
+    fit = (i for i, problem in enumerate(problems) if not problem)
+    order = sorted(fit, key=lambda i: (-len(encoded[i]), prompts[i][0]))
     for batch, outputs in batches(
         loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop
     ):
@@ -63,6 +65,20 @@ def batches(
         noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
         rows = [encoded[i] for i in batch]
         yield batch, _generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
+
+
+def context_of(loaded: Loaded) -> int | None:
+    """Tokens that fit the model, prompt and answer together; None where its configuration does not say."""
+    config = loaded.model.config.get_text_config()
+    known = (getattr(config, name, None) for name in ("n_positions", "max_position_embeddings", "n_ctx"))
+    return next((length for length in known if isinstance(length, int)), None)
+
+
+def misfit(prompt_tokens: int, answer_tokens: int, context: int | None) -> str:
+    """Why a prompt is not asked; nothing where it fits."""
+    if context is None or prompt_tokens + answer_tokens <= context:
+        return ""
+    return f"a prompt of {prompt_tokens:,} tokens and {answer_tokens:,} of answer do not fit the model's {context:,}"
 
 
 def ends_of(loaded: Loaded, prompter: Prompter) -> list[int]:

@@ -17,15 +17,13 @@ from flywheel.harness.scoring import item_score
 from flywheel.harness.suites import sampled
 from flywheel.hashing import seed_from
 from flywheel.nodes.context import Context, Model, TaskRow
-from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
+from flywheel.records import TOO_LONG, LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.models import Spec, Suite, Task
 from flywheel.store.taxonomy import Failed, Named, name_failures
 from flywheel.teachers.faults import ANSWERED
 from flywheel.verifiers import outcome_of
 
-#: What `verdicts` says of an item whose prompt does not fit the model.
-TOO_LONG = "prompt_length"
 #: Of a suite's items one in so many is measured twice, for the run-to-run noise, but at least so many.
 NOISE_SHARE, FEWEST_NOISE_ITEMS = 12, 8
 #: At most so many; where an answer came out in other words the second time, as many.

@@ -17,6 +17,7 @@ from flywheel.gate import decide
 from flywheel.gate.refusals import is_refusal
 from flywheel.hashing import fingerprint, hash_file, short
 from flywheel.nodes.lessons.lesson import lesson_id_of
+from flywheel.records import TOO_LONG
 from flywheel.records.decision import Decision, PairedItem, Precondition
 from flywheel.records.nodes import finished, record_of
 from flywheel.spec.models import GateRule, Measure
@@ -86,7 +87,9 @@ def ruling(
 
 def _scored(item: str, before: Row, after: Row) -> PairedItem:
     cluster = after.get("cluster") or before.get("cluster")
-    return PairedItem(item, before.get("score"), after.get("score"), before.get("mode"), after.get("mode"), cluster)
+    too_long = bool(before.get("too_long") or after.get("too_long"))
+    scores, modes = (before.get("score"), after.get("score")), (before.get("mode"), after.get("mode"))
+    return PairedItem(item, *scores, *modes, cluster, too_long)
 
 
 def _measured(measure: Measure, item: str, before: Row, after: Row) -> PairedItem:
@@ -104,9 +107,10 @@ def _cost(measure: Measure, row: Row) -> float | None:
 def scores_of(query: Query, evaluate: str, arm: str) -> dict[tuple[str, str], dict[str, Any]]:
     """One arm's scores."""
     rows = query(
-        """SELECT suite, item_id, cluster, score, mode, answer, tokens, seconds, truncated FROM scores
-           WHERE node = ? AND arm = ?""",
-        [evaluate, arm],
+        """SELECT suite, item_id, cluster, score, mode, answer, tokens, seconds, truncated,
+             list_contains(json_extract_string(verdicts, '$[*].verifier'), ?) AS too_long
+           FROM scores WHERE node = ? AND arm = ?""",
+        [TOO_LONG, evaluate, arm],
     )
     return {(row["suite"], row["item_id"]): row for row in rows}
 

@@ -10,7 +10,7 @@ from flywheel.answers import ran_on
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, NodeResult, TaskRow, judge_all, verdict_rows
 from flywheel.prompting.artefacts import WrongAnswer, claims, noted, task_reading
-from flywheel.records import Counts, Generation, Subject
+from flywheel.records import TOO_LONG, Counts, Generation, Outcome, Subject, Verdict
 from flywheel.student.work import AnswerJob
 from flywheel.text import plural
 
@@ -32,7 +32,7 @@ def probe(ctx: Context) -> NodeResult:
         Subject(answer_id, task, row.inputs, answer.text, row.gold)
         for answer_id, row, answer in zip(ids, rows, answers, strict=True)
     ]
-    verdicts, outcomes = judge_all(ctx, subjects)
+    verdicts, outcomes = _judged(ctx, subjects, answers)
     stored = [
         {
             "node": ctx.node.fingerprint, "answer_id": answer_id, "task": task, "row_id": row.row_id,
@@ -41,6 +41,7 @@ def probe(ctx: Context) -> NodeResult:
         }
         for answer_id, row, prompt, answer, outcome in zip(ids, rows, prompts, answers, outcomes, strict=True)
     ]  # fmt: skip
+    too_long = [answer.problem for answer in answers if answer.problem]
     run_on = sum(ran_on(answer.text, spec.final) for answer in answers)
     right, wrong = outcomes.count("pass"), outcomes.count("fail")
     return NodeResult(
@@ -48,9 +49,26 @@ def probe(ctx: Context) -> NodeResult:
         {"answers": stored, "verdicts": verdict_rows(ctx.node.fingerprint, verdicts)},
         {
             "model_id": model.model_id, "right": right, "wrong": wrong, "rows": len(rows), "ran_on": run_on,
-            "notes": _artefacts(ctx, stored),
+            "too_long": len(too_long), "notes": [*_not_asked(too_long), *_artefacts(ctx, stored)],
         },
     )  # fmt: skip
+
+
+def _judged(
+    ctx: Context, subjects: Sequence[Subject], answers: Sequence[Generation]
+) -> tuple[list[list[Verdict]], list[Outcome]]:
+    """A row that was not asked is unknown, and no failure to buy lessons for."""
+    asked = [i for i, answer in enumerate(answers) if not answer.problem]
+    pairs = zip(subjects, answers, strict=True)
+    verdicts = [[Verdict(subject.subject_id, TOO_LONG, "1", "unknown", answer.problem)] for subject, answer in pairs]
+    outcomes: list[Outcome] = ["unknown"] * len(subjects)
+    for i, said, outcome in zip(asked, *judge_all(ctx, [subjects[i] for i in asked]), strict=True):
+        verdicts[i], outcomes[i] = said, outcome
+    return verdicts, outcomes
+
+
+def _not_asked(problems: Sequence[str]) -> list[str]:
+    return [f"{plural(len(problems), 'row')} not asked: {problems[0]}"] if problems else []
 
 
 def _artefacts(ctx: Context, answers: Sequence[Mapping[str, Any]]) -> list[str]:
