@@ -13,7 +13,7 @@ import pytest
 
 from mini_domain import Domain
 
-RUNS = [*range(5), *(pytest.param(number, marks=pytest.mark.slow) for number in range(5, 25))]
+RUNS = [*range(2), *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, 25))]
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def test_a_student_with_a_chat_template_goes_all_the_way_round(tmp_path: Path, c
     assert domain.apply().ran == 0
 
 
+@pytest.mark.slow
 def test_a_gguf_outside_the_project_goes_all_the_way_round_and_no_path_of_it_is_handed_on(
     tmp_path: Path, chat_student: Path
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_row_that_holds_a_control_token_is_asked_as_text_there_too(
     assert said_elsewhere(folder, str(chat_student), row=row) == said_here(arm, about) != ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folded", "parts", "unprompted"])
 def test_whatever_the_chat_template_wants_the_program_gives_it(tmp_path: Path, chat_student: Path, kind: str) -> None:
     """One without system messages, one that takes contents in parts, one that writes no generation prompt."""
