@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from flywheel.records import Subject
 from flywheel.spec.models import Task
+from flywheel.spec.verifiers import SqlVerifier
+from flywheel.verifiers import Checker
 
 SCRIPT = """
 CREATE TABLE city (id INTEGER, name VARCHAR, population DOUBLE, capital BOOLEAN);
@@ -30,3 +36,17 @@ def subject(answer: str, reference: str | None = None, task: str = "t", **row: o
 def tasks(**verify: list[str]) -> dict[str, Task]:
     """Tasks with these verifiers and nothing else of interest."""
     return {name: Task(prompt="p.md", target="y", verify=names) for name, names in verify.items()}
+
+
+def memory_of_judging(verifier: SqlVerifier, root: Path, subjects: Sequence[Subject]) -> int:
+    """Bytes that the largest child took which judged the subjects of task "t". In a process of its own: of this one's
+    children others, of earlier tests, may have been larger.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_memory_of_judging, verifier, root, subjects).result()
+
+
+def _memory_of_judging(verifier: SqlVerifier, root: Path, subjects: Sequence[Subject]) -> int:
+    with Checker({"judge": verifier}, root) as checker:
+        list(checker.judge(subjects, tasks(t=["judge"])))
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
