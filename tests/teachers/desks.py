@@ -39,7 +39,7 @@ def chat_teacher(url: str, **changes: Any) -> LitellmTeacher:
         "model": "openai/stub",
         "api_base": url,
         "api_key": "${env:STUB_KEY}",
-        "timeout_seconds": 1.0,
+        "timeout_seconds": 60.0,  # long: on a loaded machine even a stub takes its time
         "max_retries": 3,
         "max_tokens": 100,
         "usd_per_million_input": 1e6,

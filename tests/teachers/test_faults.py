@@ -118,7 +118,7 @@ def test_passing_fault_is_tried_again(
     tmp_path: Path, server: StubServer, model: str, behaviour: Behaviour, cost: float
 ) -> None:
     server.enqueue(behaviour)
-    reply = ask(tmp_path, server, model)
+    reply = ask(tmp_path, server, model, timeout_seconds=2.0 if behaviour in (hang, drip) else 60.0)
     assert (reply.status, reply.text, reply.attempts) == ("ok", "re: prompt 0", 2)
     assert len(server.hits) == 2
     assert reply.usd == pytest.approx(BILLED + cost)

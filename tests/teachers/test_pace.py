@@ -232,7 +232,7 @@ def test_every_call_to_a_faulty_server_is_accounted_for(tmp_path: Path, server: 
     with chat_desk(tmp_path, server.url, {"concurrency": 32, "max_retries": 8}) as desk:
         replies = desk.ask([request(i) for i in range(400)])
     assert [r.text for r in replies] == [f"re: prompt {i}" for i in range(400)]
-    # A loaded machine loses a connection before its request was read: the caller counts it, the server never saw it.
+    # Were a connection lost before its request was read, the caller would count it, and the server never have seen it.
     unseen = sum(r.attempts for r in replies) - len(server.hits)
     attempts = [attempt for kept, _ in read_journal(tmp_path / "calls") for attempt in kept["attempts"]]
     faults_of = Counter(attempt["fault"] for attempt in attempts)
