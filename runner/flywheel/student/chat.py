@@ -135,8 +135,12 @@ class Prompter:
     def stop_ids(self, configured: int | Sequence[int] | None) -> list[int]:
         """Tokens at which the student stops: the tokenizer's, those of its generation config, the template's."""
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, Sequence) else [configured])}
-        ids.update(self._encoded(self.end)[-1:])
-        return sorted(i for i in ids if i is not None)
+        return sorted(i for i in ids | self._end_token if i is not None)
+
+    @cached_property
+    def _end_token(self) -> set[int]:
+        """Asked for with every answer."""
+        return set(self._encoded(self.end)[-1:])
 
     def said(self, tokens: Sequence[int]) -> str:
         """The text of generated token ids; control tokens are left out, but for those around a thought."""

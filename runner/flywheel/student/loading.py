@@ -90,18 +90,29 @@ def choose_dtype(wanted: str, device: str) -> Any:
     return getattr(torch, wanted)
 
 
+def load_tokenizer(arm: Arm) -> Any:
+    """The base's, as a student is asked with it. Raises OSError or ValueError where there is none."""
+    from transformers import AutoTokenizer
+
+    if arm.gguf is not None:
+        unpack(Path(arm.gguf), Path(arm.source))
+    tokenizer = AutoTokenizer.from_pretrained(
+        arm.source, revision=arm.revision, trust_remote_code=False, padding_side="left"
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template = on_the_same_day(tokenizer.chat_template)
+    return tokenizer
+
+
 def load_base(arm: Arm) -> Loaded:
     """The base without an adapter, never shared: training may change it."""
     prepare_torch()
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device = choose_device(arm.device)
-    if arm.gguf is not None:
-        unpack(Path(arm.gguf), Path(arm.source))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            arm.source, revision=arm.revision, trust_remote_code=False, padding_side="left"
-        )
+        tokenizer = load_tokenizer(arm)
         model = AutoModelForCausalLM.from_pretrained(
             arm.source,
             revision=arm.revision,
@@ -111,9 +122,6 @@ def load_base(arm: Arm) -> Loaded:
         )
     except (OSError, ValueError) as error:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.chat_template = on_the_same_day(tokenizer.chat_template)
     model = cast(Any, model).to(device).eval()
     return Loaded(model, tokenizer, device)
 

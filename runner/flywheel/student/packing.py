@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
-from flywheel.student.chat import Prompter, on_the_same_day
-from flywheel.student.gguf import unpack
-from flywheel.student.loading import Arm
+from flywheel.student.chat import Prompter
+from flywheel.student.loading import Arm, load_tokenizer
 from flywheel.student.work import Asking
 
 #: Of a base's generation config: what only sampling reads, and the one other bound on the length.
@@ -35,16 +34,9 @@ def pack(job: PackingJob, progress: Callable[[dict[str, Any]], None]) -> dict[st
     itself which class it is. Raises FlywheelError where the base is not there.
     """
     del progress
-    from transformers import AutoTokenizer
-
     arm, folder = job.arm, Path(job.folder)
-    if arm.gguf is not None:
-        unpack(Path(arm.gguf), Path(arm.source))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            arm.source, revision=arm.revision, trust_remote_code=False, padding_side="left"
-        )
-        tokenizer.chat_template = on_the_same_day(tokenizer.chat_template)
+        tokenizer = load_tokenizer(arm)
         prompter = Prompter(tokenizer, job.asking.chat)
         config = greedy(arm, prompter, job.asking.max_new_tokens)
     except (OSError, ValueError) as error:
@@ -70,8 +62,6 @@ def greedy(arm: Arm, prompter: Prompter, max_new_tokens: int) -> Any:
     config.do_sample = False
     config.max_new_tokens = max_new_tokens
     tokenizer = prompter.tokenizer
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
     config.pad_token_id = tokenizer.pad_token_id
     config.eos_token_id = sorted({*prompter.stop_ids(config.eos_token_id), tokenizer.pad_token_id})
     return config
