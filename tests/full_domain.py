@@ -121,6 +121,7 @@ SPEC: dict[str, Any] = {
         "batch_size": Two(16, 8),
         "max_new_tokens": Two(6, 7),
         "system": Two(None, "Be brief."),
+        "shots": Two(0, 1),
         "chat_template_kwargs": Two({}, {"enable_thinking": False}),
     },
     "tasks": {

@@ -110,7 +110,14 @@ class Reads:
                 parts.update((("student",), key) for key in ("base", "revision"))
                 return getattr(ctx.student, name)
 
-        return replace(ctx, judge=judge, ask=ask, student=Files())  # type: ignore[arg-type]
+        class Shots(dict[str, str]):
+            """`ctx.shots`: solved seeds of a task."""
+
+            def __getitem__(self, task: str) -> str:
+                parts.add((("student",), "shots"))
+                return super().__getitem__(task)
+
+        return replace(ctx, judge=judge, ask=ask, student=Files(), shots=Shots(ctx.shots))  # type: ignore[arg-type]
 
 
 def trace(patch: pytest.MonkeyPatch, spec: Spec) -> Reads:

@@ -36,6 +36,11 @@ def one_line(text: str, limit: int = 120) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def gap(question: str, answer: str) -> str:
+    """What stands between the two, as lm-eval's target delimiter: a space, unless there is white space already."""
+    return "" if question[-1:].isspace() or answer[:1].isspace() else " "
+
+
 def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"

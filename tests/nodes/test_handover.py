@@ -104,9 +104,9 @@ def said_elsewhere(folder: Path, *arguments: str, row: Mapping[str, Any] = ROW) 
 
 
 def said_here(arm: Arm, about: Handover) -> str:
-    from flywheel.prompting import render
+    from flywheel.prompting import render, shots_of
 
-    prompt = render(Path("prompts/colour.md"), about.root, {"row": ROW})
+    prompt = shots_of(about.spec, about.root)["colour"] + render(Path("prompts/colour.md"), about.root, {"row": ROW})
     job = AnswerJob(arm, replace(Asking.of(about.spec.student), max_new_tokens=12, batch_size=1), (("it", prompt),))
     return answer(job, lambda message: None)[0].text
 
@@ -122,6 +122,14 @@ def test_on_the_built_in_base(tmp_path: Path) -> None:
 
 def test_on_a_folder_with_a_chat_template_and_a_system_message(tmp_path: Path, chat_student: Path) -> None:
     folder, arm, about = handed_over(project(tmp_path), str(chat_student), system="You name colours.")
+
+    said = said_elsewhere(folder, str(chat_student))
+
+    assert said == said_here(arm, about) != said_here(arm, replace(about, spec=spec("student")))
+
+
+def test_solved_examples_go_along(tmp_path: Path, chat_student: Path) -> None:
+    folder, arm, about = handed_over(project(tmp_path), str(chat_student), shots=1)
 
     said = said_elsewhere(folder, str(chat_student))
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.errors import SpecInvalid
 from flywheel.nodes.measuring.suites import label_scores
 from flywheel.nodes.verbs.evaluate import EFFECT_PROMPTS
 from flywheel.spec.models import Spec
@@ -328,6 +329,67 @@ def test_shots_are_solved_seeds_and_both_arms_see_the_same(domain: Domain, answe
     assert len(set(shots)) > 1, "each item has its own choice"
     by_arm = [{e["item"]: e["shots"] for e in seen if e["arm"] == arm} for arm in (True, False)]
     assert by_arm[0] == by_arm[1]
+
+
+def test_student_shots_stand_before_every_question_to_whoever_is_asked(
+    domain: Domain, answering: Callable[[Change], None]
+) -> None:
+    seen: set[tuple[str, bool]] = set()
+
+    def look(job: Any, item: Any, number: int) -> Any:
+        seen.update((i.prompt, job.arm.adapter is None) for suite in job.suites for i in suite.items)
+        return item
+
+    answering(look)
+    seeds = read(domain, "evals/seeds.jsonl")
+    shots = "".join(f"{row['text']}\ncolour: {row['label']}\n\n" for row in seeds[:2])
+    domain.edit(lambda spec: spec["student"].update(shots=2)).apply()
+
+    probed = domain.query("SELECT prompt FROM answers")
+    trained = domain.query("SELECT prompt, origin, row FROM dataset")
+    assert probed
+    assert {row["origin"] for row in trained} == {"new", "seed"}
+    asked = [*(row["prompt"] for row in (*probed, *trained)), *(prompt for prompt, _ in seen)]
+    assert all(prompt.startswith(shots) and prompt.count("colour:") == 3 for prompt in asked)
+    assert {is_base for _, is_base in seen} == {True, False}
+    shown = [row["text"] for row in seeds[:2]]
+    assert not [row for row in trained if row["row"]["text"] in shown], "what is shown solved is not trained on"
+
+
+def test_a_suite_says_otherwise_than_student_shots(domain: Domain, answering: Callable[[Change], None]) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+
+    def look(job: Any, item: Any, number: int) -> Any:
+        seen.update(
+            {s.name: (i.prompt, len(i.shots)) for s in job.suites for i in s.items if i.item_id == item.item_id}
+        )
+        return item
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["student"]["shots"] = 2
+        for shots in (0, 3):
+            spec["evals"][f"with_{shots}"] = {**spec["evals"]["holdout"], "role": "watch", "num_fewshot": shots}
+
+    answering(look)
+    domain.edit(change).apply()
+
+    assert {name: (prompt.count("colour:"), turns) for name, (prompt, turns) in seen.items()} == {
+        "holdout": (3, 0), "guard": (3, 0), "with_0": (1, 0), "with_3": (1, 3),
+    }  # fmt: skip
+
+
+def test_too_few_seeds_for_student_shots_are_named_before_anything_runs(domain: Domain) -> None:
+    with pytest.raises(SpecInvalid, match=r"has 8 seeds, and student\.shots wants 9"):
+        domain.edit(lambda spec: spec["student"].update(shots=9)).open()
+
+
+def test_student_shots_without_any_seeds_are_named(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["student"]["shots"] = 1
+        del spec["tasks"]["colour"]["seeds"]
+
+    with pytest.raises(SpecInvalid, match="shots are solved seeds, and no task has seeds"):
+        domain.edit(change).open()
 
 
 def test_too_few_seeds_for_the_shots_are_named(domain: Domain) -> None:

@@ -227,6 +227,7 @@ class _Run:
             judge=self.resources.judge,
             ask=self.resources.ask,
             teacher_parameters=project.teacher_parameters,
+            shots=project.shots,
             render=lambda path, values: render(project.root / path, project.root, values),
             progress=lambda **details: self.log.progress(node.name, **details),
             versions=project.versions,

@@ -102,6 +102,13 @@ class Workspace:
         return found
 
     @cached_property
+    def shots(self) -> dict[str, str]:
+        """Task → the solved seeds that stand before each of its questions."""
+        from flywheel.prompting import shots_of
+
+        return shots_of(self.spec, self.root)
+
+    @cached_property
     def rows(self) -> dict[str, int]:
         """Rows of each file about which teachers may be asked beside lessons: probes, suites, calibrations."""
         spec = self.spec

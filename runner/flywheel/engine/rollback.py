@@ -80,7 +80,7 @@ def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tup
     """(prompt, answer) of suite items that the candidate of node `evaluate` answered when it was measured.
 
     Guards first. Only where they can be asked again just so: suites of this spec that are asked as they were, greedy,
-    without shots.
+    without shots of their own.
     """
     spec = project.spec
     inputs = record_of(query, evaluate).inputs
@@ -89,7 +89,7 @@ def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tup
         if (
             suite.task is None
             or suite.repeats > 1
-            or suite.num_fewshot
+            or suite.num_fewshot is not None
             or not _asked_alike(project, suite.task, inputs)
         ):
             continue
@@ -104,9 +104,11 @@ def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tup
 
 def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bool:
     """Whether prompt and student settings are those of that evaluation."""
-    student, prompt = project.spec.student, project.spec.tasks[task].prompt
+    student, declared = project.spec.student, project.spec.tasks[task]
+    files = [declared.prompt, *([declared.seeds] if student.shots else [])]
     now = {
-        f"file {prompt}": project.facts().files[prompt],
+        **{f"file {name}": project.facts().files[str(name)] for name in files},
+        "student.shots": student.shots or None,
         "student.weights": project.student.weights_hash,
         "student.dtype": student.dtype,
         "student.device": student.device,
@@ -118,7 +120,8 @@ def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bo
 
 
 def _prompt(project: Workspace, task: str, row: Mapping[str, Any]) -> str:
-    return render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
+    asked = render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
+    return project.shots[task] + asked
 
 
 def probe_prompts(project: Workspace) -> list[str]:

@@ -92,6 +92,7 @@ class Context:
     judge: JudgeAnswers
     ask: AskTeachers
     teacher_parameters: Mapping[str, Mapping[str, Any]]
+    shots: Mapping[str, str]
     render: Callable[[str, Mapping[str, Any]], str]
     progress: Callable[..., None]
     versions: Mapping[str, str]
@@ -158,6 +159,10 @@ class Context:
         return [column for column in read_rows(self.root / str(path))[0] if column != spec.target]
 
     def prompt(self, task: str, inputs: Row) -> str:
+        """How the student is asked: after solved examples, where the spec wants some."""
+        return self.shots[task] + self.question(task, inputs)
+
+    def question(self, task: str, inputs: Row) -> str:
         return self.render(self.spec.tasks[task].prompt, {"row": inputs})
 
     def read(self, task: str, text: str, row: Row) -> str:

@@ -99,8 +99,9 @@ class Iteration:
 
     def question(self, task: str) -> dict[str, Any]:
         """What makes a row of the task a question."""
-        spec = self.spec.tasks[task]
-        return {f"tasks.{task}.target": spec.target, **self.file(spec.prompt)}
+        spec, shots = self.spec.tasks[task], self.spec.student.shots
+        shown = {"student.shots": shots, **self.files(spec.seeds)} if shots else {}  # without any nothing changes
+        return {f"tasks.{task}.target": spec.target, **self.file(spec.prompt), **shown}
 
     def judging(self, task: str) -> dict[str, Any]:
         """Who says whether an answer to the task is right."""

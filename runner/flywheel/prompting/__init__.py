@@ -1,6 +1,7 @@
 """Words said to models, and what is read out of their answers."""
 
 from flywheel.prompting.answers import parse_rows
+from flywheel.prompting.shots import shots_of
 from flywheel.prompting.templates import check_template, render
 
-__all__ = ["check_template", "parse_rows", "render"]
+__all__ = ["check_template", "parse_rows", "render", "shots_of"]

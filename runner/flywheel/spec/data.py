@@ -52,6 +52,7 @@ def data_faults(document: Document, root: Path, outline: Outline, good: dict[Pat
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
+    faults += _few_shots(outline, uses, files)
     faults += _cases(document, outline, good, prompts, columns)
     return faults
 
@@ -427,6 +428,15 @@ def _case_faults(
             yield Fault(problem[0], place, problem[1], file.file, line)
         else:
             yield from _lacking(place, file.file, line, row, needed[case_task(row, tasks)])
+
+
+def _few_shots(outline: Outline, uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:
+    """Tasks with fewer seeds than `student.shots`."""
+    wanted = outline.student.shots
+    for use in uses:
+        if use.noun == "seed" and use.place in files and (found := len(files[use.place].rows)) < wanted:
+            message = f"has {plural(found, 'seed')}, and student.shots wants {wanted}."
+            yield Fault(message, use.place, "Add seeds, or lower student.shots.", files[use.place].file)
 
 
 # --- probes and holdouts ------------------------------------------------------------------------------------

@@ -46,6 +46,10 @@ class Student(SpecModel):
     """The longest answer, in tokens."""
     system: str | None = None
     """System message for students whose tokenizer has a chat template."""
+    shots: Count = 0
+    """So many solved seeds (the first of the task's file, where it has one) stand before every question to the student,
+    be it base, incumbent or candidate: in probes, training, evaluations and what is deployed. A suite's `num_fewshot`
+    overrides it."""
     chat_template_kwargs: dict[str, str | int | float | bool] = {}
     """Variables of that chat template, such as `enable_thinking: false`; the incumbent and the candidate are given the
     same."""
@@ -230,7 +234,8 @@ class Suite(SpecModel):
     limit: Positive | None = None
     """This many items (a seeded sample) instead of all."""
     num_fewshot: Count | None = None
-    """Shots: of an lm-eval task (default: its own), or solved seeds before the question (default: none)."""
+    """Shots: of an lm-eval task (default: its own), or solved seeds before the question, drawn anew for each item and
+    said as turns of the conversation (default: `student.shots`)."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """For `task`: answers to each item, sampled when more than one; the item's score is their mean."""
     pass_at: Positive | None = None
@@ -356,6 +361,10 @@ class Spec(SpecModel):
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""
         return generator.task or next(iter(self.tasks))
+
+    def shots_of(self, suite: Suite) -> int:
+        """Solved seeds before each question of a suite over a task."""
+        return self.student.shots if suite.num_fewshot is None else suite.num_fewshot
 
     def stop_of(self, suite: Suite) -> list[str]:
         """Strings at which the answers to a suite stop."""

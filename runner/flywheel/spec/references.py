@@ -379,6 +379,13 @@ def _suites(document: Document, outline: Outline) -> Iterator[Fault]:
         yield document.fault(("evals",), message, "Give one suite role: target.")
 
 
+def _shots(document: Document, outline: Outline) -> Iterator[Fault]:
+    if outline.student.shots and outline.tasks and not any(task.seeds for task in outline.tasks.values()):
+        name = next(iter(outline.tasks))
+        message = "shots are solved seeds, and no task has seeds."
+        yield document.fault(("student", "shots"), message, f"Add tasks.{name}.seeds, or remove shots.")
+
+
 def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
     if suite.lm_eval is not None:
         for key in ("task", "data"):
@@ -448,6 +455,7 @@ _CHECKS = (
     _own_fallbacks,
     _ablations,
     _finals,
+    _shots,
     _sources,
     _own,
     _unused,

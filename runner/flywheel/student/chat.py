@@ -15,7 +15,7 @@ from typing import Any
 
 from flywheel.answers import closing_tag, is_thought_tag, open_thought, without_thoughts
 from flywheel.errors import FlywheelError
-from flywheel.text import did_you_mean
+from flywheel.text import did_you_mean, gap
 
 Turn = tuple[str, str]
 """Role and content."""
@@ -78,7 +78,7 @@ class Prompter:
         itself, examples as text before it.
         """
         if not self._template:
-            return "".join(f"{asked}{_gap(asked, said)}{said}\n\n" for asked, said in shots) + prompt
+            return "".join(f"{asked}{gap(asked, said)}{said}\n\n" for asked, said in shots) + prompt
         return self._render(_turns(prompt, shots), prompted=True) + self._header
 
     def ids(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> list[int]:
@@ -310,8 +310,3 @@ def _parts(content: str) -> list[dict[str, str]]:
 
 def _reads(template: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", template) is not None
-
-
-def _gap(prompt: str, answer: str) -> str:
-    """As lm-eval's target delimiter: a space, unless there is white space already."""
-    return "" if prompt[-1:].isspace() or answer[:1].isspace() else " "

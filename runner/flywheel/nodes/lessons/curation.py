@@ -255,7 +255,8 @@ def _seeds(ctx: Context) -> list[Lesson]:
     found = []
     for name, task in ctx.spec.tasks.items():
         columns = ctx.columns(name)
-        for row in ctx.task_rows(name, task.seeds) if task.seeds else []:
+        rows = ctx.task_rows(name, task.seeds) if task.seeds else []
+        for row in rows[ctx.spec.student.shots :]:  # the others stand, solved, before every question
             inputs = {column: row.inputs.get(column) for column in columns}
             lesson_id = lesson_id_of(name, inputs, row.gold)
             found.append(Lesson(lesson_id, None, name, None, None, "", inputs, row.gold))

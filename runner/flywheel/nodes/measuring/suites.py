@@ -82,7 +82,7 @@ def _examples(ctx: Context, suite: Suite) -> list[tuple[str, str]]:
     task = ctx.spec.tasks[suite.task]
     rows = read_rows(ctx.root / task.seeds) if task.seeds else []
     found = [
-        (ctx.prompt(suite.task, {k: v for k, v in row.items() if k != task.target}), target_text(row[task.target]))
+        (ctx.question(suite.task, {k: v for k, v in row.items() if k != task.target}), target_text(row[task.target]))
         for row in rows
     ]
     if len(found) <= suite.num_fewshot:
@@ -95,7 +95,7 @@ def _examples(ctx: Context, suite: Suite) -> list[tuple[str, str]]:
 
 def _item(ctx: Context, name: str, suite: Suite, row: TaskRow, examples: Sequence[tuple[str, str]]) -> Item:
     assert suite.task is not None
-    prompt = ctx.prompt(suite.task, row.inputs)
+    prompt = (ctx.prompt if suite.num_fewshot is None else ctx.question)(suite.task, row.inputs)
     others = [example for example in examples if example[0] != prompt]
     rng = random.Random(seed_from(ctx.spec.seed, name, row.row_id))
     shots = tuple(rng.sample(others, suite.num_fewshot or 0)) if others else ()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.hashing import hash_file
+from flywheel.prompting import shots_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
@@ -73,7 +74,7 @@ def _prompt_file(task: str) -> str:
 
 
 def _settings(handover: Handover, chat: Mapping[str, Any] | None) -> dict[str, Any]:
-    student, asked = handover.student, handover.spec.student
+    student, asked, shots = handover.student, handover.spec.student, shots_of(handover.spec, handover.root)
     return {
         "format": 1,
         "name": handover.spec.name,
@@ -84,7 +85,13 @@ def _settings(handover: Handover, chat: Mapping[str, Any] | None) -> dict[str, A
         "chat": chat,
         "max_new_tokens": asked.max_new_tokens,
         "tasks": {
-            name: {"prompt": _prompt_file(name), "target": task.target, "stop": task.stop, "final": task.final}
+            name: {
+                "prompt": _prompt_file(name),
+                "shots": shots[name],
+                "target": task.target,
+                "stop": task.stop,
+                "final": task.final,
+            }
             for name, task in handover.spec.tasks.items()
         },
         "versions": dict(handover.versions),
@@ -212,6 +219,7 @@ class Prompts(jinja2.Environment):
 prompts = Prompts(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
 prompts.filters["tojson"] = lambda value, indent=None: json.dumps(value, ensure_ascii=False, indent=indent)
 prompt = prompts.from_string((here / task["prompt"]).read_text("utf-8-sig")).render(row=row)
+prompt = task["shots"] + prompt  # solved examples, where it was measured with some
 
 tokenizer = AutoTokenizer.from_pretrained(here)
 chat = settings["chat"]

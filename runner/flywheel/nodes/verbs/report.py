@@ -90,7 +90,7 @@ def _suite(ctx: Context, name: str, suite: Suite) -> SuiteFact:
         return SuiteFact(name, suite.role)
     asked = suite.model_dump(mode="json", include=_ASKED, exclude_defaults=True)
     asks = ", ".join(f"{k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in asked.items())
-    return SuiteFact(name, suite.role, ctx.spec.tasks[suite.task].target, suite.task, asks, suite.num_fewshot or 0)
+    return SuiteFact(name, suite.role, ctx.spec.tasks[suite.task].target, suite.task, asks, ctx.spec.shots_of(suite))
 
 
 def _styles(style: str | list[str]) -> str:
