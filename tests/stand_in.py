@@ -84,6 +84,12 @@ def train(job: Any, progress: Progress) -> Any:
     return TrainingResult(adapter_hash(folder), len(job.rows), 0, 10, 1, 1.0, steps, notes, job.settings)
 
 
+def calibrate(job: Any, progress: Progress) -> Any:
+    from flywheel.training import Calibration
+
+    return Calibration(1.0, 0.01, 0.1, 0.02, 0.05)
+
+
 def evaluate(job: Any, progress: Progress) -> Any:
     """Every item of the suites, answered; nothing is judged here."""
     from flywheel.harness import Answer, Evaluated, Measured
@@ -128,6 +134,7 @@ WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
+    "flywheel.training:calibrate": calibrate,
     "flywheel.training:train": train,
     "flywheel.harness:evaluate": evaluate,
     "flywheel.student.embedding:embed": embed,

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.plan import PlanNode
+from flywheel.console.plans import span, totals
+from flywheel.plan import Plan, PlanNode
+from flywheel.plan.estimates import BOOKS, MARGIN, Speed
 from mini_domain import Domain, rows
 
 PRICE = {"usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
@@ -113,7 +115,7 @@ def test_an_ablation_is_judged_twice(domain: Domain) -> None:
 def test_without_a_judge_only_lessons_are_asked_for(domain: Domain) -> None:
     asking = {node.kind for node in domain.plan(2).nodes if node.estimate.calls}
     assert asking == {"generate"}
-    assert domain.open().rows == {}
+    assert domain.open().rows_asked == {}
 
 
 def test_the_plan_shows_dollars_for_a_judge(domain: Domain) -> None:
@@ -121,3 +123,67 @@ def test_the_plan_shows_dollars_for_a_judge(domain: Domain) -> None:
 
     probe = next(line for line in done.stdout.splitlines() if "probe.colour" in line)
     assert "~800 calls, ~720,000 tokens, ~$0.80" in probe
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+SPEED = Speed(load=2.0, answer=(0.1, 1.0), read=0.01, learn=0.5, rows_read=lambda lessons: 3 * lessons)
+
+
+def timed(domain: Domain, iterations: int = 2) -> Plan:
+    from flywheel.engine.planning import make_plan
+
+    return make_plan(domain.open(), iterations, speed=SPEED)
+
+
+def test_times_follow_from_the_speed_of_the_student_and_the_numbers_of_rows(domain: Domain) -> None:
+    nodes = {node.name: node for node in timed(domain).nodes}
+
+    def around(low: float, high: float) -> tuple[float, float]:
+        return pytest.approx((low / MARGIN, 2.0 + high * MARGIN + BOOKS[1]))
+
+    assert nodes["i1.probe.colour"].estimate.seconds == around(PROBES * 0.1, PROBES * 1.0)
+    both = 2 * (HOLDOUT + GUARD)
+    assert nodes["i1.evaluate"].estimate.seconds == around(both * 0.1, both * 1.0)
+    assert nodes["i2.evaluate"].estimate.seconds == around(both / 2 * 0.1, both / 2 * 1.0)
+    first, second = (nodes[f"i{n}.train"].estimate.seconds for n in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert second[0] > first[0], "its earlier lessons are learned again"
+    assert nodes["i1.gate"].estimate.seconds == BOOKS
+
+
+def test_what_nobody_knows_is_named_and_not_summed_as_nothing(domain: Domain) -> None:
+    plan = timed(domain)
+
+    assert plan.untimed == ["generate.targeted", "verify.targeted"]
+    known = [node.estimate.seconds for node in plan.nodes if node.estimate.seconds is not None]
+    assert plan.seconds == pytest.approx((sum(low for low, _ in known), sum(high for _, high in known)))
+    said = totals(plan)
+    assert "without generate.targeted, verify.targeted, whose time nobody knows yet" in said
+    assert plan.to_json()["total"]["untimed"] == plan.untimed
+
+
+def test_without_a_speed_the_student_is_among_them(domain: Domain) -> None:
+    assert {"probe.colour", "curate", "train", "evaluate"} <= set(domain.plan(1).untimed)
+
+
+def test_what_was_measured_is_believed_more_than_a_calibration(applied: Domain) -> None:
+    applied.edit(lambda spec: spec["loop"].update(iterations=3))
+    plan = timed(applied, 3)
+
+    (train,) = [node for node in plan.pending if node.kind == "train"]
+    assert train.estimate.seconds is not None
+    assert train.estimate.seconds[1] < 2.0 + 12 * 3 * 0.5, "the stand-in is faster than that"
+    assert plan.untimed == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.2, 4.6, "0 to 5 s"), (50, 119, "50 to 119 s"), (50, 125, "1 to 2 min"), (130, 140, "2 min"),
+        (3000, 9000, "0.8 to 2.5 h"), (0, 0, "0 s"),
+    ],
+)  # fmt: skip
+def test_a_span_is_said_in_one_unit(low: float, high: float, said: str) -> None:
+    assert span(low, high) == said

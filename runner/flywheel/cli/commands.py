@@ -73,11 +73,11 @@ def plan(
 ) -> None:
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
     from flywheel.console.plans import plan_text
-    from flywheel.engine.planning import known_budgets, make_plan, training_in_words
+    from flywheel.engine.planning import known_budgets, timed_plan, training_in_words
     from flywheel.files import write_text
 
     project = _open(file)
-    found = make_plan(project, iterations)
+    found = timed_plan(project, iterations, lambda words: print(words, file=sys.stderr))
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flywheel.plan import Plan, PlanNode
-from flywheel.text import duration, one_line, plural
+from flywheel.text import one_line, plural
 
 _MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
 
@@ -47,7 +47,7 @@ def _estimate(node: PlanNode) -> str:
     if found.usd:
         parts.append(f"~${found.usd:,.2f}")
     if found.seconds is not None and node.status != "reused":
-        parts.append(f"~{duration(found.seconds)}")
+        parts.append(span(*found.seconds))
     return ", ".join(parts)
 
 
@@ -60,10 +60,24 @@ def totals(plan: Plan) -> str:
     if blocked:
         counted.append(f"{blocked} blocked")
     calls, usd = sum(n.estimate.calls for n in pending), sum(n.estimate.usd for n in pending)
-    known = [n.estimate.seconds for n in pending if n.estimate.seconds is not None]
     counted.append(f"about {plural(calls, 'teacher call')}, ${usd:,.2f}")
-    counted.append(f"about {duration(sum(known))}" if known else "no time estimate yet (nothing was measured)")
+    counted.append(f"{span(*plan.seconds)}{_untimed(plan)}")
     return "; ".join(counted) + "."
+
+
+def span(low: float, high: float) -> str:
+    """Two times as one: `2 to 5 min`, each rounded as far as it can be trusted."""
+    unit, seconds = next(
+        (name, size) for name, size in (("h", 3600), ("min", 60), ("s", 1)) if high >= 2 * size or size == 1
+    )
+    least, most = (round(time / seconds, 1 if unit == "h" else None) for time in (low, high))
+    return f"{least:g} to {most:g} {unit}" if least < most else f"{most:g} {unit}"
+
+
+def _untimed(plan: Plan) -> str:
+    """What is not in the sum."""
+    names = plan.untimed
+    return f" without {', '.join(names)}, whose time nobody knows yet" if names else ""
 
 
 def graph_dot(plan: Plan) -> str:

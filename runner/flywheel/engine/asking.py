@@ -68,7 +68,7 @@ def ask(
     wanted = _task(project, task)
     name, arm = chosen_model(project, iteration)
     inputs = [{column: value for column, value in row.items() if column != wanted.target} for row in rows]
-    prompts = tuple((str(i), _prompt(project, wanted, i, row, project.shots[task])) for i, row in enumerate(inputs))
+    prompts = tuple((str(i), _prompt(project, task, i, row)) for i, row in enumerate(inputs))
     student = project.spec.student
     asking = Asking.of(student)
     said: list[Generation] = worker.call("flywheel.student.work:answer", AnswerJob(arm, asking, prompts))
@@ -110,9 +110,15 @@ def _task(project: Workspace, name: str) -> Task:
     return tasks[name]
 
 
-def _prompt(project: Workspace, task: Task, index: int, inputs: Row, shots: str) -> str:
+def prompt_of(project: Workspace, task: str, inputs: Mapping[str, Any]) -> str:
+    """How the student is asked about a row of a task. Raises SpecInvalid where the row lacks a column."""
+    asked = render(project.root / project.spec.tasks[task].prompt, project.root, {"row": inputs})
+    return project.shots[task] + asked
+
+
+def _prompt(project: Workspace, task: str, index: int, inputs: Row) -> str:
     try:
-        return shots + render(project.root / task.prompt, project.root, {"row": inputs})
+        return prompt_of(project, task, inputs)
     except SpecInvalid as error:
         have = ", ".join(inputs) or "no column"
         raise UsageError(f"row {index + 1} (it has {have}) cannot be asked about: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel.errors import StoreLocked, UsageError
 from flywheel.plan.compiler import Done
-from flywheel.plan.estimates import History, TeacherHistory
+from flywheel.plan.estimates import History, Seconds, TeacherHistory
 from flywheel.records.nodes import NodeRecord, Query, finished
 
 
@@ -90,9 +90,9 @@ def measured(query: Query) -> History:
     )
 
 
-def _by_subject(records: Sequence[NodeRecord]) -> dict[tuple[str, str], float]:
-    """Means over iterations and rounds: `i2.generate.targeted.r1` counts for (generate, targeted)."""
+def _by_subject(records: Sequence[NodeRecord]) -> dict[tuple[str, str], Seconds]:
+    """Least and most over iterations and rounds: `i2.generate.targeted.r1` counts for (generate, targeted)."""
     found: dict[tuple[str, str], list[float]] = {}
     for record in records:
         found.setdefault((record.verb, record.subject), []).append(record.seconds)
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    return {key: (min(values), max(values)) for key, values in found.items()}

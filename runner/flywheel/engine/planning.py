@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from flywheel.engine.calibrating import speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.project import Workspace
 from flywheel.errors import PlanMoved
 from flywheel.plan import Plan, PlanNode, compile_plan
-from flywheel.plan.estimates import History
+from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
 from flywheel.training.recipe import in_words, size_in
 
 
-def make_plan(project: Workspace, iterations: int | None = None, query: Query | None = None) -> Plan:
-    """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read."""
+def make_plan(
+    project: Workspace, iterations: int | None = None, query: Query | None = None, speed: Speed | None = None
+) -> Plan:
+    """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read.
+    `speed`: of the student, for what was not measured yet."""
     wanted = iterations or project.spec.loop.iterations
+    history = History(rows=project.rows_asked if speed is None else project.rows, speed=speed)
     if query is not None:
-        return _compile(project, wanted, query)
+        return _compile(project, wanted, query, history)
     if not project.store_path.exists():
-        return compile_plan(project.spec, project.spec_hash, project.facts(), {}, History(rows=project.rows), wanted)
+        return compile_plan(project.spec, project.spec_hash, project.facts(), {}, history, wanted)
     with open_lookup(project.state) as found:
-        return _compile(project, wanted, found)
+        return _compile(project, wanted, found, history)
+
+
+def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], None]) -> Plan:
+    """The plan with the time that the student will take; it is measured where nothing tells, and `say` is told."""
+    plan = make_plan(project, iterations)
+    speed = speed_of(project, plan, say)
+    return plan if speed is None else make_plan(project, iterations, speed=speed)
 
 
 def training_in_words(project: Workspace) -> str:
@@ -31,8 +44,8 @@ def training_in_words(project: Workspace) -> str:
     return in_words(project.spec.train.model_dump(mode="json"), size) if size else ""
 
 
-def _compile(project: Workspace, iterations: int, query: Query) -> Plan:
-    history = replace(measured(query), rows=project.rows)
+def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:
+    history = replace(measured(query), rows=known.rows, speed=known.speed)
     plan = compile_plan(
         project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
     )

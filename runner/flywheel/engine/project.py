@@ -18,7 +18,7 @@ from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
-from flywheel.student import StudentFiles, locate
+from flywheel.student import StudentFiles, locate, model_folder
 from flywheel.version import installed_version
 
 if TYPE_CHECKING:
@@ -58,19 +58,34 @@ class Workspace:
         """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
         set."""
         unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
-        return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *unset)
+        return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *unset)
+
+    @cached_property
+    def _too_long(self) -> list[Fault]:
+        """Rows that do not fit the student; where all do, they are not looked at again until something changes."""
+        folder = model_folder(self.spec.student.base, self.spec.student.revision, self.root)
+        if folder is None:
+            return []
+        kept = _KnownRight(self.state / "lengths", _digest_of_prompts(self.loaded, folder))
+        if kept.is_right:
+            return []
+        from flywheel.engine.lengths import too_long
+
+        found = too_long(self.loaded, folder)
+        if not found:
+            kept.keep()
+        return found
 
     @cached_property
     def predicates(self) -> tuple[list[Fault], list[Fault]]:
         """Of the taxonomy: those that cannot run, and those worth a word. Where there are none, it is not asked about
         again until rows, predicates or DuckDB change: to load it costs as much as all the rest of `validate`."""
-        kept, digest = self.state / "predicates", _digest_of_predicates(self.loaded)
-        if kept.is_file() and kept.read_text() == digest:
+        kept = _KnownRight(self.state / "predicates", _digest_of_predicates(self.loaded))
+        if kept.is_right:
             return [], []
         found = _predicates(self.loaded)
         if found == ([], []):
-            with suppress(OSError, FlywheelError):  # where nothing can be kept, it is asked again
-                write_text(kept, digest)
+            kept.keep()
         return found
 
     @cached_property
@@ -109,15 +124,22 @@ class Workspace:
         return shots_of(self.spec, self.root)
 
     @cached_property
-    def rows(self) -> dict[str, int]:
-        """Rows of each file about which teachers may be asked beside lessons: probes, suites, calibrations."""
+    def rows_asked(self) -> dict[str, int]:
+        """`rows`, where teachers may be asked about some of them beside lessons; else nothing, and no file is read."""
         spec = self.spec
         judges = [verifier for verifier in spec.verifiers.values() if verifier.asks is not None]
         if not judges and not any(suite.teachers for suite in spec.evals.values()):
             return {}
-        of_tasks = [*(task.probes for task in spec.tasks.values()), *(suite.data for suite in spec.evals.values())]
-        files = {*of_tasks, *(judge.cases_of_people for judge in judges)} - {None}
-        return {file: len(read_rows(self.root / file)) for file in files if file is not None}
+        return self.rows
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Rows of each file of probes, seeds, suites and calibrations of judges."""
+        spec = self.spec
+        of_tasks = [file for task in spec.tasks.values() for file in (task.probes, task.seeds)]
+        of_suites = [suite.data for suite in spec.evals.values()]
+        of_judges = [verifier.cases_of_people for verifier in spec.verifiers.values()]
+        return {file: len(read_rows(self.root / file)) for file in {*of_tasks, *of_suites, *of_judges} if file}
 
     def facts(self) -> ProjectFacts:
         from flywheel.plan import ProjectFacts
@@ -227,6 +249,32 @@ def _untold(loaded: LoadedSpec) -> list[Fault]:
         )
         for reading in untold_tasks(loaded.spec, loaded.root)
     ]
+
+
+@dataclass(frozen=True)
+class _KnownRight:
+    """That something was found right, by the digest of all that it hangs on."""
+
+    file: Path
+    digest: str
+
+    @property
+    def is_right(self) -> bool:
+        return self.file.is_file() and self.file.read_text() == self.digest
+
+    def keep(self) -> None:
+        with suppress(OSError, FlywheelError):  # where nothing can be kept, it is asked again
+            write_text(self.file, self.digest)
+
+
+def _digest_of_prompts(loaded: LoadedSpec, student: Path) -> str:
+    """Changes with everything that could make a prompt longer."""
+    spec = loaded.spec
+    asked = [[task.prompt, task.probes, task.seeds] for task in spec.tasks.values()]
+    asked += [[suite.data] for suite in spec.evals.values() if suite.task]
+    hashes = [hash_file(loaded.root / name) for names in asked for name in names if name is not None]
+    of_student = [hash_file(path) for path in (student / "config.json", student / "tokenizer.json") if path.is_file()]
+    return fingerprint([of_student, spec.student.model_dump(mode="json"), asked, hashes, installed_version()])
 
 
 def _digest_of_predicates(loaded: LoadedSpec) -> str:

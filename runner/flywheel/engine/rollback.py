@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flywheel.engine.asking import arm_of, refuse_other_base
+from flywheel.engine.asking import arm_of, prompt_of, refuse_other_base
 from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
@@ -13,7 +13,6 @@ from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
 from flywheel.nodes.trust.evidence import Query, lineage_in, verify_holdout, verify_report, verify_store
-from flywheel.prompting import render
 from flywheel.records.nodes import record_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.models import Spec
@@ -98,7 +97,7 @@ def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tup
                AND outcome <> 'unknown' ORDER BY item_id LIMIT ?""",
             [evaluate, name, SMOKE_ROWS - len(found)],
         )
-        found += [(_prompt(project, suite.task, row["row"]), row["answer"]) for row in rows]
+        found += [(prompt_of(project, suite.task, row["row"]), row["answer"]) for row in rows]
     return found
 
 
@@ -119,18 +118,13 @@ def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bo
     return all(inputs.get(part) == value for part, value in now.items())
 
 
-def _prompt(project: Workspace, task: str, row: Mapping[str, Any]) -> str:
-    asked = render(project.root / project.spec.tasks[task].prompt, project.root, {"row": row})
-    return project.shots[task] + asked
-
-
 def probe_prompts(project: Workspace) -> list[str]:
     """Of the first task's probes, or of the rows of a suite where it has none."""
     spec: Spec = project.spec
     name, task = next(iter(spec.tasks.items()))
     path = task.probes or next(s.data for s in spec.evals.values() if s.task == name)
     rows = read_rows(project.root / str(path))[:SMOKE_ROWS]
-    return [_prompt(project, name, {k: v for k, v in row.items() if k != task.target}) for row in rows]
+    return [prompt_of(project, name, {k: v for k, v in row.items() if k != task.target}) for row in rows]
 
 
 def _smoke(project: Workspace, resources: Resources, target: dict[str, Any], known: list[tuple[str, str]]) -> None:

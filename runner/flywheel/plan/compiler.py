@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel.errors import FlywheelError
 from flywheel.hashing import fingerprint, short
-from flywheel.plan.estimates import History, calibrations, priced
+from flywheel.plan.estimates import History, calibrations, priced, seconds_before
 from flywheel.plan.model import Estimate, Plan, PlanNode
 from flywheel.plan.parts import Iteration, ProjectFacts
 from flywheel.plan.verbs import VERBS
@@ -70,7 +70,10 @@ def _estimate(node: PlanNode, spec: Spec, history: History) -> Estimate:
     asked = list(VERBS[node.kind].asked(spec, (node.subject, node.round), history, node.iteration))
     if node.iteration == 1 and node.round <= 1:
         asked += calibrations(node.kind, node.subject, spec, history)
-    return priced(asked, spec, history, history.seconds.get((node.kind, node.subject)))
+    place = node.subject, node.round
+    seconds = seconds_before(node.kind, node.subject, history)
+    seconds = seconds or VERBS[node.kind].seconds(spec, place, history, node.iteration)
+    return priced(asked, spec, history, seconds)
 
 
 def _ordered(drafts: Mapping[str, _Draft]) -> list[str]:

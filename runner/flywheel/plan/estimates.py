@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flywheel.plan.model import Estimate
@@ -12,8 +12,18 @@ from flywheel.spec.strategies import Generator
 
 #: Acceptance before any was measured: a guess, and `plan` says so.
 ACCEPTANCE_GUESS = 0.7
+#: What only keeps books (diagnosis, budget, gate, report) takes so many seconds, whatever the domain.
+BOOKS = (0.0, 5.0)
+#: How far a time that was measured for a few rows may be from that of many, as a factor.
+MARGIN = 1.5
+#: The same node again, on another iteration's rows.
+AGAIN = 1.25
 #: Tokens of a rendered prompt before any was measured.
 PROMPT_GUESS = 800
+
+
+Seconds = tuple[float, float]
+"""At least, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,31 @@ class TeacherHistory:
 
 
 @dataclass(frozen=True)
-class History:
-    """What was measured: seconds by (verb, subject), acceptance by generator, means by teacher; and rows of files."""
+class Speed:
+    """Seconds of the student on this machine, by calibration."""
 
-    seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    load: float
+    answer: Seconds
+    """An answer as long as the right ones are, and one as long as it may be."""
+    read: float
+    """A lesson, to see how hard it is."""
+    learn: float
+    """A lesson, each time that a training reads it."""
+    rows_read: Callable[[int], int]
+    """Lessons → how many rows a training on them reads, over its epochs."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What was measured: seconds by (verb, subject), least and most; acceptance by generator, means by teacher; rows of
+    files; and the student's speed."""
+
+    seconds: Mapping[tuple[str, str], Seconds] = field(default_factory=dict)
     acceptance: Mapping[str, float] = field(default_factory=dict)
     teachers: Mapping[str, TeacherHistory] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
-    """Rows of each file of probes, items and calibration cases, where a teacher is asked about them."""
+    """Rows of each file of probes, items, seeds and calibration cases."""
+    speed: Speed | None = None
 
     def rows_of(self, file: str | None, limit: int | None = None) -> int:
         rows = self.rows.get(file or "", 0)
@@ -46,7 +73,7 @@ Asked = tuple[str, float]
 """A teacher, and the calls to it."""
 
 
-def priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: float | None) -> Estimate:
+def priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: Seconds | None) -> Estimate:
     """Calls with their tokens and dollars. Only calls to a model cost tokens; a function's or a data set's are counted
     as calls alone."""
     calls = tokens = usd = 0.0
@@ -115,3 +142,52 @@ def _first_to_ask(judge: str, spec: Spec) -> tuple[str, str]:
     probes = [("probe", name) for name in tasks if spec.tasks[name].probes is not None]
     verified = [("verify", generator.name) for generator in spec.generate if spec.task_of(generator) in tasks]
     return next(iter([*probes, *verified]), ("evaluate", ""))
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def seconds_before(verb: str, subject: str, history: History) -> Seconds | None:
+    """What the same node took, in whatever iteration."""
+    found = history.seconds.get((verb, subject))
+    return None if found is None else (found[0] / AGAIN, found[1] * AGAIN)
+
+
+def answering(speed: Speed | None, answers: float) -> Seconds | None:
+    return None if speed is None else _about(speed.load, [answers * each for each in speed.answer])
+
+
+def reading(speed: Speed | None, lessons: float) -> Seconds | None:
+    """Of lessons to be ranked. Where all find a place none is read."""
+    return None if speed is None else (0.0, MARGIN * lessons * speed.read + BOOKS[1])
+
+
+def learning(speed: Speed | None, lessons: float) -> Seconds | None:
+    return None if speed is None else _about(speed.load, [speed.rows_read(round(lessons)) * speed.learn] * 2)
+
+
+def added(*parts: Seconds | None) -> Seconds | None:
+    """None where one of them is not known."""
+    known = [part for part in parts if part is not None]
+    return None if len(known) < len(parts) else (sum(low for low, _ in known), sum(high for _, high in known))
+
+
+def _about(load: float, span: list[float]) -> Seconds:
+    return span[0] / MARGIN, load + span[1] * MARGIN + BOOKS[1]
+
+
+def lessons_of(spec: Spec, iterations: int, history: History) -> float:
+    """Rows that a training after so many iterations has: new lessons, replayed ones, human seeds."""
+    new = float(sum(generator.accept for generator in spec.generate))
+    lessons = new + new * (iterations - 1) * spec.curate.mix.replay
+    share = spec.curate.mix.seeds
+    seeds = sum(history.rows_of(task.seeds) for task in spec.tasks.values())
+    return lessons + (min(seeds, lessons * share / (1 - share)) if share < 1 else seeds)
+
+
+def answers_of(spec: Spec, suites: Iterable[Suite], history: History, models: int) -> float | None:
+    """Answers that so many models give to these suites; None where one is lm-eval's own, whose size is not known."""
+    suites = list(suites)
+    if any(suite.task is None for suite in suites):
+        return None
+    return float(sum(models * suite.repeats * history.rows_of(suite.data, suite.limit) for suite in suites))

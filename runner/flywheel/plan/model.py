@@ -17,7 +17,8 @@ class Estimate:
     calls: int = 0
     tokens: int = 0
     usd: float = 0.0
-    seconds: float | None = None
+    seconds: tuple[float, float] | None = None
+    """At least, at most."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,18 @@ class Plan:
         return [node for node in self.nodes if node.kind == verb]
 
     @property
+    def seconds(self) -> tuple[float, float]:
+        """At least, at most, of the nodes of which something is known."""
+        known = [node.estimate.seconds for node in self.pending if node.estimate.seconds is not None]
+        return sum(low for low, _ in known), sum(high for _, high in known)
+
+    @property
+    def untimed(self) -> list[str]:
+        """Verbs with their subjects of the nodes whose time nobody knows."""
+        names = (f"{n.kind}.{n.subject}".rstrip(".") for n in self.pending if n.estimate.seconds is None)
+        return list(dict.fromkeys(names))
+
+    @property
     def state(self) -> str:
         """Digest of what would run; a saved plan is only executed while it is unchanged."""
         return fingerprint([[node.fingerprint, node.status == "reused"] for node in self.nodes])
@@ -75,7 +88,7 @@ class Plan:
             calls=sum(n.estimate.calls for n in self.pending),
             tokens=sum(n.estimate.tokens for n in self.pending),
             usd=sum(n.estimate.usd for n in self.pending),
-            seconds=sum(n.estimate.seconds or 0 for n in self.pending),
+            seconds=self.seconds,
         )
         return {
             "plan_version": 1,
@@ -83,6 +96,6 @@ class Plan:
             "spec_hash": self.spec_hash,
             "iterations": self.iterations,
             "state": self.state,
-            "total": asdict(total),
+            "total": {**asdict(total), "untimed": self.untimed},
             "nodes": [asdict(node) for node in self.nodes],
         }

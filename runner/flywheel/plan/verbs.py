@@ -7,7 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from flywheel.plan.estimates import Asked, History, calls_of_lessons, candidates_of, suite_calls, votes
+from flywheel.plan.estimates import (
+    BOOKS,
+    Asked,
+    History,
+    Seconds,
+    added,
+    answering,
+    answers_of,
+    calls_of_lessons,
+    candidates_of,
+    learning,
+    lessons_of,
+    reading,
+    suite_calls,
+    votes,
+)  # fmt: skip
 from flywheel.plan.parts import Iteration, flatten
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import judged_columns, with_fallbacks
@@ -34,6 +49,8 @@ class Verb:
     """Its outcome promotes a model or does not."""
     tells_outcome: ClassVar[bool] = False
     """What it found is said in the terminal when all is done."""
+    works_the_student: ClassVar[bool] = False
+    """How long it takes follows from how fast the student is."""
     shows_in_overview: ClassVar[bool] = False
     """The page over all iterations is written anew after it."""
 
@@ -51,10 +68,15 @@ class Verb:
         """(teacher, expected calls)."""
         return iter(())
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        """Expected, where no such node was measured; None where nobody knows."""
+        return BOOKS
+
 
 class ProbeStep(Verb):
     name = "probe"
     implementation = 3
+    works_the_student = True
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -79,6 +101,10 @@ class ProbeStep(Verb):
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         task = spec.tasks[place[0]]
         yield from votes(spec, place[0], history.rows_of(task.probes, task.probe_limit))
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        task = spec.tasks[place[0]]
+        return answering(history.speed, history.rows_of(task.probes, task.probe_limit))
 
 
 class DiagnoseStep(Verb):
@@ -153,6 +179,10 @@ class GenerateStep(Verb):
         if place[1] == 1:
             yield from calls_of_lessons(_generator(spec, place), history)
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        """A teacher takes what it takes."""
+        return None
+
 
 class VerifyStep(Verb):
     name = "verify"
@@ -180,10 +210,15 @@ class VerifyStep(Verb):
             answers = generator.answers_each * candidates_of(generator, history)
             yield from votes(spec, spec.task_of(generator), answers)
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        """So does a verifier."""
+        return None
+
 
 class CurateStep(Verb):
     name = "curate"
     implementation = 4
+    works_the_student = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [*(it.name("verify", *place) for place in VERBS["verify"].places(it)), *it.before(self.name)]
@@ -200,10 +235,15 @@ class CurateStep(Verb):
             inputs[f"evals.{name}"] = [suite.task, suite.data, suite.lm_eval]
         return {**inputs, **it.answering(), **it.items(it.spec.evals.values()), "seed": it.seed(self.name)}
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        ranked = sum(candidates_of(generator, history) for generator in spec.generate)
+        return reading(history.speed, ranked) if spec.curate.rank.difficulty else BOOKS
+
 
 class TrainStep(Verb):
     name = "train"
     implementation = 3
+    works_the_student = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -212,10 +252,15 @@ class TrainStep(Verb):
         settings = flatten("train", it.spec.train.model_dump(mode="json"))
         return {**settings, **it.student(), "seed": it.seed(self.name)}
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        iterations = 1 if spec.train.init == "incumbent" and not spec.curate.mix.replay else iteration
+        return learning(history.speed, lessons_of(spec, iterations, history))
+
 
 class EvaluateStep(Verb):
     name = "evaluate"
     implementation = 5
+    works_the_student = True
     asks_teachers_of_suites = True
     needs_judges = True
     tells_outcome = True
@@ -239,10 +284,16 @@ class EvaluateStep(Verb):
                     yield teacher, items
                     yield from votes(spec, suite.task, items)
 
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        answers = answers_of(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
+        teachers = any(suite.teachers for suite in spec.evals.values())
+        return None if answers is None or teachers else answering(history.speed, answers)
+
 
 class AblateStep(Verb):
     name = "ablate"
     implementation = 3
+    works_the_student = True
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -259,6 +310,12 @@ class AblateStep(Verb):
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         suite = next(spec.evals[ablation.suite] for ablation in spec.ablate if ablation.name == place[0])
         yield from suite_calls(spec, suite, history, models=2)
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        ablation = next(ablation for ablation in spec.ablate if ablation.name == place[0])
+        answers = answers_of(spec, [spec.evals[ablation.suite]], history, models=2)
+        trained = learning(history.speed, ablation.lessons)
+        return None if answers is None else added(trained, trained, answering(history.speed, answers))
 
 
 class GateStep(Verb):

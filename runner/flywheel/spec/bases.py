@@ -70,11 +70,16 @@ def base_config(root: Path, base: str, revision: str | None = None) -> dict[str,
         if path is not None and path.is_file():
             with path.open("rb") as handle:
                 return {"model_type": _architecture(handle)}
-        folder = path or _hub_cache(base) / "snapshots" / (revision or cached_commit(base) or "none")
+        folder = base_folder(root, base, revision)
         found = json.loads((folder / "config.json").read_bytes())
     except (OSError, RuntimeError, ValueError, struct.error):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def base_folder(root: Path, base: str, revision: str | None = None) -> Path:
+    """Where the files of a base are, if they are on this machine: its own path, or its place in the hub's cache."""
+    return base_path(root, base) or _hub_cache(base) / "snapshots" / (revision or cached_commit(base) or "none")
 
 
 def _path_problem(base: str, path: Path) -> Problem | None:

@@ -4,6 +4,6 @@ Only `loading` and `sampling` import torch, transformers or peft, inside their f
 that `plan` stays light.
 """
 
-from flywheel.student.identity import BUILTIN, StudentFiles, locate, model_id
+from flywheel.student.identity import BUILTIN, StudentFiles, locate, model_folder, model_id
 
-__all__ = ["BUILTIN", "StudentFiles", "locate", "model_id"]
+__all__ = ["BUILTIN", "StudentFiles", "locate", "model_folder", "model_id"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flywheel.errors import FlywheelError
 from flywheel.hashing import fingerprint, hash_file, short
-from flywheel.spec.bases import base_path, cached_commit
+from flywheel.spec.bases import base_folder, base_path, cached_commit
 from flywheel.student.gguf import UNPACKING
 
 #: Students shipped inside the package.
@@ -51,6 +51,13 @@ def locate(base: str, revision: str | None, root: Path) -> StudentFiles:
             "another model. Set student.revision to a commit."
         )
     return StudentFiles(base, base, commit, fingerprint({"hub": base, "revision": commit}))
+
+
+def model_folder(base: str, revision: str | None, root: Path) -> Path | None:
+    """Where tokenizer and configuration of a base are, without a look at its weights; None for a GGUF file, which has
+    them inside, and for what is not on this machine."""
+    folder = BUILTIN.get(base) or base_folder(root, base, revision)
+    return folder if folder.is_dir() else None
 
 
 def _on_disk(base: str, path: Path, root: Path) -> StudentFiles:

@@ -8,6 +8,7 @@ from typing import Any
 from flywheel.answers import stopped
 from flywheel.records import Generation
 from flywheel.student.chat import Chat, Prompter
+from flywheel.student.lengths import CONTEXT_KEYS
 from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import out_of_memory, reading_room
 
@@ -64,13 +65,13 @@ def batches(
         batch = order[start : start + batch_size]
         noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
         rows = [encoded[i] for i in batch]
-        yield batch, _generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
+        yield batch, generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
 
 
 def context_of(loaded: Loaded) -> int | None:
     """Tokens that fit the model, prompt and answer together; None where its configuration does not say."""
     config = loaded.model.config.get_text_config()
-    known = (getattr(config, name, None) for name in ("n_positions", "max_position_embeddings", "n_ctx"))
+    known = (getattr(config, name, None) for name in CONTEXT_KEYS)
     return next((length for length in known if isinstance(length, int)), None)
 
 
@@ -87,7 +88,7 @@ def ends_of(loaded: Loaded, prompter: Prompter) -> list[int]:
     return prompter.stop_ids(getattr(config, "eos_token_id", None))
 
 
-def _generate_batch(
+def generate_batch(
     loaded: Loaded,
     rows: list[list[int]],
     ends: list[int],
@@ -95,6 +96,7 @@ def _generate_batch(
     noise: Callable[[Any, Any], Any] | None,
     stop: Sequence[str] = (),
 ) -> list[list[int]]:
+    """The new token ids of each row, of at most `max_new_tokens`, up to one of `ends`; then padding."""
     torch = prepare_torch()
     batch = loaded.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(loaded.device)
     with torch.inference_mode():

@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -94,7 +94,7 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     if not rows:
         raise NodeFailed(f"none of the {len(encoded)} lessons fits train.max_length: {limit} tokens. Raise it.")
     job = replace(job, settings=filled(job.settings, loaded.model, len(rows)))
-    loaded.model = _with_adapter(loaded.model, job)
+    loaded.model = with_adapter(loaded.model, job.settings, job.arm.adapter)
     scratch = Path(f"{job.out}.part")
     scratch.mkdir(parents=True, exist_ok=True)
     try:
@@ -108,12 +108,12 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     return _result(state, job, len(rows), len(encoded) - len(rows))
 
 
-def _with_adapter(model: Any, job: TrainingJob) -> Any:
+def with_adapter(model: Any, settings: Mapping[str, Any], adapter: str | None) -> Any:
+    """The model with a new adapter, or with the one in the folder `adapter`, that learns."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    settings = job.settings
-    if job.arm.adapter is not None:
-        model = PeftModel.from_pretrained(model, job.arm.adapter, is_trainable=True)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
     else:
         targets = settings["targets"]
         config = LoraConfig(
@@ -196,7 +196,7 @@ def _fitting_step(
     drawn = torch.get_rng_state()
     while True:
         try:
-            return _step(torch, loaded, rows, group, state.room)
+            return learning_step(torch, loaded, rows, group, state.room)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -233,7 +233,7 @@ def _recompute(model: Any) -> None:
     model.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
 
 
-def _step(
+def learning_step(
     torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], group: list[list[int]], room: Room
 ) -> tuple[float, int]:
     """Forward and backward over one optimizer step's batches: mean loss a target token, and tokens read."""

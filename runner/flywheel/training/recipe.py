@@ -66,16 +66,26 @@ def filled(settings: Mapping[str, Any], model: Any, lessons: int) -> dict[str, A
     chosen = dict(settings)
     if chosen["learning_rate"] is None:
         chosen["learning_rate"] = learning_rate(size)
-    if chosen["batch_size"] is None:
-        fitting = [batch for batch in BATCH_SIZES if lessons >= batch * BATCHES]
-        chosen["batch_size"] = max(fitting, default=BATCH_SIZES[0])
-    if chosen["epochs"] is None:
-        steps = STEPS_OF_SMALL if size.is_small else STEPS
-        of_an_epoch = max(1, math.ceil(lessons / (chosen["batch_size"] * chosen["gradient_accumulation"])))
-        chosen["epochs"] = min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(steps / of_an_epoch)))
+    chosen |= _batches_and_epochs(settings, size, lessons)
     if chosen["targets"] is None:
         chosen["targets"] = _linear_and_embeddings(model) if size.is_small else "all-linear"
     return chosen
+
+
+def _batches_and_epochs(settings: Mapping[str, Any], size: Size, lessons: int) -> dict[str, int]:
+    fitting = [batch for batch in BATCH_SIZES if lessons >= batch * BATCHES]
+    batch = settings["batch_size"] or max(fitting, default=BATCH_SIZES[0])
+    steps = STEPS_OF_SMALL if size.is_small else STEPS
+    of_an_epoch = max(1, math.ceil(lessons / (batch * settings["gradient_accumulation"])))
+    epochs = settings["epochs"] or min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(steps / of_an_epoch)))
+    return {"batch_size": batch, "epochs": epochs}
+
+
+def rows_read(settings: Mapping[str, Any], size: Size, lessons: int) -> int:
+    """How many rows a training on so many lessons reads, over all epochs."""
+    chosen = _batches_and_epochs(settings, size, lessons)
+    of_steps = (settings["max_steps"] or math.inf) * chosen["batch_size"] * settings["gradient_accumulation"]
+    return int(min(chosen["epochs"] * lessons, of_steps))
 
 
 def _linear_and_embeddings(model: Any) -> list[str]:

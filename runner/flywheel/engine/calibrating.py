@@ -1,0 +1,93 @@
+"""How fast the project's student is on this machine: measured once, and kept until something of it changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from flywheel.engine.asking import arm_of, new_worker, prompt_of
+from flywheel.engine.project import Workspace
+from flywheel.files import write_text
+from flywheel.hashing import fingerprint
+from flywheel.plan import VERBS, Plan
+from flywheel.plan.estimates import Speed
+from flywheel.records.rows import read_rows, target_text
+from flywheel.student.work import Asking
+from flywheel.training.recipe import rows_read, size_in
+
+#: So many rows are enough to see how fast a student is.
+ROWS = 64
+
+
+def speed_of(project: Workspace, plan: Plan, say: Callable[[str], None]) -> Speed | None:
+    """None where the plan needs none, or the base is not here. `say` is told when something is measured."""
+    size = size_in(Path(project.student.source))
+    if size is None or not _wanted(plan):
+        return None
+    settings = project.spec.train.model_dump(mode="json")
+    found = _kept(project) or _measured(project, settings, say)
+    return Speed(
+        found["load"],
+        (found["answer_short"], found["answer_long"]),
+        found["read"],
+        found["learn"],
+        lambda lessons: rows_read(settings, size, lessons),
+    )
+
+
+def _wanted(plan: Plan) -> bool:
+    return any(VERBS[node.kind].works_the_student and node.estimate.seconds is None for node in plan.pending)
+
+
+def _file(project: Workspace) -> Path:
+    return project.state / "calibration.json"
+
+
+def _kept(project: Workspace) -> dict[str, float] | None:
+    try:
+        kept = json.loads(_file(project).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept["seconds"] if isinstance(kept, dict) and kept.get("of") == _of(project) else None
+
+
+def _of(project: Workspace) -> str:
+    """What the seconds hang on."""
+    spec, facts = project.spec, project.facts()
+    files = [[task.prompt, task.probes, task.seeds] for task in spec.tasks.values()]
+    hashes = [facts.files[name] for names in files for name in names if name is not None]
+    versions = [project.versions[name] for name in ("machine", "torch", "transformers", "peft")]
+    student = [project.student.weights_hash, spec.student.model_dump(mode="json"), spec.train.model_dump(mode="json")]
+    return fingerprint([student, hashes, versions, os.cpu_count()])
+
+
+def _measured(project: Workspace, settings: dict[str, Any], say: Callable[[str], None]) -> dict[str, float]:
+    from flywheel.training import CalibrationJob
+
+    say(f"Measuring how fast {project.student.name} is here, about ten seconds; it is kept.")
+    pairs = tuple(_pairs(project))
+    job = CalibrationJob(arm_of(project, None, None), Asking.of(project.spec.student), pairs, settings)
+    worker = new_worker(project.root)
+    try:
+        found = asdict(worker.call("flywheel.training:calibrate", job))
+    finally:
+        worker.close()
+    write_text(_file(project), json.dumps({"of": _of(project), "seconds": found}, indent=1) + "\n")
+    return found
+
+
+def _pairs(project: Workspace) -> list[tuple[str, str]]:
+    """The first rows of each task, as (prompt, right answer)."""
+    found = []
+    tasks = project.spec.tasks
+    for name, task in tasks.items():
+        path = task.probes or task.seeds or next(s.data for s in project.spec.evals.values() if s.task == name)
+        for row in islice(read_rows(project.root / str(path)), max(1, ROWS // len(tasks))):
+            inputs = {column: value for column, value in row.items() if column != task.target}
+            found.append((prompt_of(project, name, inputs), target_text(row[task.target])))
+    return found

@@ -1,0 +1,66 @@
+"""Prompts that do not fit the student, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from flywheel.errors import Fault
+from flywheel.prompting import render, shots_of
+from flywheel.records import Row
+from flywheel.records.rows import read_row_file
+from flywheel.spec.loader import LoadedSpec
+from flywheel.student.lengths import context_in, lengths_in
+from flywheel.text import plural
+
+
+def too_long(loaded: LoadedSpec, student: Path) -> list[Fault]:
+    """A warning for each file with rows that leave no room for an answer, at the first of them. Nothing where the
+    student's tokenizer is not in the folder `student`."""
+    context = context_in(student)
+    if context is None:
+        return []
+    room = context - loaded.spec.student.max_new_tokens
+    shots = shots_of(loaded.spec, loaded.root)
+    return [
+        fault for task, file in _asked(loaded) for fault in _of_file(loaded, student, task, file, shots[task], room)
+    ]
+
+
+def _asked(loaded: LoadedSpec) -> Iterator[tuple[str, str]]:
+    """Each task with the files about whose rows the student is asked."""
+    spec = loaded.spec
+    found = [(name, task.probes) for name, task in spec.tasks.items()]
+    found += [(suite.task, suite.data) for suite in spec.evals.values() if suite.task is not None]
+    return ((task, file) for task, file in dict.fromkeys(found) if file is not None)
+
+
+def _of_file(loaded: LoadedSpec, student: Path, task: str, name: str, shots: str, room: int) -> Iterator[Fault]:
+    file = read_row_file(loaded.root / name)
+    prompts = _long_ones(loaded, task, file.rows, shots, room)
+    tokens = lengths_in(student, list(prompts.values())) if prompts else None
+    over = [(place, length) for place, length in zip(prompts, tokens or (), strict=False) if length > room]
+    if over:
+        place, length = over[0]
+        yield Fault(
+            f"{plural(len(over), 'row')} of {len(file.rows):,} cannot be asked about: with this one the prompt has "
+            f"{length:,} tokens, and {room:,} leave room for an answer of {loaded.spec.student.max_new_tokens:,}.",
+            ("tasks", task, "prompt"),
+            "They count as unknown. Shorten the rows or the prompt, or take a student with a longer window.",
+            file.file,
+            file.lines[place],
+            warning=True,
+        )
+
+
+def _long_ones(loaded: LoadedSpec, task: str, rows: tuple[Row, ...], shots: str, room: int) -> dict[int, str]:
+    """Place → prompt, of the rows that are long enough to doubt: a token is a byte at least, and a prompt that says a
+    row twice is rare."""
+    prompt, target = loaded.spec.tasks[task].prompt, loaded.spec.tasks[task].target
+    fixed = len(shots.encode()) + (loaded.root / prompt).stat().st_size
+    found = {}
+    for place, row in enumerate(rows):
+        inputs = {column: value for column, value in row.items() if column != target}
+        if fixed + 2 * len(str(inputs).encode()) > room:
+            found[place] = shots + render(loaded.root / prompt, loaded.root, {"row": inputs})
+    return found

@@ -1,0 +1,65 @@
+"""Rows that leave no room for an answer are named before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from mini_domain import Domain, rows
+
+WINDOW = 512
+
+
+def long_rows(count: int, words: int) -> list[dict[str, str]]:
+    return [{**row, "text": f"{row['text']} {'very ' * words}"} for row in rows(700, count)]
+
+
+def warnings(domain: Domain) -> list[str]:
+    return [f"{fault.file}:{fault.line} {fault.message}" for fault in domain.open().warnings]
+
+
+@pytest.mark.parametrize("file", ["probes", "holdout"])
+def test_rows_that_do_not_fit_are_counted_and_the_first_is_named(real_domain: Domain, file: str) -> None:
+    short = rows(600, 3)
+    real_domain.write_rows(f"evals/{file}.jsonl", [*short, *long_rows(2, WINDOW)])
+
+    (said,) = warnings(real_domain)
+
+    assert f"evals/{file}.jsonl:4" in said
+    assert "2 rows of 5 cannot be asked about" in said
+    assert "leave room for an answer of" in said
+
+
+def test_rows_that_fit_and_look_long_are_not_spoken_of(real_domain: Domain) -> None:
+    real_domain.write_rows("evals/probes.jsonl", long_rows(2, 60))
+
+    assert warnings(real_domain) == []
+
+
+def test_shots_count(real_domain: Domain) -> None:
+    real_domain.write_rows("evals/seeds.jsonl", long_rows(8, 40))
+    assert warnings(real_domain) == []
+
+    real_domain.edit(lambda spec: spec["student"].update(shots=8))
+
+    assert any("cannot be asked about" in said for said in warnings(real_domain))
+
+
+def test_what_was_right_is_not_looked_at_again_until_it_changes(
+    real_domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert warnings(real_domain) == []
+    with monkeypatch.context() as patched:
+        patched.setattr("flywheel.engine.lengths.too_long", lambda *_: pytest.fail("looked again"))
+        assert warnings(real_domain) == []
+
+    real_domain.write_rows("evals/probes.jsonl", long_rows(1, WINDOW))
+
+    assert warnings(real_domain) != []
+    assert warnings(real_domain) != [], "what is wrong is said every time"
+
+
+def test_a_student_that_is_not_here_is_not_asked(domain: Domain) -> None:
+    """Its folder stands for weights, and has no tokenizer."""
+    domain.write_rows("evals/probes.jsonl", long_rows(1, WINDOW))
+
+    assert warnings(domain) == []
