@@ -115,7 +115,9 @@ def in_words(kind: str, event: Event) -> str:
         case "generate":
             failed = sum(summary["calls_failed"].values())
             broken = f", {failed} failed" if failed else ""
-            return f"{plural(counts['kept'], 'candidate')} from {plural(summary['calls'], 'call')}{broken}"
+            return f"{plural(counts['kept'], 'candidate')} from {plural(summary['calls'], 'call')}{broken}" + _notes(
+                summary
+            )
         case "verify":
             unknown = f", {summary['unknown']} unknown" if summary["unknown"] else ""
             return f"{summary['passed']} pass, {summary['failed']} fail{unknown}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint
 from flywheel.nodes.lessons.pieces import Ask, Assignment, Piece
 from flywheel.nodes.lessons.requests import Requests
+from flywheel.nodes.lessons.stopping import FEWEST, is_useless
 from flywheel.prompting import parse_rows
 from flywheel.records import Candidate, LessonRequest, Reference, Reply, Row
 from flywheel.records.rows import target_text
@@ -21,19 +22,73 @@ from flywheel.text import one_line, plural
 
 
 class Exchange:
-    """Asks. `replies`: all that came, failed attempts included, in the order in which they were asked for."""
+    """Asks. `replies`: all that came, failed attempts included, in the order in which they were asked for. `stopped`:
+    teacher → why it is asked no more."""
 
     def __init__(self, work: Assignment, requests: Requests) -> None:
         self._work, self._requests = work, requests
         self.replies: list[Reply] = []
+        self.stopped: dict[str, str] = {}
 
     def ask(self, asks: Sequence[Ask]) -> list[Reply]:
         """Replies in order. One whose teacher is out of reach comes from its fallbacks, if one of them answers."""
         return self.answered([ask.request for ask in asks], [self.stand_ins(ask.request.teacher) for ask in asks])
 
+    def ask_warily(self, asks: Sequence[Ask]) -> list[Reply]:
+        """The same, for rows: the first calls of each paid teacher go out before the rest, and the rest of one that
+        wrote nothing that can be read goes to its fallbacks, or to nobody."""
+        first = self._first_of_each([ask.request for ask in asks])
+        tried = dict(zip(first, self.ask([asks[i] for i in first]), strict=True))
+        self.stopped |= self._unreadable(tried.values())
+        rest = [i for i in range(len(asks)) if i not in tried]
+        going = [i for i in rest if asks[i].request.teacher not in self.stopped]
+        found = tried | dict(zip(going, self.ask([asks[i] for i in going]), strict=True))
+        found |= self._instead([(i, asks[i].request) for i in rest if i not in found])
+        return [found[i] for i in range(len(asks))]
+
+    def _first_of_each(self, requests: Sequence[LessonRequest]) -> list[int]:
+        """So many of each paid teacher's as can stop it; all of the others'."""
+        spec, seen = self._work.ctx.spec, Counter[str]()
+        first = []
+        for index, request in enumerate(requests):
+            seen[request.teacher] += 1
+            wary = spec.teachers[request.teacher].remote and request.purpose == "lessons"
+            if not wary or seen[request.teacher] <= FEWEST:
+                first.append(index)
+        return first
+
+    def _unreadable(self, replies: Iterable[Reply]) -> dict[str, str]:
+        """Teacher → what is said of it, of those that are to be asked no more."""
+        texts: dict[str, list[str]] = defaultdict(list)
+        for reply in replies:
+            if reply.status == "ok" and self._work.ctx.spec.teachers[reply.teacher].remote:
+                texts[reply.teacher].append(reply.text)
+        found = {}
+        for teacher, said in texts.items():
+            read = sum(bool(parse_rows(text, self._work.asked_columns)[0]) for text in said)
+            if not self._work.generator.whole_text and is_useless(read, len(said) - read):
+                found[teacher] = f"{read} of {plural(len(said), 'answer')} could be read; it wrote: {_shown(said[0])}"
+        return found
+
+    def _instead(self, left: Sequence[tuple[int, LessonRequest]]) -> dict[int, Reply]:
+        """Replies to what stopped teachers were to be asked."""
+        if not left:
+            return {}
+        unasked = [
+            Reply(request.key, request.teacher, "failed", fault="unavailable", detail=self.stopped[request.teacher])
+            for _, request in left
+        ]
+        stand_ins = [[n for n in self.stand_ins(request.teacher) if n not in self.stopped] for _, request in left]
+        replies = self._from_stand_ins([request for _, request in left], unasked, stand_ins)
+        return dict(zip((index for index, _ in left), replies, strict=True))
+
     def answered(self, requests: Sequence[LessonRequest], stand_ins: Sequence[Sequence[str]]) -> list[Reply]:
         """The same with the stand-ins named."""
-        replies = self._sent(requests)
+        return self._from_stand_ins(requests, self._sent(requests), stand_ins)
+
+    def _from_stand_ins(
+        self, requests: Sequence[LessonRequest], replies: list[Reply], stand_ins: Sequence[Sequence[str]]
+    ) -> list[Reply]:
         waiting = [iter(names) for names in stand_ins]
         while again := [
             (index, other)
@@ -115,6 +170,10 @@ class Reader:
             depth=source.depth + 1 if source else 1,
             parent=source.source_id if source else "",
         )
+
+
+def _shown(text: str) -> str:
+    return repr(one_line(text, 160))
 
 
 def refuse_silence(node: str, replies: Sequence[Reply]) -> None:

@@ -40,7 +40,7 @@ class Round:
     def open(self, asks: Sequence[Ask]) -> list[Reply]:
         """The first step of a strategy: asks, and remembers what was asked."""
         self.opening = list(asks)
-        return self.ask(asks)
+        return self.exchange.ask_warily(asks)
 
     def ask(self, asks: Sequence[Ask]) -> list[Reply]:
         return self.exchange.ask(asks)

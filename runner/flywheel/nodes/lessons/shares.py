@@ -8,7 +8,9 @@ from functools import cached_property
 
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
 from flywheel.nodes.lessons.pieces import Ask, Assignment
+from flywheel.nodes.lessons.stopping import is_useless
 from flywheel.plan.shares import whole
+from flywheel.spec.outline import with_fallbacks
 
 
 class Shares:
@@ -16,15 +18,51 @@ class Shares:
         self._work = work
         self.learned: dict[str, float] = {}
         """Teacher → share, where what theirs paid decided; empty elsewhere."""
+        self.stopped: dict[str, str] = {}
+        """`teacher/mode` → why it is not asked for that mode any more."""
 
-    def split(self, count: int) -> dict[str, int]:
-        """Teacher → how many of `count`, by weight, or by what theirs has paid."""
-        weights = self._work.generator.weights
+    def split(self, count: int, mode: str = "") -> dict[str, int]:
+        """Teacher → how many of `count`, by weight, or by what theirs has paid. A teacher of which hardly anything was
+        accepted for the mode is left out, and its fallback stands in; nobody is left where all are."""
+        weights = self._still_asked(mode)
+        if not weights:
+            return {}
         shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
         if self._work.generator.learns_who_pays and (paid := self._paid()):
             records = {name: paid.get(name, Paid()) for name in weights}
             self.learned = shares = thompson_shares(records, self._work.ctx.seed())
         return dict(zip(shares, whole(list(shares.values()), count), strict=True))
+
+    def _still_asked(self, mode: str) -> dict[str, float]:
+        """The generator's weights, a useless teacher's with the first of its fallbacks that is none."""
+        spec, found = self._work.ctx.spec, dict[str, float]()
+        for name, weight in self._work.generator.weights.items():
+            asked = next((n for n in with_fallbacks(spec, [name]) if not self._is_useless(n, mode)), None)
+            if asked is not None:
+                found[asked] = found.get(asked, 0) + weight
+        return found
+
+    def _is_useless(self, teacher: str, mode: str) -> bool:
+        tried, accepted = self._accepted.get((teacher, mode), (0, 0))
+        useless = self._work.ctx.spec.teachers[teacher].remote and is_useless(accepted, tried - accepted)
+        if useless:
+            self.stopped[_key(teacher, mode)] = f"{accepted:,} of {tried:,} candidates were accepted"
+        return useless
+
+    @cached_property
+    def _accepted(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(teacher, mode) → what it wrote in earlier rounds and iterations, and how much of that was accepted. Samples
+        of one question count as one."""
+        ctx = self._work.ctx
+        rows = ctx.query(
+            """WITH c AS (SELECT *, coalesce(nullif(group_id, ''), candidate_id) AS question FROM candidates)
+               SELECT c.teacher, coalesce(c.mode, '') AS mode, count(DISTINCT question) AS tried,
+                   count(DISTINCT question) FILTER (j.outcome = 'pass') AS accepted
+               FROM c LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND list_contains(?, j.node)
+               WHERE list_contains(?, c.node) AND j.outcome IS DISTINCT FROM 'unknown' GROUP BY ALL""",
+            [ctx.earlier("verify") + ctx.fingerprints("verify"), self._work.earlier_nodes],
+        )
+        return {(row["teacher"], row["mode"]): (row["tried"], row["accepted"]) for row in rows}
 
     def _paid(self) -> dict[str, Paid]:
         """What each teacher's candidates of earlier iterations came to."""

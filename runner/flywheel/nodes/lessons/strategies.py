@@ -1,7 +1,8 @@
 """The strategies: how lessons are made. Each takes a round and what is wanted (mode → how many) and returns what
 its teachers wrote; verification, curation and the ledgers do not know which strategy a candidate came from.
 
-All calls of one step go out together, over all modes and sources: a strategy is a few steps, whatever its size.
+All calls of one step go out together, over all modes and sources; of a paid teacher a few go first, to see whether they
+can be read. A strategy is a few steps, whatever its size.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def targeted(g: Round, wanted: Wanted) -> list[Piece]:
     """New rows like the failures of a mode; teachers that only answer (`parse: text`, the student) get failed rows."""
     asks: list[Ask] = []
     for mode, count in wanted.items():
-        for teacher, number in g.shares.split(count).items():
+        for teacher, number in g.shares.split(count, mode).items():
             if g.generator.whole_text or g.teacher(teacher).is_student:
                 asks += _row_asks(g, teacher, mode, number)
             else:
@@ -102,7 +103,7 @@ def _source_asks(
     for mode, count in wanted.items():
         sources = [source for source in g.sources.of(mode) if fits(source)]
         turn = sum(g.shares.first_sample(teacher, mode) for teacher in g.generator.weights)
-        for teacher, number in g.shares.split(count).items():
+        for teacher, number in g.shares.split(count, mode).items():
             first = g.shares.first_sample(teacher, mode)
             for sample in range(first, first + number) if sources else ():
                 asks.append(ask(teacher, mode, sample, sources[turn % len(sources)]))
@@ -155,7 +156,7 @@ def _sample_asks(g: Round, wanted: Wanted, fits: Callable[[Material], bool]) -> 
         sources = [source for source in g.sources.of(mode) if fits(source)]
         turn = sum(g.shares.first_sample(teacher, mode) for teacher in g.generator.weights) // size
         # A question once a round: samples of it that came twice would count twice.
-        for teacher, number in g.shares.split(min(count, len(sources))).items():
+        for teacher, number in g.shares.split(min(count, len(sources)), mode).items():
             first = g.shares.first_sample(teacher, mode)
             for place in range(number):
                 source = sources[turn % len(sources)]
@@ -219,7 +220,7 @@ def code_with_tests(g: Round, wanted: Wanted) -> list[Piece]:
     asks = [
         ask
         for mode, count in wanted.items()
-        for teacher, number in g.shares.split(count).items()
+        for teacher, number in g.shares.split(count, mode).items()
         for ask in g.requests.rows(teacher, mode, number)
     ]
     written = _pieces(g, asks, g.open(asks))
@@ -296,7 +297,7 @@ def self_play(g: Round, wanted: Wanted) -> list[Piece]:
     proposals = [
         ask
         for mode, count in wanted.items()
-        for teacher, number in g.shares.split(count).items()
+        for teacher, number in g.shares.split(count, mode).items()
         for ask in g.requests.rows(teacher, mode, number)
     ]
     answered: list[Ask] = []

@@ -47,10 +47,17 @@ def generate(ctx: Context) -> NodeResult:
             "tokens": sum(r.input_tokens + r.output_tokens for r in replies if not r.cached),
             "filtered": dict(Counter(_rule(p.problem) for p in pieces if p.status == "filtered")),
             "same_answers": round(_repeated(g), 4),
+            "notes": _stopped(g),
             **({"allocation": _rounded(g.shares.learned)} if g.shares.learned else {}),
             **g.notes,
         },
     )
+
+
+def _stopped(g: Round) -> list[str]:
+    """Teachers that were asked no more, with why."""
+    of_modes = {key.removesuffix("/").replace("/", " for "): why for key, why in g.shares.stopped.items()}
+    return [f"{who} was stopped: {why}" for who, why in {**of_modes, **g.exchange.stopped}.items()]
 
 
 def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
