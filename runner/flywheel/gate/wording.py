@@ -30,8 +30,8 @@ def further_words(items: int | None, arms: Arms) -> str:
     if arms.unchanged:
         return ""
     return (
-        f" This cannot be settled here: such a difference on {plural(arms.n, 'item')} may be chance, and on ten times as "
-        "many it might be. A larger difference would settle it, or a rule that asks otherwise."
+        f" This cannot be settled here: such a difference on {plural(arms.n, 'item')} may be chance, and on ten "
+        "times as many it might be. A larger difference would settle it, or a rule that asks otherwise."
     )
 
 

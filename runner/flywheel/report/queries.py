@@ -114,8 +114,38 @@ FROM pairs WHERE known AND is_right IS NOT NULL ORDER BY suite, item_id"""
 
 
 def items(nodes: Nodes, suite: str, item_ids: Sequence[str]) -> str:
-    return f"""SELECT suite, item_id, arm, s.row AS question, gold, answer, mode FROM scores s
+    return f"""SELECT suite, item_id, arm, s.row AS question, gold, answer, mode, verdicts FROM scores s
 WHERE node IN {of(nodes, "evaluate")} AND suite = {literal(suite)} AND item_id IN {listed(item_ids)}"""
+
+
+#: Of one arm, the columns that are shown beside the other's.
+_ARM = ("outcome", "score", "mode", "answer", "verdicts")
+
+
+def side_by_side(first: Nodes, second: Nodes, arms: tuple[str, str] = ("incumbent", "candidate")) -> str:
+    """Every item that the arm of `first` answered, beside the answer of the other arm in `second`.
+
+    Movement is empty where there is no other arm at all, and unknown where either outcome is.
+    """
+    columns = ", ".join(f"{side}.{name} AS {name}_{side}" for side in ("a", "b") for name in _ARM)
+    return f"""WITH a AS (SELECT * FROM scores WHERE node IN {of(first, "evaluate")} AND arm = {literal(arms[0])}),
+b AS (SELECT * FROM scores WHERE node IN {of(second, "evaluate")} AND arm = {literal(arms[1])})
+SELECT a.suite, a.item_id, a.row AS question, a.gold, a.slices, {columns},
+  CASE WHEN NOT EXISTS (FROM b) THEN ''
+       WHEN a.outcome = 'unknown' OR coalesce(b.outcome, 'unknown') = 'unknown' THEN 'unknown'
+       WHEN a.outcome = 'pass' THEN if(b.outcome = 'pass', 'still_right', 'broken')
+       ELSE if(b.outcome = 'pass', 'fixed', 'still_wrong') END AS movement
+FROM a LEFT JOIN b USING (suite, item_id)"""
+
+
+def pasts(chain: Mapping[int, Nodes]) -> str:
+    """How every item went in every iteration so far."""
+    return f"""WITH {_turns(chain, "evaluate")}
+SELECT suite, item_id, iteration, max(outcome) FILTER (arm = 'incumbent') AS before,
+  max(mode) FILTER (arm = 'incumbent') AS mode_before, max(outcome) FILTER (arm = 'candidate') AS after,
+  max(mode) FILTER (arm = 'candidate') AS mode_after
+FROM scores JOIN turn USING (node) WHERE arm IN ('incumbent', 'candidate')
+GROUP BY ALL ORDER BY suite, item_id, iteration"""
 
 
 def arms(nodes: Nodes) -> str:
@@ -367,6 +397,15 @@ SELECT turn.iteration, any_value(d.outcome) AS outcome, any_value(a.model_id) AS
 FROM turn LEFT JOIN last n ON n.node = turn.node
 LEFT JOIN decisions d ON d.node = turn.node LEFT JOIN adapters a ON a.node = turn.node
 GROUP BY turn.iteration ORDER BY turn.iteration"""
+
+
+def lessons_so_far(chain: Mapping[int, Nodes]) -> str:
+    """Lessons that some training saw for the first time, in each iteration and all before it."""
+    return f"""WITH {_turns(chain, "curate")},
+seen AS (SELECT lesson_id, min(iteration) AS iteration FROM dataset JOIN turn USING (node)
+         WHERE origin = 'new' GROUP BY lesson_id)
+SELECT iteration, CAST(sum(count(*)) OVER (ORDER BY iteration) AS BIGINT) AS lessons
+FROM seen GROUP BY iteration ORDER BY iteration"""
 
 
 def node_costs(nodes: Nodes) -> str:
