@@ -203,16 +203,34 @@ def report(
     iteration: Annotated[int | None, typer.Argument(help="The iteration; all of them without it.")] = None,
     file: SpecFile = DEFAULT_SPEC,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve it to this machine, with every item out of the store, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To serve on; 0 takes a free one.")] = 0,
 ) -> None:
-    """Print where an iteration's report is, or open it."""
+    """Print where an iteration's report is, open it, or serve it."""
     reports = _root(file) / "reports"
     path = reports / "index.html" if iteration is None else reports / f"iter-{iteration:03d}" / "index.html"
     if not path.exists():
         have = ", ".join(sorted(p.name for p in reports.glob("iter-*"))) if reports.exists() else ""
         raise UsageError(f"{path}: no such report. {'There are: ' + have if have else 'Run `flywheel apply` first.'}")
+    if serve:
+        _serve(file, port, "" if iteration is None else f"{path.parent.name}/", open_)
+        return
     print(path)
     if open_:
         typer.launch(path.absolute().as_uri())
+
+
+def _serve(file: Path, port: int, path: str, open_: bool) -> None:
+    from flywheel.engine.viewer import serve
+
+    def say(address: str) -> None:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_:
+            typer.launch(address)
+
+    serve(_root(file), port, say, path)
 
 
 Iteration = Annotated[int, typer.Argument(min=1, help="The iteration.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from flywheel.report import charts, words
 from flywheel.report.index import IndexEntry
-from flywheel.report.items import held
+from flywheel.report.items import ItemPage, Pasts, held, page_item
 from flywheel.report.model import Item, Report, Trend
 from flywheel.text import plural
 
@@ -34,10 +34,23 @@ def render_index(entries: list[IndexEntry]) -> str:
     return _page("index.html.j2", entries=entries, latest=entries[-1] if entries else None)
 
 
-def _page(template: str, script: str = "", **values: Any) -> str:
+def render_items(report: Report, page: ItemPage, past: Pasts) -> str:
+    """One page of an iteration's items, for the server: its form asks that server for others."""
+    targets = dict(report.items.targets)
+    shown = [page_item(row, targets, past.get((row["suite"], row["item_id"]), ())) for row in page.rows]
+    told = {"found": page.found, "number": page.number, "pages": page.pages, "wanted": page.wanted}
+    return _page("items.html.j2", forms="'self'", report=report, items=shown, **told)
+
+
+def render_life(row_id: str, chapters: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """All that the store knows of a row, for the server."""
+    return _page("life.html.j2", row_id=row_id, chapters=chapters)
+
+
+def _page(template: str, script: str = "", forms: str = "'none'", **values: Any) -> str:
     style = _source("style.css")
     allowed = f"style-src {_hashed(style)}" + (f"; script-src {_hashed(script)}" if script else "")
-    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action {forms}"
     rendered = {"style": Markup(style), "script": Markup(script), "policy": policy}
     return _environment().get_template(template).render(**rendered, **values)
 

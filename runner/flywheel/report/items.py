@@ -27,10 +27,10 @@ def item_rows(query: Query, nodes: queries.Nodes) -> list[Row]:
     return query(f"{queries.side_by_side(nodes, nodes)}\nORDER BY a.suite, a.item_id", ())
 
 
-def pasts(query: Query, chain: Chain) -> Pasts:
-    """(suite, item) → how it went in each iteration."""
+def pasts(query: Query, chain: Chain, item_ids: Sequence[str] | None = None) -> Pasts:
+    """(suite, item) → how it went in each iteration; of all items, or of those."""
     found: dict[tuple[str, str], list[ItemPast]] = defaultdict(list)
-    for row in query(queries.pasts(chain), ()):
+    for row in query(queries.pasts(chain, item_ids), ()):
         words = {key: row[key] or "" for key in ("before", "mode_before", "after", "mode_after")}
         found[(row["suite"], row["item_id"])].append(ItemPast(iteration=row["iteration"], **words))
     return found
@@ -70,6 +70,41 @@ def _answer(row: Row, side: str) -> ItemAnswer:
 def slices_of(row: Row) -> list[str]:
     """As "column: value"."""
     return [f"{column}: {value}" for column, value in (decoded(row["slices"]) or {}).items()]
+
+
+# --- a page at a time -------------------------------------------------------------------------------------------------
+
+#: Items of a page out of the store.
+PAGE = 50
+#: What can be asked for: as in the address of the report's own page.
+FILTERS = ("text", "suite", "movement", "mode", "slice", "verdict", "item", "sort")
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """`number` counts from 1; `found`: items on all pages; `wanted`: the filters that were understood."""
+
+    rows: list[Row]
+    found: int
+    number: int
+    wanted: dict[str, str]
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.found // PAGE))
+
+
+def found(query: Query, nodes: queries.Nodes, wanted: Mapping[str, str]) -> ItemPage:
+    """The items that the filters leave, one page of them; what is no filter, or no number of a page, is passed over."""
+    known = {name: wanted.get(name, "") for name in FILTERS}
+    every = queries.items_where(queries.side_by_side(nodes, nodes), known)
+    total = query(f"SELECT count(*) AS n FROM ({every})", ())[0]["n"]
+    asked = wanted.get("page", "1")
+    last = max(1, -(-total // PAGE))
+    number = min(max(int(asked), 1), last) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
+    order = queries.item_order(known["sort"])
+    rows = query(f"{every}\nORDER BY {order} LIMIT {PAGE} OFFSET {PAGE * (number - 1)}", ())
+    return ItemPage(rows, total, number, known)
 
 
 # --- on the page ------------------------------------------------------------------------------------------------------

@@ -138,13 +138,43 @@ SELECT a.suite, a.item_id, a.row AS question, a.gold, a.slices, {columns},
 FROM a LEFT JOIN b USING (suite, item_id)"""
 
 
-def pasts(chain: Mapping[int, Nodes]) -> str:
-    """How every item went in every iteration so far."""
+def items_where(every: str, wanted: Mapping[str, str]) -> str:
+    """Of `side_by_side` the items that each given filter leaves."""
+    column, _, value = wanted["slice"].partition(": ")
+    pointer = "/" + column.replace("~", "~0").replace("/", "~1")
+    text = "lower(concat_ws(' ', item_id, CAST(question AS VARCHAR), gold, answer_a, answer_b))"
+    tests = {
+        "text": f"contains({text}, lower({literal(wanted['text'])}))",
+        "suite": f"suite = {literal(wanted['suite'])}",
+        "movement": f"movement = {literal(wanted['movement'])}",
+        "mode": f"(mode_a = {literal(wanted['mode'])} OR mode_b = {literal(wanted['mode'])})",
+        "slice": f"json_extract_string(slices, {literal(pointer)}) = {literal(value)}",
+        "verdict": f"coalesce(outcome_b, outcome_a) = {literal(wanted['verdict'])}",
+        "item": f"item_id = {literal(wanted['item'])}",
+    }
+    holds = [test for name, test in tests.items() if wanted[name]]
+    return f"SELECT * FROM ({every}) WHERE {' AND '.join(holds) or 'true'}"
+
+
+def item_order(name: str) -> str:
+    """What comes first; broken items where `name` is none of the others."""
+    moved = "list_position(['broken', 'fixed', 'unknown', 'still_wrong', 'still_right'], movement)"
+    first = {
+        "suite": "suite",
+        "question": "CAST(question AS VARCHAR)",
+        "longest": "-length(coalesce(answer_b, answer_a))",
+    }
+    return f"{first.get(name, moved)}, suite, item_id"
+
+
+def pasts(chain: Mapping[int, Nodes], item_ids: Sequence[str] | None = None) -> str:
+    """How every item, or those, went in every iteration so far."""
+    some = "" if item_ids is None else f" AND item_id IN {listed(item_ids)}"
     return f"""WITH {_turns(chain, "evaluate")}
 SELECT suite, item_id, iteration, max(outcome) FILTER (arm = 'incumbent') AS before,
   max(mode) FILTER (arm = 'incumbent') AS mode_before, max(outcome) FILTER (arm = 'candidate') AS after,
   max(mode) FILTER (arm = 'candidate') AS mode_after
-FROM scores JOIN turn USING (node) WHERE arm IN ('incumbent', 'candidate')
+FROM scores JOIN turn USING (node) WHERE arm IN ('incumbent', 'candidate'){some}
 GROUP BY ALL ORDER BY suite, item_id, iteration"""
 
 

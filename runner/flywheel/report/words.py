@@ -255,6 +255,11 @@ def score_name(score: Score) -> str:
     return f"{score.suite}, {score.column}: {score.slice}" if score.column else score.suite
 
 
+def slice_names(scores: Scores) -> list[str]:
+    """As an item names them, each once."""
+    return list(dict.fromkeys(f"{score.column}: {score.slice}" for score in scores.slices))
+
+
 def items_of(score: Score) -> str:
     """Which items a suite or a slice has, as `filtered` writes it."""
     return filtered(suite=score.suite, slice=f"{score.column}: {score.slice}" if score.column else "")
