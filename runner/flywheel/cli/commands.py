@@ -310,18 +310,33 @@ def diff(
     a: Annotated[int, typer.Argument(min=1, help="An iteration.")],
     b: Annotated[int, typer.Argument(min=1, help="The one to compare it with.")],
     file: SpecFile = DEFAULT_SPEC,
+    other: Annotated[
+        Path | None, typer.Option("--other", help="Another project's folder or spec, of which B is an iteration.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write it as a page, with every item.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two iterations: spec, training rows, scores on the same items, error modes, cost."""
+    from contextlib import ExitStack
     from dataclasses import asdict
 
     from flywheel.console.diff import diff_text
     from flywheel.engine.diff import diff as compare
+    from flywheel.engine.diff import diff_page
     from flywheel.engine.history import open_lookup
+    from flywheel.files import write_text
 
     project = _open(file)
-    with open_lookup(project.state) as lookup:
-        found = compare(project, lookup, a, b)
+    theirs = None if other is None else _open(other / DEFAULT_SPEC if other.is_dir() else other)
+    with ExitStack() as stack:
+        lookup = stack.enter_context(open_lookup(project.state))
+        second = None if theirs is None else (theirs, stack.enter_context(open_lookup(theirs.state)))
+        found = compare(project, lookup, a, b, second)
+        if page is not None:
+            write_text(page, diff_page(project, lookup, found, second))
+    if page is not None and not as_json:
+        print(page)
+        return
     print(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=1) if as_json else diff_text(found))
 
 

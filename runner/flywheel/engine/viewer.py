@@ -37,7 +37,7 @@ def viewer(root: Path, port: int = 0) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            own = {f"{name}:{self.server.server_address[1]}" for name in ("127.0.0.1", "localhost")}
+            own = {f"{name}:{self.connection.getsockname()[1]}" for name in ("127.0.0.1", "localhost")}
             if self.headers.get("Host") not in own:
                 return self._send(*_said(HTTPStatus.FORBIDDEN, "This server answers to 127.0.0.1 only."))
             return self._send(*answer(root, self.path))
@@ -130,7 +130,7 @@ def _life(root: Path, row_id: str) -> str:
 def serve(root: Path, port: int, say: Callable[[str], None], path: str = "") -> None:
     """Until Ctrl-C. `say` is told the address."""
     server = viewer(root, port)
-    say(f"http://127.0.0.1:{server.server_address[1]}/{path}")
+    say(f"http://127.0.0.1:{server.server_port}/{path}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from flywheel.report import charts, words
 from flywheel.report.index import IndexEntry
 from flywheel.report.items import ItemPage, Pasts, held, page_item
-from flywheel.report.model import Item, Report, Trend
+from flywheel.report.model import Change, Item, Rate, Report, Trend
 from flywheel.text import plural
 
 #: Longest text that a page shows in one place, whoever made the report.
@@ -38,8 +38,17 @@ def render_items(report: Report, page: ItemPage, past: Pasts) -> str:
     """One page of an iteration's items, for the server: its form asks that server for others."""
     targets = dict(report.items.targets)
     shown = [page_item(row, targets, past.get((row["suite"], row["item_id"]), ())) for row in page.rows]
-    told = {"found": page.found, "number": page.number, "pages": page.pages, "wanted": page.wanted}
-    return _page("items.html.j2", forms="'self'", report=report, items=shown, **told)
+    return _page(
+        "items.html.j2", forms="'self'", report=report, items=shown, found=page.found, number=page.number,
+        pages=page.pages, wanted=page.wanted,
+    )  # fmt: skip
+
+
+def render_diff(name: str, labels: tuple[str, str], found: Mapping[str, Any], items: Sequence[Item]) -> str:
+    """Two models on the same items. `found`: as `flywheel diff --json` has it; `labels`: what each is called."""
+    page_items = held(items, len(items), labels)
+    script = _script() if page_items.items else ""
+    return _page("diff.html.j2", script=script, name=name, labels=labels, found=found, held=page_items)
 
 
 def render_life(row_id: str, chapters: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -74,7 +83,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.globals.update(charts=charts, words=words, trend_suites=trend_suites)
+    environment.globals.update(charts=charts, words=words, Rate=Rate, Change=Change, trend_suites=trend_suites)
     environment.filters.update(
         percent=words.percent,
         points=words.points,
