@@ -12,7 +12,7 @@ import pytest
 
 from flywheel.records.nodes import Query
 from flywheel.report import Report, index_entry, render, render_index, words
-from flywheel.report.model import Item, ItemAnswer
+from flywheel.report.model import ItemAnswer, ShownItem
 
 
 class Page(HTMLParser):
@@ -82,7 +82,7 @@ def test_the_policy_admits_exactly_the_style(report: Report) -> None:
 
 def test_with_items_the_policy_admits_the_one_script_too(promoted: Report) -> None:
     said = ItemAnswer(outcome="pass", answer="a", mode="", reason="")
-    item = Item(suite="s", item_id="x", movement="", slices=(), question="q", gold="g", first=said, second=None)
+    item = ShownItem(suite="s", item_id="x", movement="", slices=(), question="q", gold="g", first=said, second=None)
     html = render(promoted, [item])
     script = re.search(r"<script>(.*?)</script>", html, re.S)
     assert script

@@ -14,7 +14,7 @@ import pytest
 
 from flywheel.records.nodes import Query
 from flywheel.report import Report, items, render
-from flywheel.report.model import Item, ItemAnswer
+from flywheel.report.model import ItemAnswer, ShownItem
 
 Turns = Sequence[dict[str, list[str]]]
 
@@ -25,7 +25,7 @@ def rows(shared_query: Query, turns: Turns) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def page(rows: list[dict[str, Any]], rejected: Report, shared_query: Query, turns: Turns) -> list[Item]:
+def page(rows: list[dict[str, Any]], rejected: Report, shared_query: Query, turns: Turns) -> list[ShownItem]:
     """The second iteration's, in which a guard's items broke."""
     past = items.pasts(shared_query, {1: turns[0], 2: turns[1]})
     return list(items.page_items(rows, dict(rejected.items.targets), past))
@@ -38,21 +38,21 @@ def data_of(html: str) -> dict[str, Any]:
     return data
 
 
-def item(answer: str = "", movement: Any = "fixed") -> Item:
+def item(answer: str = "", movement: Any = "fixed") -> ShownItem:
     said = ItemAnswer(outcome="pass", answer=answer, mode="", reason="")
-    return Item(
+    return ShownItem(
         suite="s", item_id="x", movement=movement, slices=(), question="", gold="", first=said, second=said, past=()
     )  # fmt: skip
 
 
-def test_no_item_of_any_suite_is_missing(rejected: Report, page: list[Item], shared_query: Query) -> None:
+def test_no_item_of_any_suite_is_missing(rejected: Report, page: list[ShownItem], shared_query: Query) -> None:
     counts = {score.suite: score.items + score.unknown for score in rejected.scores.suites}
     assert rejected.items.total == sum(counts.values()) == len(page)
     assert len(data_of(render(rejected, page))["items"]) == len(page)
     assert len(shared_query(rejected.items.query)) == len(page)
 
 
-def test_movements_are_those_of_the_scores(rejected: Report, page: list[Item]) -> None:
+def test_movements_are_those_of_the_scores(rejected: Report, page: list[ShownItem]) -> None:
     for score in rejected.scores.suites:
         own = [item.movement for item in page if item.suite == score.suite]
         assert own.count("fixed") == score.fixed
@@ -60,7 +60,7 @@ def test_movements_are_those_of_the_scores(rejected: Report, page: list[Item]) -
         assert own.count("unknown") == score.unknown
 
 
-def test_an_item_has_the_verifiers_reason_and_its_past(page: list[Item]) -> None:
+def test_an_item_has_the_verifiers_reason_and_its_past(page: list[ShownItem]) -> None:
     broken = next(item for item in page if item.movement == "broken")
     assert broken.second
     assert broken.second.outcome == "fail"

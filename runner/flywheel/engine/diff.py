@@ -46,7 +46,7 @@ class Diff:
 
 
 @dataclass(frozen=True)
-class Side:
+class DiffSide:
     """One iteration's steps in its store, and the arm that its model was there."""
 
     query: Query
@@ -74,7 +74,7 @@ def diff(project: Workspace, query: Query, a: int, b: int, other: tuple[Workspac
 
 def sides(
     project: Workspace, query: Query, a: int, b: int, other: tuple[Workspace, Query] | None = None
-) -> tuple[Side, Side]:
+) -> tuple[DiffSide, DiffSide]:
     """Both sides of a comparison. Raises UsageError where one is not evaluated yet."""
     if other is None:
         chain = make_plan(project, max(a, b), query).chain()
@@ -86,9 +86,9 @@ def sides(
     )
 
 
-def _side(query: Query, chain: Mapping[int, Nodes], iteration: int) -> Side:
+def _side(query: Query, chain: Mapping[int, Nodes], iteration: int) -> DiffSide:
     nodes = _finished(query, chain, iteration)
-    return Side(query, nodes, _arm(query, nodes))
+    return DiffSide(query, nodes, _arm(query, nodes))
 
 
 def diff_page(project: Workspace, query: Query, found: Diff, other: tuple[Workspace, Query] | None = None) -> str:
@@ -118,7 +118,7 @@ def _arm(query: Query, nodes: Nodes) -> str:
     return "candidate" if any(row["arm"] == "candidate" for row in arms) else "incumbent"
 
 
-def _model(side: Side) -> str:
+def _model(side: DiffSide) -> str:
     rows = side.query(
         "SELECT DISTINCT model_id FROM scores WHERE list_contains(?, node) AND arm = ?",
         [list(side.nodes["evaluate"]), side.arm],
@@ -129,7 +129,7 @@ def _model(side: Side) -> str:
 # --- what they were made from -------------------------------------------------------------------------------
 
 
-def _inputs(one: Side, two: Side) -> list[Row]:
+def _inputs(one: DiffSide, two: DiffSide) -> list[Row]:
     before, now = _read(one), _read(two)
     parts = {(step, part) for step, part in {*before, *now} if before.get((step, part)) != now.get((step, part))}
     shared = {step for step, _ in before} & {step for step, _ in now}
@@ -137,13 +137,13 @@ def _inputs(one: Side, two: Side) -> list[Row]:
     return [{"part": part, "a": found[part][0], "b": found[part][1]} for part in sorted(found)]
 
 
-def _read(side: Side) -> dict[tuple[str, str], Any]:
+def _read(side: DiffSide) -> dict[tuple[str, str], Any]:
     """(step, part) → what it read; seeds differ from iteration to iteration as they should."""
     records = finished(side.query, [node for found in side.nodes.values() for node in found])
     return {(record.step, part): value for record in records for part, value in record.inputs.items() if part != "seed"}
 
 
-def _rows(one: Side, two: Side) -> list[Row]:
+def _rows(one: DiffSide, two: DiffSide) -> list[Row]:
     before, now = _lessons(one), _lessons(two)
     added = Counter(of for lesson, of in now.items() if lesson not in before)
     removed = Counter(of for lesson, of in before.items() if lesson not in now)
@@ -153,7 +153,7 @@ def _rows(one: Side, two: Side) -> list[Row]:
     ]
 
 
-def _lessons(side: Side) -> dict[str, tuple[str, str]]:
+def _lessons(side: DiffSide) -> dict[str, tuple[str, str]]:
     """Training row → mode and teacher."""
     rows = side.query(
         "SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)",
@@ -165,7 +165,7 @@ def _lessons(side: Side) -> dict[str, tuple[str, str]]:
 # --- how they compare ---------------------------------------------------------------------------------------
 
 
-def _pairs(one: Side, two: Side) -> list[Row]:
+def _pairs(one: DiffSide, two: DiffSide) -> list[Row]:
     """Each item that both models answered, with both sides' columns and how it moved."""
     theirs = {(row["suite"], row["item_id"]): row for row in _answers(two)}
     found = []
@@ -181,7 +181,7 @@ def _pairs(one: Side, two: Side) -> list[Row]:
 _ARM = ("outcome", "score", "mode", "answer", "verdicts")
 
 
-def _answers(side: Side) -> list[Row]:
+def _answers(side: DiffSide) -> list[Row]:
     return side.query(
         """SELECT suite, item_id, s.row AS question, gold, slices, outcome, score, mode, answer, verdicts FROM scores s
            WHERE list_contains(?, node) AND arm = ? ORDER BY suite, item_id""",
@@ -247,7 +247,7 @@ def _moved(pair: Row) -> Row:
 # --- what they cost -----------------------------------------------------------------------------------------
 
 
-def _cost(side: Side, iteration: int) -> Row:
+def _cost(side: DiffSide, iteration: int) -> Row:
     calls = side.query(queries.calls(side.nodes, "once.node"))
     steps = side.query(queries.node_costs(side.nodes))
     return {

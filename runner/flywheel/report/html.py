@@ -15,14 +15,14 @@ from markupsafe import Markup
 from flywheel.report import charts, words
 from flywheel.report.index import IndexEntry
 from flywheel.report.items import ItemPage, Pasts, held, page_item
-from flywheel.report.model import Change, Item, Rate, Report, Trend
+from flywheel.report.model import Change, Rate, Report, ShownItem, Trend
 from flywheel.text import plural
 
 #: Longest text that a page shows in one place, whoever made the report.
 SHOWN = 60_000
 
 
-def render(report: Report, items: Iterable[Item] = ()) -> str:
+def render(report: Report, items: Iterable[ShownItem] = ()) -> str:
     """The iteration's page, self-contained, at most 1.5 MB: of more `items` than that holds it has the first, and
     says so."""
     page_items = held(items, report.items.total, ("Incumbent", "Candidate"), report.iteration, report.iterations)
@@ -44,7 +44,7 @@ def render_items(report: Report, page: ItemPage, past: Pasts) -> str:
     )  # fmt: skip
 
 
-def render_diff(name: str, labels: tuple[str, str], found: Mapping[str, Any], items: Sequence[Item]) -> str:
+def render_diff(name: str, labels: tuple[str, str], found: Mapping[str, Any], items: Sequence[ShownItem]) -> str:
     """Two models on the same items. `found`: as `flywheel diff --json` has it; `labels`: what each is called."""
     page_items = held(items, len(items), labels)
     script = _script() if page_items.items else ""

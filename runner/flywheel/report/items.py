@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.report import queries
-from flywheel.report.model import Item, ItemAnswer, ItemPast
+from flywheel.report.model import ItemAnswer, ItemPast, ShownItem
 from flywheel.report.scoring import TEXT_LIMIT, Chain, Query, Row, decoded, question
 from flywheel.report.words import objections, shown
 
@@ -36,16 +36,16 @@ def pasts(query: Query, chain: Chain, item_ids: Sequence[str] | None = None) -> 
     return found
 
 
-def page_items(rows: Sequence[Row], targets: Mapping[str, str], past: Pasts) -> Iterator[Item]:
+def page_items(rows: Sequence[Row], targets: Mapping[str, str], past: Pasts) -> Iterator[ShownItem]:
     """Those that moved first; one at a time, so that no more are made than a page takes."""
     for row in sorted(rows, key=lambda row: MOVEMENTS.index(row["movement"])):
         yield page_item(row, targets, past.get((row["suite"], row["item_id"]), ()))
 
 
-def page_item(row: Row, targets: Mapping[str, str], past: Sequence[ItemPast] = ()) -> Item:
+def page_item(row: Row, targets: Mapping[str, str], past: Sequence[ItemPast] = ()) -> ShownItem:
     """`targets`: suite → column with the right answer, which is no part of the question."""
     gold = row["gold"] or ""
-    return Item(
+    return ShownItem(
         suite=row["suite"],
         item_id=shown(row["item_id"], 80),
         movement=row["movement"],
@@ -114,7 +114,7 @@ PAGE_BYTES = 900_000
 
 
 @dataclass(frozen=True)
-class Held:
+class PageItems:
     """What a page carries of the items: JSON that can stand inside a `script` element, and how many that is."""
 
     json: str
@@ -122,7 +122,9 @@ class Held:
     total: int
 
 
-def held(items: Iterable[Item], total: int, labels: tuple[str, str], iteration: int = 0, iterations: int = 0) -> Held:
+def held(
+    items: Iterable[ShownItem], total: int, labels: tuple[str, str], iteration: int = 0, iterations: int = 0
+) -> PageItems:
     """Of the items, in their order, those that `PAGE_BYTES` hold; `total`: how many there are. `iteration` is 0 where
     the page is not of one iteration."""
     kept, size = [], 0
@@ -133,7 +135,7 @@ def held(items: Iterable[Item], total: int, labels: tuple[str, str], iteration: 
             break
         kept.append(text)
     head = _compact({"labels": labels, "iteration": iteration, "iterations": iterations})
-    return Held(f'{head[:-1]},"items":[{",".join(kept)}]}}', len(kept), total)
+    return PageItems(f'{head[:-1]},"items":[{",".join(kept)}]}}', len(kept), total)
 
 
 def _compact(value: Any) -> str:
@@ -142,7 +144,7 @@ def _compact(value: Any) -> str:
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
-def _values(item: Item) -> list[Any]:
+def _values(item: ShownItem) -> list[Any]:
     """In the order in which the script reads them."""
     past = [[p.iteration, p.before, p.mode_before, p.after, p.mode_after] for p in item.past]
     answers = [a and [a.outcome, a.answer, a.mode, a.reason] for a in (item.first, item.second)]

@@ -250,7 +250,7 @@ class ItemPast(ReportPart):
     mode_after: str
 
 
-class Item(ReportPart):
+class ShownItem(ReportPart):
     """One item of a suite, as both models answered it. `second` is None where there is no second model."""
 
     suite: str
