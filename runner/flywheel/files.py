@@ -10,13 +10,13 @@ from pathlib import Path
 from flywheel.errors import FlywheelError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` atomically. Raises FlywheelError where the disk is full or read-only."""
+def write_text(path: Path, text: str | bytes) -> None:
+    """Replace `path` atomically; text becomes UTF-8. Raises FlywheelError where the disk is full or read-only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            handle.write(text)
+        with temporary.open("wb") as handle:
+            handle.write(text.encode("utf-8") if isinstance(text, str) else text)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
@@ -25,8 +25,8 @@ def write_text(path: Path, text: str) -> None:
         raise _cannot_write(path, error) from error
 
 
-def write_folder(folder: Path, files: Mapping[str, str]) -> None:
-    """Replace `folder` by one with these texts; the old one is there until the new one is whole."""
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Replace `folder` by one with these files; the old one is there until the new one is whole."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from flywheel.console.diff import diff_text
-from flywheel.engine.diff import Diff, diff
+from flywheel.engine.diff import Diff, diff, diff_page
 from flywheel.engine.history import open_lookup
 from flywheel.errors import UsageError
 from flywheel.stats import paired_difference_interval
@@ -143,3 +145,25 @@ def test_an_answer_cannot_steer_the_terminal(two: Domain) -> None:
         WHERE node = '{node(two, "evaluate")}'""",
     )
     assert not {"\x1b", "\u202e"} & set(diff_text(compared(two, 1, 2)))
+
+
+def test_a_page_has_both_models_and_every_item(two: Domain) -> None:
+    with open_lookup(two.root / ".flywheel") as lookup:
+        found = diff(two.open(), lookup, 1, 2)
+        page = diff_page(two.open(), lookup, found)
+    assert "<h1>Iteration 1 and Iteration 2</h1>" in page
+    held = json.loads(page.split('id="item-data">')[1].split("</script>")[0])
+    assert held["labels"] == ["Iteration 1", "Iteration 2"]
+    assert len(held["items"]) == sum(row["items"] for row in found.scores)
+
+
+def test_an_iteration_can_be_compared_with_another_projects(two: Domain, tmp_path: Path) -> None:
+    shutil.copytree(two.root, tmp_path / "other")
+    other = Domain(tmp_path / "other")
+    change(other, "UPDATE scores SET answer = 'green', outcome = 'fail', score = 0 WHERE suite = 'guard'")
+    with open_lookup(two.root / ".flywheel") as ours, open_lookup(other.root / ".flywheel") as theirs:
+        found = diff(two.open(), ours, 1, 1, (other.open(), theirs))
+        page = diff_page(two.open(), ours, found, (other.open(), theirs))
+    guard = next(row for row in found.scores if row["suite"] == "guard")
+    assert (guard["b"], guard["broken"]) == (0, round(guard["a"] * guard["items"]))
+    assert "Iteration 1 of other" in page

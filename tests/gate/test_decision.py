@@ -88,6 +88,20 @@ def test_too_few_items_are_inconclusive_and_say_how_many_more():
     assert "further items" in rule.explanation
 
 
+@pytest.mark.parametrize("rule", [BETTER, GateRule(suite="holdout", not_worse_than=0.001)])
+def test_a_difference_that_no_suite_would_settle_is_said_so_and_no_number_is_named(rule):
+    result, outcome = one(rule, holdout(20, 13) if rule is BETTER else holdout(20, 20))
+    assert outcome == "inconclusive"
+    assert result.items_needed is None
+    assert "cannot be settled here" in result.explanation
+    assert "further item" not in result.explanation
+
+
+def test_a_guard_of_few_items_is_told_how_many_it_needs():
+    rule, _ = one(GateRule(suite="guard", not_worse_than=0.02), guard(n=8))
+    assert rule.items_needed > 80
+
+
 def test_as_many_items_as_were_asked_for_settle_it():
     rule, _ = one(BETTER, holdout(20, 10, n=200))
     scale = (200 + rule.items_needed) / 200

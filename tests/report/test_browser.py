@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.report import Report, index_entry, render, render_index
+from flywheel.records.nodes import Query
+from flywheel.report import Report, index_entry, items, render, render_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -124,6 +126,64 @@ def test_the_keyboard_reaches_links_details_and_wide_tables(browser: Any, promot
         reached.append(visit.page.evaluate("document.activeElement.className + ' ' + document.activeElement.tagName"))
     assert reached[0] == "skip A"
     assert {"scroll DIV", " SUMMARY", " A"} <= set(reached)
+    visit.page.close()
+
+
+@pytest.fixture
+def explored(rejected: Report, shared_query: Query, wheel: Any, tmp_path: Path) -> Path:
+    """The second iteration's page with its items."""
+    nodes = wheel.chains[4][1]
+    found = items.page_items(items.item_rows(shared_query, nodes), dict(rejected.items.targets), {})
+    file = tmp_path / "index.html"
+    file.write_text(render(rejected, found))
+    return file
+
+
+def test_items_are_filtered_searched_and_named_by_the_address(browser: Any, explored: Path, rejected: Report) -> None:
+    visit = Visit(browser, explored, 1280, "light")
+    page, articles = visit.page, visit.page.locator("#x-list article")
+    broken = rejected.scores.suites[1].broken
+    assert page.locator("#x-count").inner_text().startswith(f"{rejected.items.total} of {rejected.items.total} items")
+    page.locator("#x-movement").select_option("broken")
+    page.locator("#x-suite").select_option("guard")
+    assert page.locator("#x-count").inner_text().startswith(f"{broken} of ")
+    assert "movement=broken" in page.url
+    page.locator("#x-text").fill("no such text anywhere")
+    assert articles.count() == 0
+    page.locator("#x-reset").click()
+    assert articles.count() == 20
+    page.locator("#x-more").click()
+    assert articles.count() == 40
+    page.locator("#guards a.items", has_text="broken in guard").click()
+    assert page.locator("#x-count").inner_text().startswith(f"{broken} of ")
+    assert articles.first.locator("mark").count() > 0
+    articles.first.locator("h4 a").click()
+    assert articles.count() == 1
+    assert visit.said == []
+    assert visit.asked == [explored.as_uri()]
+    visit.page.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_a_page_with_items_is_legible_and_fits(browser: Any, explored: Path, width: int, scheme: str) -> None:
+    visit = Visit(browser, explored, width, scheme)
+    assert visit.overflow() <= 0
+    assert visit.page.evaluate(CONTRAST)[0][0] >= 4.5
+    visit.page.close()
+
+
+def test_without_script_the_page_has_its_samples_and_says_where_all_items_are(browser: Any, explored: Path) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(explored.as_uri())
+    assert not page.locator("#x-explorer").is_visible()
+    assert page.locator("#items article").first.is_visible()
+    assert page.get_by_text("the files below hold every one").is_visible()
+    page.close()
+
+
+def test_a_printed_page_has_at_most_eight_sheets(browser: Any, explored: Path) -> None:
+    visit = Visit(browser, explored, 1280, "light")
+    assert len(re.findall(rb"/Type\s*/Page[^s]", visit.page.pdf(format="A4"))) <= 8
     visit.page.close()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
 from flywheel.report import Report, charts
-from flywheel.report.model import LossPoint, Rate, TrendScore, TrendTurn
+from flywheel.report.model import Learned, LossPoint, Rate, TrendScore, TrendTurn
 
 LOW = Rate(value=0.2, low=0.1, high=0.3)
 HIGH = Rate(value=0.8, low=0.7, high=0.9)
@@ -84,8 +85,36 @@ def test_the_trend_line_follows_what_is_in_service() -> None:
 def test_a_refused_candidate_is_a_ring_off_the_line() -> None:
     turns = [TrendTurn(iteration=n, outcome=o, trained_rows=1, seconds=1.0) for n, o in ((1, "promote"), (2, "reject"))]  # type: ignore[arg-type]
     svg = charts.trend(turns, [_trend_score(1, 0.4, 0.7), _trend_score(2, 0.7, 0.5)], "s")
-    assert len(_attributes(svg, "circle", "dot after")) == 1
+    assert len(_attributes(svg, "circle", "dot after")) == 2  # the start, and the promoted one
     assert len(_attributes(svg, "circle", "dot refused")) == 1
+
+
+def test_an_interval_has_ends_wider_than_its_dot() -> None:
+    narrow = Rate(value=0.5, low=0.495, high=0.505)
+    ends = [w for w in _attributes(charts.dumbbell(narrow, None), "line", "whisker before") if w["x1"] == w["x2"]]
+    [dot] = _attributes(charts.dumbbell(narrow, None), "circle", "dot before")
+    assert {end["x1"] for end in ends} == {"49.50%", "50.50%"}
+    assert all(float(end["y2"]) - float(end["y1"]) > 2 * float(dot["r"]) for end in ends)
+
+
+def _learned(lessons: int, value: float) -> Learned:
+    return Learned(iteration=lessons, suite="s", lessons=lessons, score=Rate(value=value, low=value, high=value))
+
+
+def test_a_learning_curve_places_candidates_by_lessons() -> None:
+    svg = charts.learning_curve([_learned(0, 0.1), _learned(30, 0.5), _learned(100, 0.8)], [])
+    across = [float(dot["cx"][:-1]) for dot in _attributes(svg, "circle", "dot after")]
+    assert (across[1] - across[0]) / (across[2] - across[0]) == pytest.approx(0.3, abs=0.001)
+    assert charts.learning_curve([_learned(0, 0.1)], []) == ""
+
+
+@pytest.mark.parametrize("turns", [1, 4, 12, 40])
+def test_no_two_figures_of_a_chart_collide(turns: int) -> None:
+    scores = [_trend_score(n, 0.7, 0.7) for n in range(1, turns + 1)]
+    svg = charts.trend([], scores, "s")
+    places = sorted(float(text["x"][:-1]) for text in _attributes(svg, "text", "value"))
+    assert places
+    assert all(after - before >= 12 for before, after in pairwise(places))
 
 
 def test_text_in_a_chart_is_escaped() -> None:

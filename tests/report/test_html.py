@@ -12,6 +12,7 @@ import pytest
 
 from flywheel.records.nodes import Query
 from flywheel.report import Report, index_entry, render, render_index, words
+from flywheel.report.model import ItemAnswer, ShownItem
 
 
 class Page(HTMLParser):
@@ -26,7 +27,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "circle", "line", "rect", "polyline"):
+        if tag not in ("meta", "input", "circle", "line", "rect", "polyline"):
             self.stack.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -64,7 +65,8 @@ def test_nothing_is_fetched_or_run(report: Report) -> None:
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")]
     links = [a["href"] or "" for a in page.of("a")]
-    assert all(link.startswith("#") or link == "../index.html" for link in links)
+    beside = re.compile(r"#.*|\.\./index\.html|\.\./iter-\d{3}/index\.html|items(\.csv|\.parquet)?")
+    assert all(beside.fullmatch(link) for link in links)
     ids = {a.get("id") for _, a in page.tags}
     assert all(link[1:] in ids for link in links if link.startswith("#"))
 
@@ -76,6 +78,44 @@ def test_the_policy_admits_exactly_the_style(report: Report) -> None:
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     policy = next(a["content"] for a in Page(html).of("meta") if a.get("http-equiv"))
     assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def test_with_items_the_policy_admits_the_one_script_too(promoted: Report) -> None:
+    said = ItemAnswer(outcome="pass", answer="a", mode="", reason="")
+    item = ShownItem(suite="s", item_id="x", movement="", slices=(), question="q", gold="g", first=said, second=None)
+    html = render(promoted, [item])
+    script = re.search(r"<script>(.*?)</script>", html, re.S)
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = next(a["content"] for a in Page(html).of("meta") if a.get("http-equiv"))
+    assert f"script-src 'sha256-{digest}';" in str(policy)
+    assert "innerHTML" not in script[1]
+    assert "script-src" not in render(promoted)
+
+
+def test_the_banner_names_the_candidate_and_what_got_worse(rejected: Report) -> None:
+    banner = re.sub(r"\s+", " ", render(rejected).split('id="why"')[0])
+    assert f"Candidate <code>{rejected.verdict.candidate_id}</code>" in banner
+    assert "guard" in {worse.name for worse in rejected.verdict.worse}
+    for worse in rejected.verdict.worse:
+        assert worse.change.high < 0 or (worse.name.startswith("error mode") and worse.change.low > 0)
+        assert words.points(worse.change.value) in banner
+    calm = rejected.model_copy(update={"verdict": rejected.verdict.model_copy(update={"worse": ()})})
+    assert "Nothing got worse beyond chance" in render(calm)
+
+
+def test_a_promotion_that_is_mostly_wrong_is_not_green_and_says_so(promoted: Report) -> None:
+    assert promoted.verdict.mostly_wrong == ()
+    verdict = promoted.verdict.model_copy(update={"mostly_wrong": ("holdout",)})
+    html = render(promoted.model_copy(update={"verdict": verdict}))
+    assert '<div class="banner promote short" id="verdict">' in html
+    assert "<h1>Promote: better, and still mostly wrong</h1>" in html
+
+
+def test_both_neighbours_are_linked_where_they_are(rejected: Report) -> None:
+    for planned, neighbours in ((2, ["iter-001"]), (4, ["iter-001", "iter-003"])):
+        html = render(rejected.model_copy(update={"iterations": planned}))
+        assert re.findall(r'"\.\./(iter-\d+)/', html) == neighbours
 
 
 def test_headings_do_not_skip_levels(report: Report) -> None:

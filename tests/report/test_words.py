@@ -144,3 +144,26 @@ def test_the_headline_of_a_promotion_that_waits_for_a_person_says_so(promoted: R
     told = (promoted.scores.suites[0], promoted.verdict.rules, (), "")
     assert words.headline("promote", *told, waits=True).endswith("takes over once a person approves it.")
     assert words.headline("promote", *told).endswith("the new model takes over.")
+
+
+def test_the_same_objection_of_two_verifiers_is_said_once() -> None:
+    verdicts = [
+        {"verifier": "a", "outcome": "fail", "reason": "no"},
+        {"verifier": "b", "outcome": "fail", "reason": "no"},
+        {"verifier": "c", "outcome": "pass", "reason": "yes"},
+        {"verifier": "d", "outcome": "unknown", "reason": ""},
+    ]
+    assert words.objections(verdicts) == "a, b: no; d: unknown"
+
+
+def test_differences_are_told_word_by_word_and_lose_nothing() -> None:
+    pieces = words.differing("SELECT a FROM t", "SELECT b FROM t")
+    assert pieces == [("SELECT ", False), ("a", True), (" FROM t", False)]
+    assert words.differing("", "x") == []
+
+
+def test_less_than_half_right_is_said_in_the_headline_of_a_promotion(promoted: Report) -> None:
+    target = promoted.scores.suites[0]
+    poor = target.model_copy(update={"candidate": Rate(value=0.09, low=0.05, high=0.15)})
+    assert words.headline("promote", poor, (), (), "").endswith("It still gets most of holdout wrong.")
+    assert "wrong" not in words.headline("promote", target, (), (), "")

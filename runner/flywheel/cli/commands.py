@@ -203,16 +203,34 @@ def report(
     iteration: Annotated[int | None, typer.Argument(help="The iteration; all of them without it.")] = None,
     file: SpecFile = DEFAULT_SPEC,
     open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve it to this machine, with every item out of the store, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To serve on; 0 takes a free one.")] = 0,
 ) -> None:
-    """Print where an iteration's report is, or open it."""
+    """Print where an iteration's report is, open it, or serve it."""
     reports = _root(file) / "reports"
     path = reports / "index.html" if iteration is None else reports / f"iter-{iteration:03d}" / "index.html"
     if not path.exists():
         have = ", ".join(sorted(p.name for p in reports.glob("iter-*"))) if reports.exists() else ""
         raise UsageError(f"{path}: no such report. {'There are: ' + have if have else 'Run `flywheel apply` first.'}")
+    if serve:
+        _serve(file, port, "" if iteration is None else f"{path.parent.name}/", open_)
+        return
     print(path)
     if open_:
         typer.launch(path.absolute().as_uri())
+
+
+def _serve(file: Path, port: int, path: str, open_: bool) -> None:
+    from flywheel.engine.viewer import serve
+
+    def say(address: str) -> None:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_:
+            typer.launch(address)
+
+    serve(_root(file), port, say, path)
 
 
 Iteration = Annotated[int, typer.Argument(min=1, help="The iteration.")]
@@ -292,18 +310,33 @@ def diff(
     a: Annotated[int, typer.Argument(min=1, help="An iteration.")],
     b: Annotated[int, typer.Argument(min=1, help="The one to compare it with.")],
     file: SpecFile = DEFAULT_SPEC,
+    other: Annotated[
+        Path | None, typer.Option("--other", help="Another project's folder or spec, of which B is an iteration.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write it as a page, with every item.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two iterations: spec, training rows, scores on the same items, error modes, cost."""
+    from contextlib import ExitStack
     from dataclasses import asdict
 
     from flywheel.console.diff import diff_text
     from flywheel.engine.diff import diff as compare
+    from flywheel.engine.diff import diff_page
     from flywheel.engine.history import open_lookup
+    from flywheel.files import write_text
 
     project = _open(file)
-    with open_lookup(project.state) as lookup:
-        found = compare(project, lookup, a, b)
+    theirs = None if other is None else _open(other / DEFAULT_SPEC if other.is_dir() else other)
+    with ExitStack() as stack:
+        lookup = stack.enter_context(open_lookup(project.state))
+        second = None if theirs is None else (theirs, stack.enter_context(open_lookup(theirs.state)))
+        found = compare(project, lookup, a, b, second)
+        if page is not None:
+            write_text(page, diff_page(project, lookup, found, second))
+    if page is not None and not as_json:
+        print(page)
+        return
     print(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=1) if as_json else diff_text(found))
 
 

@@ -5,8 +5,9 @@ An iteration's model is the one that it trained; where it trained none, the one 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flywheel.engine.planning import make_plan
@@ -14,6 +15,8 @@ from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
 from flywheel.records.nodes import Query, finished
 from flywheel.report import queries
+from flywheel.report.html import render_diff
+from flywheel.report.items import page_items
 from flywheel.report.scoring import change
 from flywheel.stats import wilson
 
@@ -42,23 +45,59 @@ class Diff:
     """iteration, usd, tokens, calls, seconds."""
 
 
-def diff(project: Workspace, query: Query, a: int, b: int) -> Diff:
-    """Compare two iterations of the plan. Raises UsageError where one is not evaluated yet."""
-    chain = make_plan(project, max(a, b), query).chain()
-    one, two = _finished(query, chain, a), _finished(query, chain, b)
-    arms = _arm(query, one), _arm(query, two)
-    pairs = _pairs(query, (one, two), arms)
+@dataclass(frozen=True)
+class DiffSide:
+    """One iteration's steps in its store, and the arm that its model was there."""
+
+    query: Query
+    nodes: Nodes
+    arm: str
+
+
+def diff(project: Workspace, query: Query, a: int, b: int, other: tuple[Workspace, Query] | None = None) -> Diff:
+    """Compare two iterations of the plan, or `a` with iteration `b` of an `other` project. Raises UsageError where one
+    is not evaluated yet."""
+    one, two = sides(project, query, a, b, other)
+    pairs = [pair for pair in _pairs(one, two) if "unknown" not in (pair["outcome_a"], pair["outcome_b"])]
     return Diff(
         a,
         b,
-        (_model(query, one, arms[0]), _model(query, two, arms[1])),
-        _inputs(query, one, two),
-        _rows(query, one, two),
+        (_model(one), _model(two)),
+        _inputs(one, two),
+        _rows(one, two),
         [_score(suite, found) for suite, found in _by(pairs, "suite").items()],
         _modes(pairs),
         [_moved(pair) for pair in pairs if pair["a"] != pair["b"]],
-        [_cost(query, n, nodes) for n, nodes in ((a, one), (b, two))],
+        [_cost(side, n) for n, side in ((a, one), (b, two))],
     )
+
+
+def sides(
+    project: Workspace, query: Query, a: int, b: int, other: tuple[Workspace, Query] | None = None
+) -> tuple[DiffSide, DiffSide]:
+    """Both sides of a comparison. Raises UsageError where one is not evaluated yet."""
+    if other is None:
+        chain = make_plan(project, max(a, b), query).chain()
+        return _side(query, chain, a), _side(query, chain, b)
+    theirs, asked = other
+    return (
+        _side(query, make_plan(project, a, query).chain(), a),
+        _side(asked, make_plan(theirs, b, asked).chain(), b),
+    )
+
+
+def _side(query: Query, chain: Mapping[int, Nodes], iteration: int) -> DiffSide:
+    nodes = _finished(query, chain, iteration)
+    return DiffSide(query, nodes, _arm(query, nodes))
+
+
+def diff_page(project: Workspace, query: Query, found: Diff, other: tuple[Workspace, Query] | None = None) -> str:
+    """A comparison as one page, with every item that both models answered."""
+    one, two = sides(project, query, found.a, found.b, other)
+    theirs = f" of {other[0].root.name}" if other else ""
+    labels = (f"Iteration {found.a}", f"Iteration {found.b}{theirs}")
+    targets = {name: project.spec.tasks[suite.task].target for name, suite in project.spec.evals.items() if suite.task}
+    return render_diff(project.spec.name, labels, asdict(found), list(page_items(_pairs(one, two), targets, {})))
 
 
 def _finished(query: Query, chain: Mapping[int, Nodes], iteration: int) -> Nodes:
@@ -79,9 +118,10 @@ def _arm(query: Query, nodes: Nodes) -> str:
     return "candidate" if any(row["arm"] == "candidate" for row in arms) else "incumbent"
 
 
-def _model(query: Query, nodes: Nodes, arm: str) -> str:
-    rows = query(
-        "SELECT DISTINCT model_id FROM scores WHERE list_contains(?, node) AND arm = ?", [list(nodes["evaluate"]), arm]
+def _model(side: DiffSide) -> str:
+    rows = side.query(
+        "SELECT DISTINCT model_id FROM scores WHERE list_contains(?, node) AND arm = ?",
+        [list(side.nodes["evaluate"]), side.arm],
     )
     return str(rows[0]["model_id"]) if rows else ""
 
@@ -89,48 +129,72 @@ def _model(query: Query, nodes: Nodes, arm: str) -> str:
 # --- what they were made from -------------------------------------------------------------------------------
 
 
-def _inputs(query: Query, one: Nodes, two: Nodes) -> list[Row]:
-    before, now = _read(query, one), _read(query, two)
+def _inputs(one: DiffSide, two: DiffSide) -> list[Row]:
+    before, now = _read(one), _read(two)
     parts = {(step, part) for step, part in {*before, *now} if before.get((step, part)) != now.get((step, part))}
     shared = {step for step, _ in before} & {step for step, _ in now}
     found = {part: (before.get((step, part)), now.get((step, part))) for step, part in parts if step in shared}
     return [{"part": part, "a": found[part][0], "b": found[part][1]} for part in sorted(found)]
 
 
-def _read(query: Query, nodes: Nodes) -> dict[tuple[str, str], Any]:
+def _read(side: DiffSide) -> dict[tuple[str, str], Any]:
     """(step, part) → what it read; seeds differ from iteration to iteration as they should."""
-    records = finished(query, [node for found in nodes.values() for node in found])
+    records = finished(side.query, [node for found in side.nodes.values() for node in found])
     return {(record.step, part): value for record in records for part, value in record.inputs.items() if part != "seed"}
 
 
-def _rows(query: Query, one: Nodes, two: Nodes) -> list[Row]:
-    return query(
-        """WITH one AS (SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)),
-               two AS (SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)),
-               moved AS (
-                   SELECT mode, teacher, 1 AS added, 0 AS removed FROM two ANTI JOIN one USING (lesson_id)
-                   UNION ALL
-                   SELECT mode, teacher, 0, 1 FROM one ANTI JOIN two USING (lesson_id))
-           SELECT coalesce(mode, '') AS mode, coalesce(teacher, '') AS teacher, CAST(sum(added) AS BIGINT) AS added,
-               CAST(sum(removed) AS BIGINT) AS removed
-           FROM moved GROUP BY ALL ORDER BY ALL""",
-        [list(one.get("curate", ())), list(two.get("curate", ()))],
+def _rows(one: DiffSide, two: DiffSide) -> list[Row]:
+    before, now = _lessons(one), _lessons(two)
+    added = Counter(of for lesson, of in now.items() if lesson not in before)
+    removed = Counter(of for lesson, of in before.items() if lesson not in now)
+    return [
+        {"mode": mode, "teacher": teacher, "added": added[mode, teacher], "removed": removed[mode, teacher]}
+        for mode, teacher in sorted({*added, *removed})
+    ]
+
+
+def _lessons(side: DiffSide) -> dict[str, tuple[str, str]]:
+    """Training row → mode and teacher."""
+    rows = side.query(
+        "SELECT DISTINCT lesson_id, mode, teacher FROM dataset WHERE list_contains(?, node)",
+        [list(side.nodes.get("curate", ()))],
     )
+    return {row["lesson_id"]: (row["mode"] or "", row["teacher"] or "") for row in rows}
 
 
 # --- how they compare ---------------------------------------------------------------------------------------
 
 
-def _pairs(query: Query, sides: tuple[Nodes, Nodes], arms: tuple[str, str]) -> list[Row]:
-    """Each item that both models were judged on: scores, modes and answers of both."""
-    return query(
-        """SELECT a.suite, a.item_id, a.score AS a, b.score AS b, a.mode AS mode_a, b.mode AS mode_b,
-               a.answer AS answer_a, b.answer AS answer_b
-           FROM scores a JOIN scores b USING (suite, item_id)
-           WHERE list_contains(?, a.node) AND a.arm = ? AND list_contains(?, b.node) AND b.arm = ?
-               AND a.outcome <> 'unknown' AND b.outcome <> 'unknown' ORDER BY a.suite, a.item_id""",
-        [list(sides[0]["evaluate"]), arms[0], list(sides[1]["evaluate"]), arms[1]],
+def _pairs(one: DiffSide, two: DiffSide) -> list[Row]:
+    """Each item that both models answered, with both sides' columns and how it moved."""
+    theirs = {(row["suite"], row["item_id"]): row for row in _answers(two)}
+    found = []
+    for row in _answers(one):
+        if other := theirs.get((row["suite"], row["item_id"])):
+            shared = {name: row[name] for name in ("suite", "item_id", "question", "gold", "slices")}
+            arms = {f"{name}_{side}": arm[name] for side, arm in (("a", row), ("b", other)) for name in _ARM}
+            scores = {"a": row["score"], "b": other["score"]}
+            found.append({**shared, **arms, **scores, "movement": _movement(row["outcome"], other["outcome"])})
+    return found
+
+
+_ARM = ("outcome", "score", "mode", "answer", "verdicts")
+
+
+def _answers(side: DiffSide) -> list[Row]:
+    return side.query(
+        """SELECT suite, item_id, s.row AS question, gold, slices, outcome, score, mode, answer, verdicts FROM scores s
+           WHERE list_contains(?, node) AND arm = ? ORDER BY suite, item_id""",
+        [list(side.nodes["evaluate"]), side.arm],
     )
+
+
+def _movement(before: str, after: str) -> str:
+    if "unknown" in (before, after):
+        return "unknown"
+    if before == after:
+        return "still_right" if after == "pass" else "still_wrong"
+    return "fixed" if after == "pass" else "broken"
 
 
 def _by(pairs: Sequence[Row], key: str) -> dict[str, list[Row]]:
@@ -183,9 +247,9 @@ def _moved(pair: Row) -> Row:
 # --- what they cost -----------------------------------------------------------------------------------------
 
 
-def _cost(query: Query, iteration: int, nodes: Nodes) -> Row:
-    calls = query(queries.calls(nodes, "once.node"))
-    steps = query(queries.node_costs(nodes))
+def _cost(side: DiffSide, iteration: int) -> Row:
+    calls = side.query(queries.calls(side.nodes, "once.node"))
+    steps = side.query(queries.node_costs(side.nodes))
     return {
         "iteration": iteration,
         "usd": sum(row["usd"] for row in calls),

@@ -136,7 +136,7 @@ def _judge(case: _Case, p_value: float, alpha: float) -> RuleResult:
     further = None
     if outcome == "undecided":
         further = further_items(case.name, case.arms, case.threshold, alpha)
-        words += further_words(further) if further else ""
+        words += further_words(further, case.arms)
     return replace(
         _unjudged(case),
         observed=evidence.observed,

@@ -23,8 +23,16 @@ def explain(rule: GateRule, name: Name, threshold: float, arms: Arms, evidence: 
     return f"{seen}{about}{unknown_words(arms)}. {_judged(name, threshold, arms, evidence, outcome)}"
 
 
-def further_words(items: int) -> str:
-    return f" About {plural(items, 'further item')} would settle it."
+def further_words(items: int | None, arms: Arms) -> str:
+    """`items`: how many more would settle it; None where no number is worth naming."""
+    if items is not None:
+        return f" About {plural(items, 'further item')} would settle it."
+    if arms.unchanged:
+        return ""
+    return (
+        f" This cannot be settled here: such a difference on {plural(arms.n, 'item')} may be chance, and on ten "
+        "times as many it might be. A larger difference would settle it, or a rule that asks otherwise."
+    )
 
 
 def raised(rule: GateRule, threshold: float) -> str:

@@ -13,6 +13,7 @@ from flywheel.report.model import (
     Banner,
     Changes,
     Deployed,
+    Explored,
     Funnel,
     Modes,
     Movement,
@@ -22,6 +23,7 @@ from flywheel.report.model import (
     Provenance,
     Report,
     Scores,
+    Worse,
 )
 from flywheel.report.scoring import Chain, Query, Row, decoded
 from flywheel.report.words import shown
@@ -48,11 +50,13 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     funnel = lessons.funnel(query, nodes, facts)
     training = lessons.training(query, nodes)
     verdict = _verdict(query, nodes, scores, modes, funnel, training.trained, facts.approve == "human")
+    every = queries.side_by_side(nodes, nodes)
     others = [suite.name for suite in facts.suites if suite.role != "target"]
     return Report(
         name=facts.name,
         description=shown(facts.description, 2_000),
         iteration=iteration,
+        iterations=facts.iterations,
         generated_at=facts.generated_at,
         verdict=verdict,
         baseline=baseline.baseline(query, nodes, facts, verdict.incumbent_id),
@@ -62,6 +66,11 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         modes=modes,
         examples=scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
         guard_examples=scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
+        items=Explored(
+            total=query(f"SELECT count(*) AS n FROM ({every})", ())[0]["n"],
+            query=every,
+            targets=tuple((suite.name, suite.target) for suite in facts.suites),
+        ),
         funnel=funnel,
         teachers=ledger.teachers(query, nodes, facts, modes),
         strategies=ledger.strategies(query, nodes, facts, modes),
@@ -97,6 +106,8 @@ def _verdict(
     target = next((score for score in scores.suites if score.role == "target"), None)
     blocked = tuple(p.name for p in preconditions if not p.holds)
     why = words.why_untrained(modes, funnel)
+    changes = [s.change for s in (*scores.suites, *scores.slices)] + [mode.change for mode in modes.rows]
+    short = [s.suite for s in scores.suites if s.role == "target" and words.mostly_wrong(s)]
     return Banner(
         outcome=outcome,
         headline=words.headline(outcome, target, rules, blocked, why, waits),
@@ -106,8 +117,26 @@ def _verdict(
         incumbent_id=row.get("incumbent_id") or "",
         candidate_id=row.get("candidate_id") or "",
         look=row.get("look"),
+        mostly_wrong=tuple(short) if outcome == "promote" else (),
+        worse=_worse(scores, modes),
+        compared=sum(change is not None for change in changes),
         query=sql,
     )
+
+
+def _worse(scores: Scores, modes: Modes) -> tuple[Worse, ...]:
+    """Suites and slices that fell, error modes that rose."""
+    fell = [
+        Worse(name=words.score_name(s), change=s.change, items=words.items_of(s))
+        for s in (*scores.suites, *scores.slices)
+        if s.change and s.change.direction == "down"
+    ]
+    rose = [
+        Worse(name=f"error mode {m.name}", change=m.change, items=words.filtered(mode=m.name))
+        for m in modes.rows
+        if m.change and m.change.direction == "up"
+    ]
+    return (*fell, *rose)
 
 
 def _provenance(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Provenance:

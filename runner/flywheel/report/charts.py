@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from flywheel.report.model import Funnel, LossPoint, Rate, TrendScore, TrendTurn
+from flywheel.report.model import Funnel, Learned, LossPoint, Rate, TrendScore, TrendTurn
 
 _SVG = Markup('<svg class="{}" width="100%" height="{}" aria-hidden="true" focusable="false">{}</svg>')
 _LINE = Markup('<line class="{}" x1="{}%" y1="{}" x2="{}%" y2="{}"/>')
@@ -56,9 +56,13 @@ def _place(value: float, top: float) -> str:
 
 
 def _whisker(name: str, rate: Rate, y: int, top: float) -> list[Markup]:
+    """An interval with its ends marked, so that a narrow one shows beside its dot."""
+    low, high = _place(rate.low, top), _place(rate.high, top)
+    ends = [_LINE.format(f"whisker {name}", end, y - 5, end, y + 5) for end in (low, high)]
     return [
-        _LINE.format(f"whisker {name}", _place(rate.low, top), y, _place(rate.high, top), y),
-        _DOT.format(f"dot {name}", _place(rate.value, top), y, 5),
+        _LINE.format(f"whisker {name}", low, y, high, y),
+        *ends,
+        _DOT.format(f"dot {name}", _place(rate.value, top), y, 3.5),
     ]
 
 
@@ -112,6 +116,8 @@ def stacked(parts: Sequence[tuple[str, int]], whole: int) -> Markup:
 
 _LEFT, _WIDTH, _TOP, _HEIGHT = 12.0, 82.0, 18, 180
 """Plot area of a line chart: percent across, pixels down."""
+_FOOT = _TOP + _HEIGHT + 18
+"""Where what stands under the axis has its foot."""
 
 
 def _x(share: float) -> float:
@@ -149,10 +155,9 @@ def loss_curve(points: Sequence[LossPoint]) -> Markup:
     line = [((p.step - first) / span, p.loss / top) for p in finite]
     parts = _scale([f"{top * k / 4:.2g}" for k in range(5)])
     parts.append(_polyline("curve", line))
-    foot = _TOP + _HEIGHT + 18
-    parts.append(_TEXT.format("tick", _LEFT, foot, "start", f"step {first}"))
-    parts.append(_TEXT.format("tick", _LEFT + _WIDTH, foot, "end", f"step {last}"))
-    return _svg("plot", foot + 8, parts)
+    parts.append(_TEXT.format("tick", _LEFT, _FOOT, "start", f"step {first}"))
+    parts.append(_TEXT.format("tick", _LEFT + _WIDTH, _FOOT, "end", f"step {last}"))
+    return _svg("plot", _FOOT + 8, parts)
 
 
 def _round_up(value: float) -> float:
@@ -174,20 +179,75 @@ def trend(turns: Sequence[TrendTurn], scores: Sequence[TrendScore], suite: str) 
     last = max([*outcomes, *by_turn], default=1)
     parts = _scale([f"{25 * k}%" for k in range(5)])
     parts.append(_polyline("curve", [(n / last, value) for n, value in served]))
-    foot = _TOP + _HEIGHT + 18
-    parts += [_value(n / last, value, _y(value) + 18) for n, value in served[:1]]
-    parts.append(_TEXT.format("tick", _LEFT, foot, "middle", "start"))
+    points = [(n / last, by_turn[n].candidate, outcomes.get(n) == "promote") for n in by_turn]
+    first = by_turn[min(by_turn)].incumbent if by_turn else None
+    parts += _points([*([((min(by_turn) - 1) / last, first, True)] if by_turn else []), *points])
+    parts.append(_TEXT.format("tick", _LEFT, _FOOT, "middle", "start"))
     for n in range(1, last + 1):
-        parts += _trend_point(by_turn.get(n), n / last, outcomes.get(n) == "promote")
         if n % math.ceil(last / 12) == 0 or n == last:
-            parts.append(_TEXT.format("tick", _at(_x(n / last)), foot, "middle", f"{n}"))
-    return _svg("plot", foot + 8, parts)
+            parts.append(_TEXT.format("tick", _at(_x(n / last)), _FOOT, "middle", f"{n}"))
+    return _svg("plot", _FOOT + 8, parts)
+
+
+def learning_curve(learned: Sequence[Learned], turns: Sequence[TrendTurn]) -> Markup:
+    """Score over the lessons that had been trained on by then, from the model that the first iteration began with."""
+    outcomes = {t.iteration: t.outcome for t in turns}
+    most = max((point.lessons for point in learned), default=0)
+    if not most:
+        return Markup("")
+    parts = _scale([f"{25 * k}%" for k in range(5)])
+    parts.append(_polyline("curve", [(p.lessons / most, p.score.value) for p in learned]))
+    parts += _points([(p.lessons / most, p.score, outcomes.get(p.iteration) in ("promote", None)) for p in learned])
+    for point in _apart([p.lessons / most for p in learned], _TICK_ROOM):
+        parts.append(_TEXT.format("tick", _at(_x(point)), _FOOT, "middle", f"{round(point * most):,}"))
+    return _svg("plot", _FOOT + 8, parts)
+
+
+#: Shares of a narrow plot's width that a figure above a point, and one under the axis, take.
+_VALUE_ROOM, _TICK_ROOM = 0.16, 0.12
+
+
+def _apart(places: Sequence[float], room: float) -> list[float]:
+    """Of the places those that have room for a text; the last before the others, then from the left."""
+    kept = list(places[-1:])
+    for place in places[:-1]:
+        if all(abs(place - other) >= room for other in kept):
+            kept.append(place)
+    return sorted(kept)
+
+
+def _points(points: Sequence[tuple[float, Rate | None, bool]]) -> list[Markup]:
+    """(across, rate, promoted) with intervals, and the figure where it has room."""
+    drawn = [(across, rate, promoted) for across, rate, promoted in points if rate is not None]
+    told = _apart([across for across, _, _ in drawn], _VALUE_ROOM)
+    parts: list[Markup] = []
+    for number, (across, rate, promoted) in enumerate(drawn):
+        parts += _point(across, rate, "after" if promoted else "refused")
+        if across in told:
+            rises = not number and any(after.value > rate.value for _, after, _ in drawn[1:2])
+            parts.append(_value(across, rate.value, _beside(rate, rises)))
+    return parts
+
+
+def _beside(rate: Rate, rises: bool) -> float:
+    """Above the interval, or beneath it: near the top, and where the line rises from the first point."""
+    return _y(rate.low) + 16 if rises or rate.high > 0.9 else _y(rate.high) - 8
 
 
 def _value(across: float, value: float, y: float) -> Markup:
     """The figure itself; at the left edge beside the scale, not on it."""
     anchor, x = ("middle", _x(across)) if across else ("start", _x(across) + 0.6)
     return _TEXT.format("value", _at(x), _at(y), anchor, f"{100 * value:.1f}%")
+
+
+def _point(across: float, rate: Rate, name: str) -> list[Markup]:
+    x, low, high = _x(across), _at(_y(rate.low)), _at(_y(rate.high))
+    ends = [_LINE.format(f"whisker {name}", _at(x - 0.9), y, _at(x + 0.9), y) for y in (low, high)]
+    return [
+        _LINE.format(f"whisker {name}", _at(x), low, _at(x), high),
+        *ends,
+        _DOT.format(f"dot {name}", _at(x), _at(_y(rate.value)), 4),
+    ]
 
 
 def serving(outcomes: Mapping[int, str], scores: Mapping[int, TrendScore]) -> list[tuple[int, float]]:
@@ -201,15 +261,3 @@ def serving(outcomes: Mapping[int, str], scores: Mapping[int, TrendScore]) -> li
         if after:
             line.append((n, after.value))
     return line
-
-
-def _trend_point(score: TrendScore | None, across: float, promoted: bool) -> list[Markup]:
-    if score is None or score.candidate is None:
-        return []
-    x, rate = _at(_x(across)), score.candidate
-    name = "after" if promoted else "refused"
-    return [
-        _LINE.format(f"whisker {name}", x, _at(_y(rate.low)), x, _at(_y(rate.high))),
-        _DOT.format(f"dot {name}", x, _at(_y(rate.value)), 5),
-        _value(across, rate.value, _y(rate.high) - 8),
-    ]

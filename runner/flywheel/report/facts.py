@@ -94,3 +94,5 @@ class ReportFacts:
     """The model that nothing has been taught."""
     approve: str = "gate"
     """Who lets a promoted model pass: `gate`, or `human`."""
+    iterations: int = 0
+    """How many the plan has."""

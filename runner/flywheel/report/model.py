@@ -48,6 +48,15 @@ class Change(ReportPart):
         return "down" if self.high < 0 else "unclear"
 
 
+class Worse(ReportPart):
+    """A suite, a slice or an error mode that got worse beyond chance."""
+
+    name: str
+    change: Change
+    items: str
+    """Which items it is about, as the page's address has it: `suite=holdout&slice=kind%3A+join`."""
+
+
 class Banner(ReportPart):
     outcome: Outcome
     headline: str
@@ -60,6 +69,12 @@ class Banner(ReportPart):
     candidate_id: str
     look: int | None
     """How many times the holdout has judged a candidate, this time included."""
+    mostly_wrong: tuple[str, ...] = ()
+    """Target suites of which the model that takes over still gets less than half right."""
+    worse: tuple[Worse, ...] = ()
+    """Suites, slices and error modes that got worse beyond chance, each judged alone at 95%."""
+    compared: int = 0
+    """Suites, slices and error modes that were looked at for that."""
     query: str
 
 
@@ -196,11 +211,59 @@ class Example(ReportPart):
     candidate_answer: str
     incumbent_mode: str
     candidate_mode: str
+    incumbent_reason: str = ""
+    candidate_reason: str = ""
+    """What the verifiers said against the answer."""
 
 
 class Examples(ReportPart):
     rows: tuple[Example, ...]
     query: str
+
+
+class Explored(ReportPart):
+    """All items of all suites: what the page lets a reader go through, and the data files beside it hold."""
+
+    total: int = 0
+    query: str = ""
+    targets: tuple[tuple[str, str], ...] = ()
+    """Suite and column of its rows that holds the right answer: it is no part of the question."""
+
+
+class ItemAnswer(ReportPart):
+    """What one model answered; texts are cut and made safe to show."""
+
+    outcome: Literal["pass", "fail", "unknown"]
+    answer: str
+    mode: str
+    reason: str
+
+
+class ItemPast(ReportPart):
+    """How one iteration's models did on the item: outcomes, and error modes where it was answered wrong."""
+
+    iteration: int
+    before: str
+    mode_before: str
+    after: str
+    """Empty where the iteration had no candidate."""
+    mode_after: str
+
+
+class ShownItem(ReportPart):
+    """One item of a suite, as both models answered it. `second` is None where there is no second model."""
+
+    suite: str
+    item_id: str
+    movement: Movement | Literal["unknown", ""]
+    """unknown: of one model or the other it cannot be said; empty without a second model."""
+    slices: tuple[str, ...]
+    """As "column: value"."""
+    question: str
+    gold: str
+    first: ItemAnswer
+    second: ItemAnswer | None
+    past: tuple[ItemPast, ...] = ()
 
 
 class Loss(ReportPart):
@@ -512,11 +575,24 @@ class TrendTurn(ReportPart):
     seconds: float
 
 
+class Learned(ReportPart):
+    """A candidate's score, and the lessons that had been bought by then: those trained on for the first time, of this
+    iteration and all before."""
+
+    iteration: int
+    suite: str
+    lessons: int
+    score: Rate
+
+
 class Trend(ReportPart):
     turns: tuple[TrendTurn, ...]
     scores: tuple[TrendScore, ...]
+    learned: tuple[Learned, ...] = ()
+    """Of the target suites; 0 lessons is the model that the first iteration began with."""
     query: str
     turns_query: str
+    learned_query: str = ""
 
 
 class NodeCost(ReportPart):
@@ -665,6 +741,8 @@ class Report(ReportPart):
     name: str
     description: str
     iteration: int
+    iterations: int = 0
+    """How many the plan has: whether there is a next one."""
     generated_at: str
     verdict: Banner
     baseline: Baseline = Baseline()
@@ -674,6 +752,7 @@ class Report(ReportPart):
     modes: Modes
     examples: Examples
     guard_examples: Examples
+    items: Explored = Explored()
     funnel: Funnel
     teachers: Teachers
     strategies: Strategies

@@ -114,8 +114,68 @@ FROM pairs WHERE known AND is_right IS NOT NULL ORDER BY suite, item_id"""
 
 
 def items(nodes: Nodes, suite: str, item_ids: Sequence[str]) -> str:
-    return f"""SELECT suite, item_id, arm, s.row AS question, gold, answer, mode FROM scores s
+    return f"""SELECT suite, item_id, arm, s.row AS question, gold, answer, mode, verdicts FROM scores s
 WHERE node IN {of(nodes, "evaluate")} AND suite = {literal(suite)} AND item_id IN {listed(item_ids)}"""
+
+
+#: Of one arm, the columns that are shown beside the other's.
+_ARM = ("outcome", "score", "mode", "answer", "verdicts")
+
+
+def side_by_side(first: Nodes, second: Nodes, arms: tuple[str, str] = ("incumbent", "candidate")) -> str:
+    """Every item that the arm of `first` answered, beside the answer of the other arm in `second`.
+
+    Movement is empty where there is no other arm at all, and unknown where either outcome is.
+    """
+    columns = ", ".join(f"{side}.{name} AS {name}_{side}" for side in ("a", "b") for name in _ARM)
+    return f"""WITH a AS (SELECT * FROM scores WHERE node IN {of(first, "evaluate")} AND arm = {literal(arms[0])}),
+b AS (SELECT * FROM scores WHERE node IN {of(second, "evaluate")} AND arm = {literal(arms[1])})
+SELECT a.suite, a.item_id, a.row AS question, a.gold, a.slices, {columns},
+  CASE WHEN NOT EXISTS (FROM b) THEN ''
+       WHEN a.outcome = 'unknown' OR coalesce(b.outcome, 'unknown') = 'unknown' THEN 'unknown'
+       WHEN a.outcome = 'pass' THEN if(b.outcome = 'pass', 'still_right', 'broken')
+       ELSE if(b.outcome = 'pass', 'fixed', 'still_wrong') END AS movement
+FROM a LEFT JOIN b USING (suite, item_id)"""
+
+
+def items_where(every: str, wanted: Mapping[str, str]) -> str:
+    """Of `side_by_side` the items that each given filter leaves."""
+    column, _, value = wanted["slice"].partition(": ")
+    pointer = "/" + column.replace("~", "~0").replace("/", "~1")
+    text = "lower(concat_ws(' ', item_id, CAST(question AS VARCHAR), gold, answer_a, answer_b))"
+    tests = {
+        "text": f"contains({text}, lower({literal(wanted['text'])}))",
+        "suite": f"suite = {literal(wanted['suite'])}",
+        "movement": f"movement = {literal(wanted['movement'])}",
+        "mode": f"(mode_a = {literal(wanted['mode'])} OR mode_b = {literal(wanted['mode'])})",
+        "slice": f"json_extract_string(slices, {literal(pointer)}) = {literal(value)}",
+        "verdict": f"coalesce(outcome_b, outcome_a) = {literal(wanted['verdict'])}",
+        "item": f"item_id = {literal(wanted['item'])}",
+    }
+    holds = [test for name, test in tests.items() if wanted[name]]
+    return f"SELECT * FROM ({every}) WHERE {' AND '.join(holds) or 'true'}"
+
+
+def item_order(name: str) -> str:
+    """What comes first; broken items where `name` is none of the others."""
+    moved = "list_position(['broken', 'fixed', 'unknown', 'still_wrong', 'still_right'], movement)"
+    first = {
+        "suite": "suite",
+        "question": "CAST(question AS VARCHAR)",
+        "longest": "-length(coalesce(answer_b, answer_a))",
+    }
+    return f"{first.get(name, moved)}, suite, item_id"
+
+
+def pasts(chain: Mapping[int, Nodes], item_ids: Sequence[str] | None = None) -> str:
+    """How every item, or those, went in every iteration so far."""
+    some = "" if item_ids is None else f" AND item_id IN {listed(item_ids)}"
+    return f"""WITH {_turns(chain, "evaluate")}
+SELECT suite, item_id, iteration, max(outcome) FILTER (arm = 'incumbent') AS before,
+  max(mode) FILTER (arm = 'incumbent') AS mode_before, max(outcome) FILTER (arm = 'candidate') AS after,
+  max(mode) FILTER (arm = 'candidate') AS mode_after
+FROM scores JOIN turn USING (node) WHERE arm IN ('incumbent', 'candidate'){some}
+GROUP BY ALL ORDER BY suite, item_id, iteration"""
 
 
 def arms(nodes: Nodes) -> str:
@@ -367,6 +427,15 @@ SELECT turn.iteration, any_value(d.outcome) AS outcome, any_value(a.model_id) AS
 FROM turn LEFT JOIN last n ON n.node = turn.node
 LEFT JOIN decisions d ON d.node = turn.node LEFT JOIN adapters a ON a.node = turn.node
 GROUP BY turn.iteration ORDER BY turn.iteration"""
+
+
+def lessons_so_far(chain: Mapping[int, Nodes]) -> str:
+    """Lessons that some training saw for the first time, in each iteration and all before it."""
+    return f"""WITH {_turns(chain, "curate")},
+seen AS (SELECT lesson_id, min(iteration) AS iteration FROM dataset JOIN turn USING (node)
+         WHERE origin = 'new' GROUP BY lesson_id)
+SELECT iteration, CAST(sum(count(*)) OVER (ORDER BY iteration) AS BIGINT) AS lessons
+FROM seen GROUP BY iteration ORDER BY iteration"""
 
 
 def node_costs(nodes: Nodes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -15,6 +15,7 @@ from flywheel.report.model import (
     Change,
     Example,
     Examples,
+    Learned,
     Mode,
     Modes,
     Movement,
@@ -25,7 +26,7 @@ from flywheel.report.model import (
     TrendScore,
     TrendTurn,
 )
-from flywheel.report.words import shown
+from flywheel.report.words import objections, shown
 from flywheel.stats import paired_difference_interval, wilson
 from flywheel.text import plural
 
@@ -101,7 +102,7 @@ def scores(query: Query, chain: Chain, iteration: int, facts: ReportFacts) -> Sc
         key=lambda s: (order.index(s.suite) if s.suite in order else len(order), s.suite),
     )
     slices = [_score(r, roles) for r in query(slices_sql, ())]
-    largest = _largest(slices, SLICES)
+    largest = _shown_slices(slices, SLICES)
     return Scores(
         suites=tuple(suites),
         slices=largest,
@@ -118,10 +119,14 @@ def _arm_answers(row: Row) -> ArmAnswers:
     return ArmAnswers(arm=shown(row["arm"], 80), score=rate(row["score"] or 0, row["items"]), **known)
 
 
-def _largest(scores: list[Score], limit: int) -> tuple[Score, ...]:
-    """The `limit` scores over the most items, in the order given."""
-    ranked = sorted(range(len(scores)), key=lambda i: -scores[i].items)
-    return tuple(scores[i] for i in sorted(ranked[:limit]))
+def _shown_slices(slices: list[Score], limit: int) -> tuple[Score, ...]:
+    """At most `limit`, in the order given: those that got worse beyond chance, then those over the most items."""
+    ranked = sorted(range(len(slices)), key=lambda i: (not _fell(slices[i]), -slices[i].items))
+    return tuple(slices[i] for i in sorted(ranked[:limit]))
+
+
+def _fell(score: Score) -> bool:
+    return score.change is not None and score.change.direction == "down"
 
 
 def targets(facts: ReportFacts) -> tuple[str, ...]:
@@ -210,12 +215,13 @@ def _spread(rows: list[Row], limit: int) -> list[Row]:
     return [row for turn in rounds for row in turn if row is not None][:limit]
 
 
-def _question(row: Any, gold: str, target: str) -> str:
-    """The row's columns without the right answer, one a line; a single column stands alone."""
+def question(row: Any, gold: str, target: str, slices: Collection[str] = ()) -> str:
+    """The row's columns without the right answer and without `slices`, one a line; a single column stands alone."""
     columns = json.loads(row) if isinstance(row, str) else row
     if not isinstance(columns, dict):
         return shown(str(columns), TEXT_LIMIT)
     asked = {k: v for k, v in columns.items() if k != target and str(v) != gold}
+    asked = {k: v for k, v in asked.items() if k not in slices} or asked
     texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in asked.items()}
     if len(texts) == 1:
         return shown(next(iter(texts.values())), TEXT_LIMIT)
@@ -229,12 +235,14 @@ def _example(moved: Row, arms: Mapping[str, Row], target: str) -> Example:
         suite=moved["suite"],
         item_id=shown(moved["item_id"], 80),
         movement=moved["movement"],
-        question=_question(before["question"], gold, target),
+        question=question(before["question"], gold, target),
         gold=shown(gold, TEXT_LIMIT),
         incumbent_answer=shown(before["answer"] or "", TEXT_LIMIT),
         candidate_answer=shown(after["answer"] or "", TEXT_LIMIT),
         incumbent_mode=before["mode"] or "",
         candidate_mode=after["mode"] or "",
+        incumbent_reason=shown(objections(decoded(before["verdicts"]) or ()), 300),
+        candidate_reason=shown(objections(decoded(after["verdicts"]) or ()), 300),
     )
 
 
@@ -284,8 +292,8 @@ def _turn(row: Row) -> TrendTurn:
 def trend(query: Query, chain: Chain, facts: ReportFacts) -> Trend:
     """All iterations so far: what their gates said and how both arms scored."""
     roles = suite_roles(facts)
-    sql, turns_sql = queries.scores(chain), queries.turns(chain)
-    points = (
+    sql, turns_sql, learned_sql = queries.scores(chain), queries.turns(chain), queries.lessons_so_far(chain)
+    points = tuple(
         TrendScore(
             iteration=row["iteration"],
             suite=row["suite"],
@@ -296,4 +304,23 @@ def trend(query: Query, chain: Chain, facts: ReportFacts) -> Trend:
         for row in query(sql, ())
     )
     turns = tuple(_turn(row) for row in query(turns_sql, ()))
-    return Trend(turns=turns, scores=tuple(points), query=sql, turns_query=turns_sql)
+    lessons = {row["iteration"]: row["lessons"] for row in query(learned_sql, ())}
+    return Trend(
+        turns=turns,
+        scores=points,
+        learned=tuple(learned for suite in targets(facts) for learned in _learned(suite, points, lessons)),
+        query=sql,
+        turns_query=turns_sql,
+        learned_query=learned_sql,
+    )
+
+
+def _learned(suite: str, points: Sequence[TrendScore], lessons: Mapping[int, int]) -> list[Learned]:
+    """The model that the first iteration began with, then each candidate."""
+    own = [point for point in points if point.suite == suite]
+    start = [Learned(iteration=0, suite=suite, lessons=0, score=p.incumbent) for p in own[:1] if p.incumbent]
+    return start + [
+        Learned(iteration=p.iteration, suite=suite, lessons=lessons[p.iteration], score=p.candidate)
+        for p in own
+        if p.candidate and p.iteration in lessons
+    ]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
+from typing import Any
+from urllib.parse import urlencode
 
 from flywheel.records.decision import RuleResult
-from flywheel.report.model import Banner, Change, Funnel, Modes, Outcome, Rate, Score, Scores, Training
+from flywheel.report.model import Banner, Change, Funnel, Mode, Modes, Outcome, Rate, Score, Scores, Training
 from flywheel.text import duration, plural, printable
 
 TITLES: dict[Outcome, str] = {
@@ -23,6 +28,27 @@ def shown(text: str, limit: int = 2_000) -> str:
     """Text that a model wrote, cut and made safe to show; lone surrogates and non-characters are replaced."""
     head = printable(text[:limit].translate(_UNCARRIED), limit)
     return head if len(text) <= limit else f"{head}… ({len(text):,} characters)"
+
+
+def objections(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """What verifiers said against an answer, or that they could not say: "parses, same_rows: unknown column"."""
+    said: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict["outcome"] != "pass":
+            said.setdefault(verdict["reason"] or verdict["outcome"], []).append(verdict["verifier"])
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in said.items())
+
+
+#: Words, blanks and single signs: what a difference is shown by.
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+
+
+def differing(text: str, other: str) -> list[tuple[str, bool]]:
+    """`text` in pieces, each with whether `other` lacks it there."""
+    mine, theirs = _TOKEN.findall(text), _TOKEN.findall(other)
+    matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
+    pieces = [(op != "equal", "".join(mine[i:j])) for op, i, j, _, _ in matcher.get_opcodes()]
+    return [(piece, differs) for differs, piece in pieces if piece]
 
 
 def percent(share: float | None) -> str:
@@ -96,7 +122,8 @@ def headline(
     said = f"{_measured(target)} " if target else ""
     if outcome == "promote":
         then = "the new model takes over once a person approves it" if waits else "the new model takes over"
-        return f"{said}Every rule of the gate holds: {then}."
+        still = f" It still gets most of {target.suite} wrong." if target and mostly_wrong(target) else ""
+        return f"{said}Every rule of the gate holds: {then}.{still}"
     return f"{said}{_unmet(rules, blocked)} The incumbent stays."
 
 
@@ -108,6 +135,11 @@ def _measured(target: Score) -> str:
         f"{percent(target.incumbent.value)}: it fixed {plural(target.fixed, 'item')} "
         f"and broke {target.broken:,}."
     )
+
+
+def mostly_wrong(score: Score) -> bool:
+    """Whether the candidate gets less than half of a suite right."""
+    return score.candidate is not None and score.candidate.value < 0.5
 
 
 def _unmet(rules: tuple[RuleResult, ...], blocked: tuple[str, ...]) -> str:
@@ -208,7 +240,44 @@ def _as_observed(rule: RuleResult, value: float | None) -> str:
 
 
 def standing(verdict: Banner) -> str:
-    return TITLES[verdict.outcome]
+    """The verdict in a few words; a promotion of a model that is mostly wrong says so."""
+    title = TITLES[verdict.outcome]
+    return f"{title}: better, and still mostly wrong" if verdict.mostly_wrong else title
+
+
+def tone(verdict: Banner) -> str:
+    """The banner's class: a promotion that is no triumph is not green."""
+    return f"{verdict.outcome} short" if verdict.mostly_wrong else verdict.outcome
+
+
+def score_name(score: Score) -> str:
+    """A suite, or a slice of one: "holdout, kind: join"."""
+    return f"{score.suite}, {score.column}: {score.slice}" if score.column else score.suite
+
+
+def slice_names(scores: Scores) -> list[str]:
+    """As an item names them, each once."""
+    return list(dict.fromkeys(f"{score.column}: {score.slice}" for score in scores.slices))
+
+
+def items_of(score: Score) -> str:
+    """Which items a suite or a slice has, as `filtered` writes it."""
+    return filtered(suite=score.suite, slice=f"{score.column}: {score.slice}" if score.column else "")
+
+
+def filtered(**parts: str) -> str:
+    """The part of an address that says which items are meant: `mode=no_parse&movement=broken`."""
+    return urlencode({name: value for name, value in parts.items() if value})
+
+
+def taught(mode: Mode) -> str:
+    """From an error mode's failures to what became of it."""
+    after = f" → {percent(mode.after.value)}" if mode.after else ""
+    rates = f"; its rate {percent(mode.before.value)}{after}" if mode.before else ""
+    return (
+        f"{plural(mode.probe_failures, 'failure')} among the probes → {plural(mode.budget, 'lesson')} bought → "
+        f"{mode.candidates:,} candidates → {mode.accepted:,} accepted → {mode.trained:,} trained on{rates}"
+    )
 
 
 # --- what the page's charts and tables ask for --------------------------------------------------------------

@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
 
 def report(ctx: Context) -> NodeResult:
-    from flywheel.report import assemble, render, render_junit, render_summary
+    from flywheel.report import assemble, items, render, render_junit, render_summary
 
     chain = [ctx.chain[n] for n in sorted(ctx.chain) if n <= ctx.node.iteration]
     page = assemble(ctx.query, ctx.node.iteration, chain, facts_of(ctx))
-    files = {
-        "index.html": render(page),
+    rows = items.item_rows(ctx.query, chain[-1])
+    past = items.pasts(ctx.query, dict(enumerate(chain, start=1)))
+    data = items.data_rows(rows)
+    files: dict[str, str | bytes] = {
+        "index.html": render(page, items.page_items(rows, dict(page.items.targets), past)),
+        "items.csv": items.csv_text(data),
+        "items.parquet": items.parquet_bytes(data),
         "report.json": page.model_dump_json(indent=1),
         "summary.md": render_summary(page),
         "junit.xml": render_junit(page),
@@ -76,6 +81,7 @@ def facts_of(ctx: Context) -> ReportFacts:
         ),
         base_id=ctx.base().model_id,
         approve=spec.deploy.approve,
+        iterations=max(ctx.chain),
     )
 
 
