@@ -34,10 +34,10 @@ class EventLog:
             self._listener(record)
 
     def progress(self, node: str, **details: Any) -> None:
-        """A node's progress, thinned to a few a second; the last step always comes through."""
+        """A node's progress, thinned to a few a second; the first and the last step always come through."""
         now = time.monotonic()
-        finished = details.get("done") is not None and details.get("done") == details.get("total")
-        if not finished and now - self._shown.get(node, 0.0) < PROGRESS_EVERY:
+        is_edge = details.get("done") in (0, details.get("total"))
+        if not is_edge and now - self._shown.get(node, 0.0) < PROGRESS_EVERY:
             return
         self._shown[node] = now
         self.emit("progress", node=node, **details)

@@ -150,6 +150,8 @@ def _loop(
     if state.room.recompute:
         _recompute(loaded.model)
     saved = time.monotonic()
+    begun = state.step  # where a killed run stopped: the rate is that of what is done from here on
+    progress({"done": begun, "total": total, "begun": begun})
     while state.step < total:
         group = batches[state.step * accumulate : (state.step + 1) * accumulate]
         loss, tokens = _fitting_step(torch, loaded, rows, group, state)
@@ -164,7 +166,7 @@ def _loop(
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
         _record(state, loss, rate, tokens, total, settings["epochs"])
-        progress({"done": state.step, "total": total, "loss": loss, "tokens": state.tokens})
+        progress({"done": state.step, "total": total, "begun": begun, "loss": loss, "tokens": state.tokens})
         if time.monotonic() - saved > job.checkpoint_seconds:
             _checkpoint(torch, loaded.model, optimizer, schedule, state, scratch)
             saved = time.monotonic()
