@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flywheel.console.view import RunView
+from flywheel.json_text import as_json
 from flywheel.text import duration, one_line, plural
 
 Event = dict[str, Any]
@@ -36,7 +36,7 @@ def listener(as_json: bool) -> Iterator[Listener]:
 
 
 def _print_json(event: Event) -> None:
-    print(json.dumps(event, ensure_ascii=False, default=str), flush=True)
+    print(as_json(event), flush=True)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
+
+from flywheel.json_text import as_json
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -29,7 +30,7 @@ class EventLog:
     def emit(self, event: str, **details: Any) -> None:
         record = {"event": event, "at": round(time.time(), 3), **details}
         with self._mutex:
-            self._file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            self._file.write(as_json(record) + "\n")
             self._file.flush()
             self._listener(record)
 
