@@ -344,10 +344,10 @@ def test_the_end_says_what_was_promoted_and_what_can_be_done_next(domain: Domain
     promoted, ask, look, go_on = out.splitlines()[-4:]
     deployed = domain.query("SELECT model_id FROM deployments")[0]["model_id"]
     assert promoted == f"promoted in iteration 1; deployed: {deployed} (iteration 1)"
-    assert look.split()[:3] == ["flywheel", "report", "--open"]
-    assert go_on.split()[:4] == ["flywheel", "apply", "--iterations", "2"]
-    command = shlex.split(ask.partition("  asks the deployed model")[0])
-    assert flywheel(domain, *command[1:])[:1] == (0,)
+    assert look.split() == ["look:", "flywheel", "report", "--open"]
+    assert go_on.split() == ["go", "on:", "flywheel", "apply", "--iterations", "2"]
+    command = shlex.split(ask.removeprefix("  ask it:"))
+    assert flywheel(domain, *command[1:])[0] == 0
 
 
 def test_the_next_commands_name_a_spec_of_another_name(domain: Domain, flywheel) -> None:

@@ -113,16 +113,17 @@ def test_each_count_of_a_step_has_a_rate_of_its_own() -> None:
     node = running(
         {"at": 10.0, "done": 0, "total": 40, "what": "candidate", "suite": "holdout"},
         {"at": 20.0, "done": 40, "total": 40, "what": "candidate", "suite": "holdout"},
-        {"at": 21.0, "done": 20, "total": 40, "what": "judged", "passed": 15},
+        {"at": 30.0, "done": 1, "total": 40, "what": "judged", "passed": 1},
+        {"at": 31.0, "done": 21, "total": 40, "what": "judged", "passed": 14},
     )
 
-    assert node.in_words(21.0) == "20/40 judged  75% pass  20/s  1 s left  21.0 s so far"
+    assert node.in_words(31.0) == "21/40 judged  67% pass  20/s  1 s left  31.0 s so far"
 
 
 def test_a_training_that_goes_on_counts_its_rate_from_where_it_went_on() -> None:
     node = running(
-        {"at": 5.0, "done": 50, "total": 100, "what": "steps", "begun": 50},
-        {"at": 15.0, "done": 60, "total": 100, "what": "steps", "begun": 50, "loss": 0.25},
+        {"at": 5.0, "done": 50, "total": 100, "what": "steps"},
+        {"at": 15.0, "done": 60, "total": 100, "what": "steps", "loss": 0.25},
     )
 
     assert node.in_words(15.0) == "60/100 steps  loss 0.250  1.0/s  40 s left  15.0 s so far"

@@ -21,8 +21,7 @@ def ending_text(outcome: ApplyOutcome, project: Workspace, found: Row, iteration
     has_nothing_to_do = outcome.ran == outcome.left == 0
     said = "Nothing to do: everything is as the spec wants it." if has_nothing_to_do else _came_of_it(outcome, found)
     steps = _next_steps(outcome, project, found, iterations)
-    width = max((len(command) for command, _ in steps), default=0)
-    return "\n".join([said, *(f"  {command:<{width}}  {why}" for command, why in steps)])
+    return "\n".join([said, *(f"  {what + ':':<8} {command}" for what, command in steps)])
 
 
 def error_text(outcome: ApplyOutcome) -> str:
@@ -45,20 +44,20 @@ def _came_of_it(outcome: ApplyOutcome, found: Row) -> str:
 
 
 def _next_steps(outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int) -> list[tuple[str, str]]:
-    """(command, what it does), of those that work now."""
+    """(what it does, command), of those that work now."""
     from flywheel.engine.asking import example_row
 
     at = _option(project.file)
     steps = []
     if found["deployments"]:
         task = next(iter(project.spec.tasks))
-        steps.append((f"flywheel ask {task} {example_row(project, task)}{at}", "asks the deployed model"))
+        steps.append(("ask it", f"flywheel ask {task} {example_row(project, task)}{at}"))
     if (project.root / "reports" / "index.html").exists():
-        steps.append((f"flywheel report --open{at}", "what was learned, and why it was decided so"))
+        steps.append(("look", f"flywheel report --open{at}"))
     if outcome.exit_code in (0, 3):
-        steps.append((f"flywheel apply --iterations {iterations + 1}{at}", "turns the wheel once more"))
+        steps.append(("go on", f"flywheel apply --iterations {iterations + 1}{at}"))
     elif outcome.exit_code == 1:
-        steps.append((f"flywheel apply{at}", "goes on where it was, once that is mended"))
+        steps.append(("mended?", f"flywheel apply{at}"))
     return steps
 
 

@@ -87,7 +87,7 @@ def _shares(groups: Sequence[_Group], room: int | None) -> list[int]:
 
 def _head(view: RunView, now: float) -> _Group:
     cost = f" · ${view.usd:,.4f}" if view.usd else ""
-    said = f"{view.name} · {duration(now - view.began)} · {plural(view.calls, 'teacher call')}{cost}"
+    said = f"{view.name or 'preparing'} · {duration(now - view.began)} · {plural(view.calls, 'teacher call')}{cost}"
     return _Group([Text(said, style="bold")])
 
 

@@ -18,7 +18,7 @@ Event = dict[str, Any]
 @dataclass
 class NodeView:
     """What is known of one node. `since` is when what is counted now began, `at` when it was last told of, both in
-    seconds as `time.time` has them; `begun`: what was done of it before."""
+    seconds as `time.time` has them; `begun`: what was done of it then."""
 
     kind: str
     iteration: int
@@ -41,9 +41,9 @@ class NodeView:
     def progress(self, event: Event) -> None:
         done, total = event.get("done") or 0, event.get("total") or 0
         what = " on ".join(str(event[key]) for key in ("what", "suite") if event.get(key))
-        begun = event.get("begun", 0)
         if (what, total) != (self.what, self.total) or done < self.done:
-            self.since, self.begun, self.words = event["at"] if done == begun else self.at, begun, ""
+            # From what is told first: what came before it was loading, or is of a run that was killed.
+            self.since, self.begun, self.words = event["at"], done, ""
         self.done, self.total, self.what, self.at = done, total, what, event["at"]
         if "loss" in event:
             self.words = f"loss {event['loss']:.3f}"

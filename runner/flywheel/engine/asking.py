@@ -82,8 +82,8 @@ def ask(
 
 
 def example_row(project: Workspace, task: str) -> str:
-    """What a person can type after `flywheel ask TASK`: the columns that the prompt reads of the task's first row, or
-    the file where they are no short texts."""
+    """What a person can type as the row in `flywheel ask TASK ROW`: the columns that the prompt reads of the task's
+    first row, or the file where they are no short texts."""
     wanted = project.spec.tasks[task]
     path = wanted.probes or wanted.seeds or next(s.data for s in project.spec.evals.values() if s.task == task)
     row = read_rows(project.root / str(path))[0]
