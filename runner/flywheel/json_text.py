@@ -1,4 +1,4 @@
-"""JSON values in a model's answer: bare, in fences, between words, with trailing commas, or cut off."""
+"""JSON for everybody to read; and JSON values in a model's answer: bare, in fences, between words, or cut off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import Any
 
 Broken = Callable[[str, str], None]
 """Is told (what is wrong, the piece) of each piece that could not be read."""
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Valid JSON, on one line without `indent`: numbers that JSON does not have become null, anything else its text."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, indent=indent, allow_nan=False)
+    except ValueError:
+        whole = json.loads(json.dumps(value, default=str), parse_constant=lambda name: None)
+        return json.dumps(whole, ensure_ascii=False, indent=indent)
+
 
 _OBJECT = re.compile(r"\{\s*[\"'}]")
 _STARTS = re.compile(r"[\[{]")

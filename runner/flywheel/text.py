@@ -42,12 +42,30 @@ def gap(question: str, answer: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
+    """`4.2 s`, `3 min 07 s`, `2 h 05 min`; a clock that was set back gives no time below zero."""
+    if seconds < 59.95:
+        return f"{max(0.0, seconds):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def about(seconds: float) -> str:
+    """A time to come, in whole seconds: nobody knows it better."""
+    return f"{max(1, round(seconds))} s" if seconds < 59.5 else duration(seconds)
+
+
+def pace(each_second: float) -> str:
+    """`1,240/s`, `3.2/s`, and where one takes longer than a second `4.1 s each`."""
+    if each_second < 1:
+        return f"{duration(1 / each_second)} each"
+    return f"{each_second:.1f}/s" if each_second < 10 else f"{each_second:,.0f}/s"
+
+
+def signed(value: float) -> str:
+    """With its sign and one decimal; what rounds to nothing is +0.0."""
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -333,3 +336,146 @@ def test_a_shell_that_asks_is_told_how_a_command_goes_on(tmp_path: Path) -> None
     )
 
     assert ended.stdout.split() == ["validate"]
+
+
+def test_the_end_says_what_was_promoted_and_what_can_be_done_next(domain: Domain, flywheel) -> None:
+    _, out, _ = flywheel(domain, "apply")
+
+    promoted, ask, look, go_on = out.splitlines()[-4:]
+    deployed = domain.query("SELECT model_id FROM deployments")[0]["model_id"]
+    assert promoted == f"promoted in iteration 1; deployed: {deployed} (iteration 1)"
+    assert look.split() == ["look:", "flywheel", "report", "--open"]
+    assert go_on.split() == ["go", "on:", "flywheel", "apply", "--iterations", "2"]
+    command = shlex.split(ask.removeprefix("  ask it:"))
+    assert flywheel(domain, *command[1:])[0] == 0
+
+
+def test_the_next_commands_name_a_spec_of_another_name(domain: Domain, flywheel) -> None:
+    (domain.root / "flywheel.yaml").rename(domain.root / "other.yaml")
+
+    _, out, _ = flywheel(domain, "apply", "--file", "other.yaml")
+
+    assert all("--file other.yaml" in line for line in out.splitlines()[-3:])
+
+
+def test_a_run_that_fails_names_no_file_that_is_not_there(domain: Domain, flywheel) -> None:
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "python", "function": "colours.py:broken"}))
+    (domain.root / "colours.py").open("a").write("\n\ndef broken(subject):\n    raise RuntimeError('no')\n")
+
+    code, out, error = flywheel(domain, "apply")
+
+    assert code == 1, error
+    assert "reports" not in out
+    assert "flywheel apply" in out
+
+
+def test_without_anything_to_do_the_last_line_of_json_still_tells_the_exit_code(applied: Domain, flywheel) -> None:
+    code, out, error = flywheel(applied, "apply", "--json")
+
+    assert (code, error) == (0, "")
+    (only,) = [json.loads(line) for line in out.splitlines()]
+    assert (only["event"], only["exit_code"], only["ran"], only["left"]) == ("run_ended", 0, 0, 0)
+
+
+def test_json_is_valid_whatever_number_is_in_it(applied: Domain, flywheel) -> None:
+    _, out, _ = flywheel(applied, "query", "SELECT 'nan'::DOUBLE AS a, '-inf'::DOUBLE AS b, 0.5 AS c", "--json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(out, parse_constant=refuse) == [{"a": None, "b": None, "c": "0.5"}]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["validate"], ["plan"], ["graph"], ["apply"], ["status"], ["query", "SELECT 1"], ["ask", "t", "a=b"],
+        ["show", "0123456789"], ["report"], ["approve", "1", "--by", "me"], ["reject", "1", "--by", "me"], ["audit"],
+        ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["export", "out"],
+    ],
+)  # fmt: skip
+def test_outside_of_a_project_every_command_says_so(tmp_path: Path, flywheel, command: list[str]) -> None:
+    code, out, error = flywheel(Domain(tmp_path), *command)
+
+    assert (code, out) == (64, "")
+    assert error.startswith("flywheel: flywheel.yaml: there is no spec here. Run `flywheel init`")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_that_needs_a_project_is_tried_outside_of_one() -> None:
+    import typer
+
+    from flywheel.cli.commands import app
+
+    tried = test_outside_of_a_project_every_command_says_so.pytestmark[0].args[1]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert {command[0] for command in tried} == set(commands) - {"schema", "init", "doctor"}
+
+
+def test_a_report_is_opened_or_one_line_says_that_there_is_no_browser(
+    applied: Domain, flywheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)))
+    code, out, error = flywheel(applied, "report", "--open")
+    assert (code, len(out.splitlines()), len(error.splitlines())) == (0, 1, 1)
+    assert "no browser" in error
+
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    assert flywheel(applied, "report", "--open")[2] == ""
+    assert opened[0].startswith("file://")
+
+
+def test_status_during_a_run_is_a_sentence(domain: Domain, flywheel) -> None:
+    from flywheel.engine.events import EventLog
+
+    log = EventLog(domain.root / ".flywheel" / "runs" / "r" / "events.jsonl", lambda event: None)
+    log.emit("run_started", run_id="r", name="x", iterations=1, nodes=[["i1.probe", "probe", 1, "new"]] * 3)
+    log.emit("node_done", node="i1.probe", seconds=1.0)
+    log.emit("node_started", node="i1.train", kind="train", iteration=1)
+    log.progress("i1.train", done=3, total=40, what="steps", loss=0.5)
+    hold = (
+        "from pathlib import Path\nfrom flywheel.store import Store\nstore = Store(Path('.flywheel/flywheel.duckdb'))\n"
+    )
+    waiting = [sys.executable, "-c", f"{hold}print('held', flush=True)\ninput()"]
+    with subprocess.Popen(waiting, cwd=domain.root, stdin=-1, stdout=-1, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        code, out, error = flywheel(domain, "status")
+        told = json.loads(flywheel(domain, "status", "--json")[1])
+        holder.communicate("\n")
+
+    assert (code, error) == (0, "")
+    assert "lock" not in out
+    assert out.startswith("run r is running since ")
+    assert "1 of 3 steps done." in out
+    assert "3/40 steps  loss 0.500" in out
+    assert told["run"]["status"] == "running"
+    assert "run r was killed, 1 of 3 steps done; `flywheel apply` goes on" in flywheel(domain, "status")[1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("name", ["PLAN", "FAULTS"])
+def test_colours_are_for_terminals_and_change_no_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flywheel.console import colour
+
+    text = (
+        "iteration 1\n  + probe                        new      ~1.0 s\n"
+        "warning: flywheel.yaml:3:7: no\n    rank: x\n          ^\nflywheel.yaml: valid"
+    )
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown, plain, bare = Terminal(), io.StringIO(), Terminal()
+    colour.say(text, getattr(colour, name), shown)
+    colour.say(text, getattr(colour, name), plain)
+    monkeypatch.setenv("NO_COLOR", "1")
+    colour.say(text, getattr(colour, name), bare)
+
+    assert re.search("\x1b\\[3[0-9]m", shown.getvalue())
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]m", bare.getvalue())
+    for stream in (shown, plain, bare):
+        assert re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()) == text + "\n"

@@ -90,8 +90,8 @@ def test_a_plain_merge_that_is_another_model_is_a_warning_and_blocks_nothing(
     code, out, _ = flywheel(domain, "apply")
 
     said = (
-        "a plain merge answers differently (9 of 16 answers, logits by up to 20): use `flywheel export --merged`, "
-        "which unties first"
+        "a plain merge answers differently (9 of 16 answers, logits by up to 20): use "
+        "`flywheel export --merged FOLDER`, which unties first"
     )
     assert code == 0
     assert f"; {said}" in out

@@ -285,7 +285,7 @@ def test_too_many_of_them_are_not_called_a_verifiers_fault(domain: Domain, answe
     (decision,) = domain.query("SELECT outcome, rules FROM decisions")
     assert decision["outcome"] == "inconclusive"
     (said,) = {rule["explanation"] for rule in decision["rules"] if rule["suite"] == "holdout"}
-    assert "3 of 16 items have no verdict in one arm or the other (3 because the prompt does not fit the model)" in said
+    assert "3 of 16 items are unknown in one arm or the other (3 because the prompt does not fit the model)" in said
     assert "Shorten those prompts, or leave those items out and run `flywheel apply` again." in said
     assert "verifier" not in said
 

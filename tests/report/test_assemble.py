@@ -130,7 +130,7 @@ def test_a_funnel_that_does_not_add_up_is_said(
 def test_the_funnel_names_verifiers_stages_and_reasons(promoted: Report, shared_query: Query, turns: Turns) -> None:
     losses = {loss.cause: loss for stage in promoted.funnel.stages for loss in stage.losses}
     assert {
-        "unreadable", "known: failed", "right: failed", "right: could not say", "duplicate", "near-duplicate",
+        "unreadable", "known: fail", "right: fail", "right: unknown", "duplicate", "near-duplicate",
         "contaminated",
     } <= losses.keys()  # fmt: skip
     reasons = shared_query(
@@ -409,19 +409,19 @@ def test_a_judges_calls_are_the_steps_that_it_judged_for(promoted: Report, share
     assert sum(s.usd for s in promoted.strategies.rows) == pytest.approx(lessons)
 
 
-def test_dropped_by_rules_and_passed_over_are_stages_of_the_funnel(
+def test_dropped_by_rules_and_spare_are_stages_of_the_funnel(
     promoted: Report, shared_query: Query, turns: Turns
 ) -> None:
     losses = {(stage.name, loss.cause): loss.rows for stage in promoted.funnel.stages for loss in stage.losses}
     filtered = f"""SELECT count(*) FROM candidates WHERE node IN {of(turns[0], "generate")} AND status = 'filtered'
         AND problem LIKE """
-    spared = f"""SELECT count(*) FROM judged WHERE node IN {of(turns[0], "verify")} AND verifier = '(selection)'
+    spared = f"""SELECT count(*) FROM judged WHERE node IN {of(turns[0], "verify")} AND outcome = 'spare'
         AND reason LIKE """
     for stage, cause, sql in (
         ("fitting", "too like an earlier question", f"{filtered} 'ROUGE-L%'"),
         ("fitting", "too long", f"{filtered} '%max_words'"),
-        ("chosen", "another sample of the question", f"{spared} 'another sample%'"),
-        ("chosen", "too easy", f"{spared} 'too easy%'"),
+        ("chosen", "spare: another sample of the question", f"{spared} 'another sample%'"),
+        ("chosen", "spare: too easy", f"{spared} 'too easy%'"),
     ):
         assert losses[stage, cause] == _one(shared_query, sql) > 0
     assert promoted.funnel.unexplained == 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
 import jsonschema_rs
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from flywheel.spec.document import parse_document
+from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
 from flywheel.spec.schema import generated_files, json_schema, write
-from flywheel.spec.wording import fields_by_key
+from flywheel.spec.wording import FAMILIES, fields_by_key
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = Path(__file__).parent / "projects" / "small" / "flywheel.yaml"
@@ -72,3 +75,46 @@ def test_yaml_of_the_fixture_means_the_same_to_everybody() -> None:
     """The fixture uses nothing that YAML 1.1 and 1.2 read differently."""
     text = SMALL.read_text()
     assert yaml.safe_load(text) == parse_document(text, "f").tree
+
+
+def best(old: str, new: str) -> tuple[str, str]:
+    """Place and message of what an editor would show first."""
+    jsonschema = pytest.importorskip("jsonschema")
+    tree = parse_document(SMALL.read_text().replace(old, new, 1), "f").tree
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(json_schema()).iter_errors(tree))
+    return error.json_path, error.message
+
+
+def test_a_kind_that_nobody_has_is_said_with_those_that_there_are() -> None:
+    place, message = best("{kind: exact}", "{kind: exakt}")
+    assert place == "$.verifiers.same.kind"
+    assert message.startswith("'exakt' is not one of ['sql', 'math'")
+    assert best("{kind: exact}", "{}") == ("$.verifiers.same", "'kind' is a required property")
+    place, message = best("name: practice,", "name: practice, strategy: targetted,")
+    assert place == "$.generate[1].strategy"
+    assert message.startswith("'targetted' is not one of ['targeted'")
+
+
+@pytest.mark.parametrize("kind", ["exact", "math", "label", "sql"])
+def test_a_wrong_key_is_said_of_the_kind_that_was_meant(kind: str) -> None:
+    place, message = best("{kind: exact}", f"{{kind: {kind}, labels: l.txt, setup: s.sql, nonsense: 1}}")
+    assert place == "$.verifiers.same"
+    assert "'nonsense'" in message
+    assert "were unexpected" in message or "was unexpected" in message
+
+
+def test_a_wrong_key_where_the_strategy_is_left_out_is_said_of_the_usual_one() -> None:
+    message = "Additional properties are not allowed ('source' was unexpected)"
+    assert best("name: practice,", "name: practice, source: seeds,") == ("$.generate[1]", message)
+
+
+def test_a_kind_of_your_own_may_have_any_keys() -> None:
+    tree = parse_document(SMALL.read_text().replace("{kind: exact}", "{kind: own.py:Mine, x: 1}", 1), "f").tree
+    assert jsonschema_rs.validator_for(json_schema()).is_valid(tree)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.noun)
+def test_every_kind_has_a_branch_under_its_name(family: Family) -> None:
+    entry = TypeAdapter(Annotated[Any, family]).json_schema()
+    named = [name for branch in entry["allOf"][1:] for name in branch["if"]["properties"][family.key]["enum"]]
+    assert named == list(family.by_name) == entry["allOf"][0]["else"]["properties"][family.key]["enum"]

@@ -63,6 +63,20 @@ def test_a_store_of_an_older_version_gets_what_it_lacks_and_keeps_its_rows(
         assert store.query("SELECT node, gradient FROM losses") == [{"node": "n", "gradient": None}]
 
 
+def test_samples_that_were_called_failures_of_a_selection_are_spare(path: Path) -> None:
+    said = enumerate(("(selection)", "right"))
+    failed = [{"node": "n", "candidate_id": str(i), "outcome": "fail", "verifier": by} for i, by in said]
+    with Store(path) as store:
+        store.write("judged", failed)
+        with store.transaction() as transaction:
+            transaction.execute("DELETE FROM migrations WHERE name = '0005_fates'")
+
+    with Store(path) as store:
+        found = store.query("SELECT outcome, verifier FROM judged ORDER BY candidate_id")
+
+    assert found == [{"outcome": "spare", "verifier": None}, {"outcome": "fail", "verifier": "right"}]
+
+
 def test_a_migration_that_fails_leaves_the_old_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(path).close()
     broken = ("0999_broken", "CREATE TABLE half (a INTEGER); SELECT nonsense FROM nowhere")

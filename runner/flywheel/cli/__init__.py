@@ -15,12 +15,15 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False, prog_name="flywheel"))
     except SpecInvalid as error:  # each fault begins with its place, as editors expect
-        print(error, file=sys.stderr)
+        from flywheel.console.colour import FAULTS, say
+
+        say(str(error), FAULTS, sys.stderr)
         sys.exit(error.exit_code)
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        print("flywheel: interrupted; run the same command again to go on.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         # typer carries its own copy of click; its usage errors are known by what they can do.

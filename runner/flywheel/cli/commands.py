@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from flywheel.errors import UsageError
+from flywheel.json_text import as_json as to_json
 from flywheel.version import installed_version
 
 app = typer.Typer(
@@ -46,12 +47,13 @@ def flywheel_(
 @app.command()
 def validate(file: SpecFile = DEFAULT_SPEC) -> None:
     """Check the spec and every file it names; all faults at once, each with its place."""
+    from flywheel.console.colour import FAULTS, say
     from flywheel.engine.golds import validated
     from flywheel.errors import render_fault
 
     for fault in validated(_open(file)):
-        print(render_fault(fault), file=sys.stderr)
-    print(f"{file}: valid")
+        say(render_fault(fault), FAULTS, sys.stderr)
+    say(f"{file}: valid", FAULTS)
 
 
 @app.command()
@@ -72,6 +74,7 @@ def plan(
     detailed_exitcode: Annotated[bool, typer.Option(help="Exit 2 where there is something to do.")] = False,
 ) -> None:
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
+    from flywheel.console.colour import PLAN, say
     from flywheel.console.plans import plan_text
     from flywheel.engine.planning import known_budgets, timed_plan, training_in_words
     from flywheel.files import write_text
@@ -81,8 +84,10 @@ def plan(
     text = json.dumps(found.to_json(), indent=1, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")
-    shown = plan_text(found, known_budgets(project, found), verbose, training_in_words(project))
-    print(text if as_json else shown)
+    if as_json:
+        print(text)
+    else:
+        say(plan_text(found, known_budgets(project, found), verbose, training_in_words(project)), PLAN)
     if detailed_exitcode and found.pending:
         raise typer.Exit(2)
 
@@ -127,8 +132,7 @@ def apply(
             confirm=lambda found: yes or saved is not None or _confirm(found),
             command=command_of(wanted),
         )
-    if not as_json:
-        _say(outcome, project)
+    _say(outcome, project, wanted, as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -139,7 +143,7 @@ def status(file: SpecFile = DEFAULT_SPEC, as_json: AsJson = False) -> None:
     from flywheel.engine.status import status as look
 
     found = look(_root(file) / ".flywheel")
-    print(json.dumps(found, default=str, indent=1) if as_json else status_text(found))
+    print(to_json(found, indent=1) if as_json else status_text(found))
 
 
 @app.command()
@@ -154,7 +158,7 @@ def query(
 
     with open_lookup(_root(file) / ".flywheel") as lookup:
         rows = asked(lookup, sql)
-    print(json.dumps(rows, default=str, ensure_ascii=False, indent=1) if as_json else table_text(rows))
+    print(to_json(rows, indent=1) if as_json else table_text(rows))
 
 
 @app.command()
@@ -179,7 +183,7 @@ def ask(
     rows = rows_of(row, sys.stdin)
     with Project.open(file) as project:
         for answer in project.answers(task, rows, iteration=iteration, judge=judge):
-            print(json.dumps(answer_json(answer), ensure_ascii=False) if as_json else answer_text(answer))
+            print(to_json(answer_json(answer)) if as_json else answer_text(answer))
 
 
 @app.command()
@@ -195,7 +199,7 @@ def show(
 
     with open_lookup(_root(file) / ".flywheel") as lookup:
         chapters = life(lookup, row_id)
-    print(json.dumps(chapters, default=str, ensure_ascii=False, indent=1) if as_json else life_text(chapters))
+    print(to_json(chapters, indent=1) if as_json else life_text(chapters))
 
 
 @app.command()
@@ -219,7 +223,14 @@ def report(
         return
     print(path)
     if open_:
-        typer.launch(path.absolute().as_uri())
+        _browse(path.absolute().as_uri())
+
+
+def _browse(address: str) -> None:
+    import webbrowser  # it looks for browsers when it is imported
+
+    if not webbrowser.open(address):
+        print("flywheel: there is no browser here; open the above in one.", file=sys.stderr)
 
 
 def _serve(file: Path, port: int, path: str, open_: bool) -> None:
@@ -228,7 +239,7 @@ def _serve(file: Path, port: int, path: str, open_: bool) -> None:
     def say(address: str) -> None:
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if open_:
-            typer.launch(address)
+            _browse(address)
 
     serve(_root(file), port, say, path)
 
@@ -265,16 +276,16 @@ def audit(
     from flywheel.errors import render_fault
 
     def confirm(calls: int) -> bool:
-        return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?")
+        return yes or not sys.stdin.isatty() or typer.confirm(f"Up to {calls:,} calls to judges. Go on?", err=True)
 
     workspace = _open(file)
     for doubt in gold_doubts(workspace.spec, workspace.root):
         print(render_fault(doubt), file=sys.stderr)
     found = run_audit(workspace, verifier, limit, confirm, show_progress)
-    if found is None:
-        print("nothing was audited")
+    if as_json:
+        print(to_json(audit_json(found) if found else None, indent=1))
     else:
-        print(json.dumps(audit_json(found), ensure_ascii=False, indent=1) if as_json else audit_text(found))
+        print(audit_text(found) if found else "nothing was audited")
 
 
 @app.command()
@@ -299,10 +310,10 @@ def compare(
     _stop_on_signals()
     with listener(as_json) as show:
         found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan))
-    if found is None:
+    if found is None and not as_json:
         print("nothing was compared")
-    else:
-        print(json.dumps(compare_json(found), ensure_ascii=False) if as_json else compare_text(found))
+    elif found is not None:
+        print(to_json(compare_json(found)) if as_json else compare_text(found))
 
 
 @app.command()
@@ -337,7 +348,7 @@ def diff(
     if page is not None and not as_json:
         print(page)
         return
-    print(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=1) if as_json else diff_text(found))
+    print(to_json(asdict(found), indent=1) if as_json else diff_text(found))
 
 
 @app.command()
@@ -407,15 +418,14 @@ def doctor(
     from flywheel.engine.doctor import examine
 
     findings = examine(_root(file) if file.is_file() else None, deep)
-    print(json.dumps([f.to_json() for f in findings], indent=1) if as_json else findings_text(findings))
+    print(to_json([f.to_json() for f in findings], indent=1) if as_json else findings_text(findings))
     raise typer.Exit(int(any(finding.outcome == "broken" for finding in findings)))
 
 
 def _open(file: Path) -> Any:
     from flywheel.engine.project import open_project
 
-    if not file.is_file():
-        raise UsageError(f"{file}: there is no spec here. Run `flywheel init`, or name one with --file.")
+    _root(file)
     return open_project(file)
 
 
@@ -435,6 +445,9 @@ def _stop_on_signals() -> None:
 
 
 def _root(file: Path) -> Path:
+    """The project's folder. Raises UsageError where there is no project."""
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no spec here. Run `flywheel init`, or name one with --file.")
     return file.absolute().parent
 
 
@@ -454,16 +467,15 @@ def _confirm(plan: Any) -> bool:
 
     if not any(node.estimate.usd for node in plan.pending) or not sys.stdin.isatty():
         return True
-    return typer.confirm(f"{totals(plan)} Go on?")
+    return typer.confirm(f"{totals(plan)} Go on?", err=True)
 
 
-def _say(outcome: Any, project: Any) -> None:
+def _say(outcome: Any, project: Any, iterations: int | None, as_json: bool) -> None:
+    """In JSON the last event has it all."""
+    from flywheel.console.ending import ending_text, error_text
+    from flywheel.engine.status import status as look
+
     if outcome.error:
-        print(f"flywheel: {outcome.error}", file=sys.stderr)
-    if outcome.ran == 0 and not outcome.error:
-        print("Nothing to do: everything is as the spec wants it.")
-        return
-    promoted = ", ".join(str(n) for n in outcome.promoted)
-    # An iteration that an earlier run promoted may wait, be deployed now, or be refused: "nothing" would deny it.
-    nothing = "nothing was promoted; " if outcome.exit_code == 3 else ""
-    print(f"{f'promoted in iteration {promoted}; ' if promoted else nothing}report: reports/index.html")
+        print(f"flywheel: {error_text(outcome)}", file=sys.stderr)
+    if not as_json and not (outcome.error and outcome.exit_code == 0):  # a person said no
+        print(ending_text(outcome, project, look(project.state), iterations or project.spec.loop.iterations))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flywheel.text import one_line, plural, printable
+from flywheel.text import duration, one_line, plural, printable
 
 if TYPE_CHECKING:
     from flywheel.engine.doctor import Diagnosis
@@ -50,19 +50,15 @@ def _indented(value: Any) -> str:
 
 
 def status_text(found: Row) -> str:
-    lines = []
-    run = found["run"]
-    if run is None:
-        lines.append("no run yet: flywheel apply")
-    else:
-        lines.append(f"run {run['run_id']}: {run['status']}" + (f" ({run['error']})" if run["error"] else ""))
-        for node, details in run["running"].items():
-            counted = (
-                f"{details['done']}/{details['total']} {details.get('what') or ''}" if details.get("total") else ""
-            )
-            lines.append(f"  {node:<28} {counted}".rstrip())
-    if found.get("store"):
+    lines = _run_lines(found["run"])
+    if found.get("store") and found["run"]:
         lines.append(f"store: {found['store']}")
+    if found["as_of_last_apply"]:
+        lines.append(
+            "What follows is as of the last apply that ended."
+            if found["decisions"]
+            else "Nothing was decided before it."
+        )
     for decision in found["decisions"]:
         lines.append(f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}")
     for row in found["approvals"][-5:]:
@@ -77,6 +73,22 @@ def status_text(found: Row) -> str:
     if found["deployments"]:
         lines.append(f"deployed now: {found['deployments'][-1]['model_id']}")
     return "\n".join(lines)
+
+
+def _run_lines(run: Row | None) -> list[str]:
+    if run is None:
+        return ["no run yet: flywheel apply"]
+    done = f"{run['steps_done']:,} of {plural(run['steps'], 'step')} done"
+    if run["status"] == "killed":
+        return [f"run {run['run_id']} was killed, {done}; `flywheel apply` goes on where it was."]
+    if run["status"] != "running":
+        return [f"run {run['run_id']}: {run['status']}" + (f" ({run['error']})" if run["error"] else "")]
+    lines = [f"run {run['run_id']} is running since {duration(run['seconds'])}, {done}."]
+    for node, said in run["running"].items():
+        counted = f"{said['done'] or 0:,}/{said['total']:,} {said.get('what') or ''}" if said.get("total") else ""
+        loss = f"  loss {said['loss']:.3f}" if said.get("loss") is not None else ""
+        lines.append(f"  {node:<28} {counted}{loss}".rstrip())
+    return lines
 
 
 def approval_text(found: Row) -> str:

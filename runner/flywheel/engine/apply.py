@@ -35,6 +35,8 @@ class ApplyOutcome:
     run_id: str
     exit_code: int
     ran: int = 0
+    left: int = 0
+    """Nodes of the plan that are still to run."""
     promoted: list[int] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     error: str = ""
@@ -69,11 +71,23 @@ def apply(
             if saved_plan is not None:
                 check_saved(dict(saved_plan), plan)
             if not plan.pending:
-                return ApplyOutcome(run_id, EXIT_DONE)
+                return _not_run(run_id, listener)
             refuse_unready(project, plan)
             if not confirm(plan):
-                return ApplyOutcome(run_id, EXIT_DONE, error="nothing was run")
+                return _not_run(run_id, listener, "nothing was run")
             return _Run(project, store, resources, plan, run_id, listener, command).execute()
+
+
+def _not_run(run_id: str, listener: Listener, error: str = "") -> ApplyOutcome:
+    """The last event says in any case how it ended."""
+    outcome = ApplyOutcome(run_id, EXIT_DONE, error=error)
+    listener({"event": "run_ended", "at": round(time.time(), 3), **_ended(outcome, "done")})
+    return outcome
+
+
+def _ended(outcome: ApplyOutcome, status: str) -> dict[str, Any]:
+    told = {name: getattr(outcome, name) for name in ("run_id", "exit_code", "ran", "left", "promoted", "error")}
+    return {**told, "status": status}
 
 
 class _Run:
@@ -280,15 +294,8 @@ class _Run:
         word = status.get(self.outcome.exit_code, "done")
         self.store.write("runs", [self._run_row(word, datetime.now(UTC))])
         self.store.snapshot(self.project.state / "snapshot.duckdb")
-        self.log.emit(
-            "run_ended",
-            run_id=self.run_id,
-            status=word,
-            exit_code=self.outcome.exit_code,
-            ran=self.outcome.ran,
-            promoted=self.outcome.promoted,
-            error=self.outcome.error,
-        )
+        self.outcome.left = len(self.plan.pending) - self.outcome.ran
+        self.log.emit("run_ended", **_ended(self.outcome, word))
         self.log.close()
 
     def _run_row(self, status: str, ended: datetime | None) -> dict[str, Any]:

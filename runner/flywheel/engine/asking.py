@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from flywheel.nodes.trust.deployment import check_history, verify_home
 from flywheel.prompting import render
 from flywheel.records import Generation, Outcome, Row, Subject, Verdict, row_id
 from flywheel.records.nodes import Query, finished
-from flywheel.records.rows import target_text
+from flywheel.records.rows import read_rows, target_text
+from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Task
 from flywheel.student import model_id
 from flywheel.student.loading import Arm, base_arm
@@ -77,6 +79,19 @@ def ask(
         for row, text in zip(rows, said, strict=True)
     ]
     return _judged(project, task, answers) if judge else answers
+
+
+def example_row(project: Workspace, task: str) -> str:
+    """What a person can type as the row in `flywheel ask TASK ROW`: the columns that the prompt reads of the task's
+    first row, or the file where they are no short texts."""
+    wanted = project.spec.tasks[task]
+    path = wanted.probes or wanted.seeds or next(s.data for s in project.spec.evals.values() if s.task == task)
+    row = read_rows(project.root / str(path))[0]
+    columns = read_prompt(project.root / wanted.prompt).columns or [name for name in row if name != wanted.target]
+    values = {name: row.get(name) for name in columns}
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items() if isinstance(value, str))
+    is_short = len(words) <= 100 and "\n" not in words and all(isinstance(value, str) for value in values.values())
+    return words if is_short and all(name.isidentifier() for name in values) else shlex.quote(str(path))
 
 
 def new_worker(project_root: Path) -> Worker:

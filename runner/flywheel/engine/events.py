@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
+
+from flywheel.json_text import as_json
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -29,15 +30,15 @@ class EventLog:
     def emit(self, event: str, **details: Any) -> None:
         record = {"event": event, "at": round(time.time(), 3), **details}
         with self._mutex:
-            self._file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            self._file.write(as_json(record) + "\n")
             self._file.flush()
             self._listener(record)
 
     def progress(self, node: str, **details: Any) -> None:
-        """A node's progress, thinned to a few a second; the last step always comes through."""
+        """A node's progress, thinned to a few a second; the first and the last step always come through."""
         now = time.monotonic()
-        finished = details.get("done") is not None and details.get("done") == details.get("total")
-        if not finished and now - self._shown.get(node, 0.0) < PROGRESS_EVERY:
+        is_edge = details.get("done") in (0, details.get("total"))
+        if not is_edge and now - self._shown.get(node, 0.0) < PROGRESS_EVERY:
             return
         self._shown[node] = now
         self.emit("progress", node=node, **details)

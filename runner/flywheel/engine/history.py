@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import StoreLocked, UsageError
+from flywheel.errors import StoreError, StoreLocked, UsageError
 from flywheel.plan.compiler import Done
 from flywheel.plan.estimates import History, Seconds, TeacherHistory
 from flywheel.records.nodes import NodeRecord, Query, finished
@@ -38,6 +38,19 @@ def open_lookup(state: Path) -> Iterator[Query]:
         yield query
     finally:
         opened.__exit__(None, None, None)
+
+
+def is_held(state: Path) -> bool:
+    """Whether another process writes to the store now."""
+    from flywheel.store import read_only
+
+    try:
+        with read_only(state / "flywheel.duckdb"):
+            return False
+    except StoreLocked:
+        return True
+    except StoreError:
+        return False
 
 
 def asked(query: Query, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +140,12 @@ def _of_model(query: Query, model_id: str) -> list[Chapter]:
 
 
 def last_events(state: Path, limit: int = 400) -> list[dict[str, Any]]:
-    """The newest run's last events; they can be read while an apply holds the store."""
+    """The newest run's events, of its progress the last; they can be read while an apply holds the store."""
     runs = sorted((state / "runs").glob("*/events.jsonl")) if (state / "runs").exists() else []
     if not runs:
         return []
     with runs[-1].open(encoding="utf-8") as handle:
-        first = handle.readline()
-        rest = deque(handle, maxlen=limit)
-    return [json.loads(line) for line in [first, *rest] if line.endswith("\n")]
+        lines = handle.readlines()
+    progress = '{"event": "progress"'
+    told = [line for i, line in enumerate(lines) if i >= len(lines) - limit or not line.startswith(progress)]
+    return [json.loads(line) for line in told if line.endswith("\n")]

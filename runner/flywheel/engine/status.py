@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
-from flywheel.engine.history import open_lookup
+from flywheel.engine.history import is_held, open_lookup
 from flywheel.engine.lookback import last_events
-from flywheel.errors import StoreError
+from flywheel.errors import StoreError, StoreLocked
 
 
 def status(state: Path) -> dict[str, Any]:
-    """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them."""
-    events = last_events(state)
-    found: dict[str, Any] = {"run": _run(events), "decisions": [], "approvals": [], "deployments": []}
+    """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them, or
+    where a run holds it its copy of the last apply that ended (`as_of_last_apply`)."""
+    held = is_held(state)
+    run = _run(last_events(state), held)
+    found: dict[str, Any] = {"run": run, "as_of_last_apply": held, "decisions": [], "approvals": [], "deployments": []}
     try:
         with open_lookup(state) as query:
             found["decisions"] = query(
@@ -26,27 +29,36 @@ def status(state: Path) -> dict[str, Any]:
             found["deployments"] = query(
                 "SELECT sequence, action, iteration, model_id, deployed_at FROM deployments ORDER BY sequence"
             )
+    except StoreLocked:  # the first run has begun, and there is no copy yet
+        pass
     except StoreError as error:
         found["store"] = str(error)
     return found
 
 
-def _run(events: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _run(events: list[dict[str, Any]], held: bool) -> dict[str, Any] | None:
+    """`status` as the run ended; else `running`, or `killed` where no process holds the store."""
     if not events:
         return None
     running: dict[str, dict[str, Any]] = {}
+    done = 0
     for event in events:
         if event["event"] == "node_started":
             running[event["node"]] = {}
         elif event["event"] == "progress":
-            running[event["node"]] = {k: event.get(k) for k in ("done", "total", "what")}
+            running[event["node"]] = {k: event.get(k) for k in ("done", "total", "what", "suite", "loss")}
         elif event["event"] in ("node_done", "node_failed"):
             running.pop(event["node"], None)
+            done += event["event"] == "node_done"
     ended = events[-1] if events[-1]["event"] == "run_ended" else None
+    nodes = events[0].get("nodes", ())
     return {
         "run_id": events[0].get("run_id"),
-        "status": ended["status"] if ended else "running, or killed",
-        "running": {} if ended else running,
+        "status": ended["status"] if ended else "running" if held else "killed",
+        "seconds": round((time.time() if held and not ended else events[-1]["at"]) - events[0]["at"], 1),
+        "steps": sum(status != "reused" for *_, status in nodes),
+        "steps_done": done,
+        "running": {} if ended or not held else running,
         "last_event_at": events[-1]["at"],
         "error": ended["error"] if ended else "",
     }

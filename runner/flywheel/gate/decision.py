@@ -25,7 +25,7 @@ from flywheel.spec.models import GateRule, Measure
 from flywheel.stats import alpha_at, holm
 from flywheel.text import plural
 
-#: Above this share of items without a verdict a suite decides nothing.
+#: Above this share of unknown items a suite decides nothing.
 MOST_UNKNOWN = 0.01
 #: The precondition that speaks of the verifiers and not of the candidate: without it nothing is decided.
 VERIFIERS_ANSWERED = "no verifier errors"

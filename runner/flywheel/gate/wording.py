@@ -7,7 +7,7 @@ import math
 from flywheel.gate.arms import Arms
 from flywheel.gate.comparisons import Evidence, Name, Outcome, rate_before, threshold_of
 from flywheel.spec.models import GateRule
-from flywheel.text import plural
+from flywheel.text import plural, signed
 
 
 def label(rule: GateRule, name: Name) -> str:
@@ -50,11 +50,11 @@ def unknown_words(arms: Arms) -> str:
         return ""
     if arms.measure:
         return f"; {plural(arms.unknown, 'answer')} without a figure, counted as the worst"
-    return f"; {plural(arms.unknown, 'item')} without a verdict, counted against the candidate"
+    return f"; {plural(arms.unknown, 'item')} unknown, counted against the candidate"
 
 
 def without_verdict(arms: Arms) -> str:
-    """Too many items without a verdict to decide: why, and what to mend."""
+    """Too many unknown items to decide: why, and what to mend."""
     why, mend = [], []
     if arms.too_long:
         why.append(f"{arms.too_long:,} because the prompt does not fit the model")
@@ -63,7 +63,7 @@ def without_verdict(arms: Arms) -> str:
         why.append("verifier errors")
         mend.append("Repair the verifier")
     return (
-        f"{arms.unknown:,} of {plural(arms.n, 'item')} have no verdict in one arm or the other "
+        f"{arms.unknown:,} of {plural(arms.n, 'item')} are unknown in one arm or the other "
         f"({', else '.join(why)}); above 1% nothing is decided. {'. '.join(mend)} and run `flywheel apply` again."
     )
 
@@ -76,7 +76,7 @@ def not_measured(arms: Arms) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return signed(100 * value)
 
 
 def _percent(value: float) -> str:

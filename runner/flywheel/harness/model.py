@@ -66,6 +66,8 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
             stop = self.stop.get(task, ())
             seeds = [seed_of(requests[i].doc_id, repeat) for i, repeat in enumerate(_repeats(requests))]
             found: dict[int, Answer] = {}
+            counted = {"suite": task.removeprefix("flywheel_"), "total": len(order)}
+            progress({**counted, "done": 0})
             started = time.perf_counter()
             for batch, outputs in batches(
                 loaded,
@@ -82,7 +84,7 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
                 seconds = (time.perf_counter() - started) / len(batch)
                 for place, tokens in zip(batch, outputs, strict=True):
                     found[place] = self._answer(tokens, seconds, stop)
-                progress({"suite": task.removeprefix("flywheel_"), "done": len(found), "total": len(order)})
+                progress({**counted, "done": len(found)})
                 started = time.perf_counter()
             for place in sorted(found):
                 self.answers[task, requests[place].doc_id].append(found[place])

@@ -241,10 +241,18 @@ def judge_all(
     ctx: Context, subjects: Sequence[Subject], cascade: bool = False
 ) -> tuple[list[list[Verdict]], list[Outcome]]:
     """Verdicts and outcome of each subject, in order, with progress."""
-    verdicts: list[list[Verdict]] = []
-    for found in ctx.judge(subjects, cascade=cascade):
-        verdicts.append(found)
-        ctx.progress(done=len(verdicts), total=len(subjects), what="judged")
+    verdicts = watched(ctx, subjects, ctx.judge(subjects, cascade=cascade))
     outcomes: list[Outcome] = [outcome_of(found) for found in verdicts]
     ctx.refuse_unknown(subjects, verdicts)
     return verdicts, outcomes
+
+
+def watched(ctx: Context, subjects: Sequence[Subject], judged: Iterable[list[Verdict]]) -> list[list[Verdict]]:
+    """The verdicts as they come, with progress: how many subjects are judged, and how many of them pass."""
+    verdicts: list[list[Verdict]] = []
+    passed = 0
+    for found in judged:
+        verdicts.append(found)
+        passed += outcome_of(found) == "pass"
+        ctx.progress(done=len(verdicts), total=len(subjects), what="judged", passed=passed)
+    return verdicts

@@ -10,7 +10,7 @@ DecisionOutcome = Literal["promote", "reject", "inconclusive"]
 
 @dataclass(frozen=True)
 class PairedItem:
-    """One eval item, answered by both arms. Scores are in [0, 1]; None where a verifier could not say."""
+    """One eval item, answered by both arms. Scores are in [0, 1]; None where it is unknown."""
 
     item_id: str
     incumbent: float | None

@@ -130,7 +130,7 @@ class Score(ReportPart):
     slice: str
     items: int
     unknown: int
-    """Items left out because a verifier could not say, for either arm."""
+    """Items left out because they are unknown, in either arm."""
     incumbent: Rate | None
     candidate: Rate | None
     change: Change | None

@@ -237,7 +237,6 @@ WHERE node IN {of(nodes, "budget")} GROUP BY ALL ORDER BY mode"""
 # --- from asked to trained ----------------------------------------------------------------------------------
 
 #: What `verify` notes where a sample passed and is no lesson all the same.
-_SELECTION = "'(selection)'"
 
 
 def asked(nodes: Nodes) -> str:
@@ -262,7 +261,7 @@ def lessons(nodes: Nodes, *by: str) -> str:
   count(DISTINCT coalesce(nullif(c.group_id, ''), c.candidate_id)) AS questions,
   count(DISTINCT coalesce(nullif(c.group_id, ''), c.candidate_id)) FILTER (j.outcome = 'pass') AS answered,
   count(*) FILTER (c.status <> 'unparsed') AS parsed, count(*) FILTER (c.status = 'parsed') AS fitting,
-  count(*) FILTER (j.outcome = 'pass' OR j.verifier = {_SELECTION}) AS verified,
+  count(*) FILTER (j.outcome IN ('pass', 'spare')) AS verified,
   count(*) FILTER (j.outcome = 'pass') AS chosen, count(*) FILTER (k.decision = 'kept') AS curated,
   count(d.candidate_id) AS trained
 FROM candidates c
@@ -287,12 +286,13 @@ def losses_on_the_way(nodes: Nodes) -> str:
          coalesce(problem, '') FROM candidates WHERE node IN {of(nodes, "generate")} AND status = 'filtered'
   UNION ALL
   SELECT 'verified',
-         coalesce(verifier, 'verifier') || if(outcome = 'unknown', ': could not say', ': failed'),
+         coalesce(verifier, 'verifier') || ': ' || outcome,
          coalesce(reason, '') FROM judged
-  WHERE node IN {of(nodes, "verify")} AND outcome <> 'pass' AND verifier IS DISTINCT FROM {_SELECTION}
+  WHERE node IN {of(nodes, "verify")} AND outcome NOT IN ('pass', 'spare')
   UNION ALL
-  SELECT 'chosen', if(reason LIKE 'too easy%', 'too easy', 'another sample of the question'), coalesce(reason, '')
-  FROM judged WHERE node IN {of(nodes, "verify")} AND outcome <> 'pass' AND verifier = {_SELECTION}
+  SELECT 'chosen', if(reason LIKE 'too easy%', 'spare: too easy', 'spare: another sample of the question'),
+         coalesce(reason, '')
+  FROM judged WHERE node IN {of(nodes, "verify")} AND outcome = 'spare'
   UNION ALL
   SELECT 'curated', coalesce(stage, 'curation'), coalesce(reason, '') FROM curation
   WHERE node IN {of(nodes, "curate")} AND decision <> 'kept')

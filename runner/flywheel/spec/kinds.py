@@ -144,15 +144,29 @@ class Family:
         return core_schema.with_info_plain_validator_function(self._validated, serialization=dump)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        found = handler(self._union.core_schema)
-        said = {"type": "string", "pattern": r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"}
-        stranger = {
-            "title": f"A {self.noun} of your own, file.py:Class",
-            "type": "object",
-            "properties": {self.key: said},
-            "required": [self.key],
+        """A branch for each kind that holds under its name alone, so that an editor says what is wrong in the kind that
+        was meant: of a `oneOf` it could say no more than that none fits."""
+        branches = handler(self._union.core_schema)["oneOf"]
+        names = [self._names_in(handler.resolve_ref_schema(branch)) for branch in branches]
+        stranger = {"type": "string", "pattern": r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"}
+        known = {
+            "if": {"properties": {self.key: stranger}, "required": [self.key]},
+            "then": {"title": f"A {self.noun} of your own, file.py:Class"},
+            "else": {"properties": {self.key: {"enum": [name for chosen in names for name in chosen]}}},
         }
-        return {**found, "oneOf": [*found["oneOf"], stranger]}
+        return {
+            "type": "object",
+            **({} if self.default else {"required": [self.key]}),
+            "allOf": [known, *(self._branch(chosen, kind) for chosen, kind in zip(names, branches, strict=True))],
+        }
+
+    def _names_in(self, kind: JsonSchemaValue) -> list[str]:
+        said = kind["properties"][self.key]
+        return list(said.get("enum", [said.get("const")]))
+
+    def _branch(self, names: list[str], kind: JsonSchemaValue) -> JsonSchemaValue:
+        chosen: JsonSchemaValue = {"properties": {self.key: {"enum": names}}}
+        return {"if": chosen if self.default in names else {**chosen, "required": [self.key]}, "then": kind}
 
     def _validated(self, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, self.base):

@@ -89,7 +89,7 @@ def reference() -> str:
         entry = _entry(value)
         if "$ref" in entry:
             parts += _section(schema, f"## {key}", _resolve(schema, entry))
-        elif "oneOf" in entry:
+        elif "allOf" in entry:
             parts += _kinds(schema, key, entry)
     return "\n".join(parts)
 
@@ -127,9 +127,9 @@ def _kinds(schema: Schema, key: str, entry: Schema) -> Iterator[str]:
     shown = {name: value for name, value in common["properties"].items() if name != family.key}
     yield f"## {key}\n\n{common['description']}\n\n`{family.key}` says which of these it is; all of them have:\n"
     yield _table(schema, {**common, "properties": shown})
-    for reference in entry["oneOf"]:
-        if "$ref" in reference:
-            model = _resolve(schema, reference)
+    for branch in entry["allOf"]:
+        if "$ref" in branch["then"]:
+            model = _resolve(schema, branch["then"])
             own = {name: value for name, value in model["properties"].items() if name not in shown}
             yield f"### {key}: {own[family.key]['const']}\n\n{model.get('description', '')}\n"
             yield _table(schema, {**model, "properties": own})
@@ -164,7 +164,7 @@ def _type(value: Schema) -> str:
         return " or ".join(dict.fromkeys(words))
     if "enum" in value or "const" in value:
         return " \\| ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
-    if "$ref" in value or "oneOf" in value:
+    if "$ref" in value or "allOf" in value:
         return "mapping"
     if value.get("type") == "array":
         return f"list of {_plural(_type(value['items']))}"

@@ -72,4 +72,4 @@ def _merge(config: dict[str, Any]) -> str:
     if tied is False:
         return "a plain merge is sound, as this base does not tie its embeddings"
     where = "as this base ties its embeddings" if tied else "where the base ties its embeddings"
-    return f"a plain merge changes the answers, {where} (`flywheel export --merged` unties first)"
+    return f"a plain merge changes the answers, {where} (`flywheel export --merged FOLDER` unties first)"

@@ -48,7 +48,7 @@ CREATE TABLE candidates (
     call_key VARCHAR, "row" JSON, target VARCHAR, reference VARCHAR, reference_from VARCHAR, failure_ids VARCHAR[],
     status VARCHAR, problem VARCHAR, text VARCHAR);
 
--- Whether a candidate passed all its verifiers.
+-- What became of a candidate (records.fates): pass, spare, fail, unknown.
 CREATE TABLE judged (
     node VARCHAR, candidate_id VARCHAR, outcome VARCHAR, verifier VARCHAR, reason VARCHAR);
 
@@ -136,8 +136,14 @@ UPDATE nodes SET subject = split_part(name, '.', 3), round = coalesce(TRY_CAST(
     CASE WHEN kind IN ('generate', 'verify') THEN regexp_extract(name, '\.r([0-9]+)$', 1) END AS INTEGER), 0);
 """
 
+FATES = """
+-- A candidate that passed and was not needed is spare. It was called a failure of a verifier that there is not.
+UPDATE judged SET outcome = 'spare', verifier = NULL WHERE verifier = '(selection)';
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
+    ("0005_fates", FATES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

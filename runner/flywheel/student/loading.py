@@ -13,6 +13,7 @@ from flywheel.hashing import hash_file, short
 from flywheel.student.chat import on_the_same_day
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
+from flywheel.text import plural
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,15 @@ def prepare_torch() -> Any:
 
     torch.use_deterministic_algorithms(True, warn_only=True)
     return torch
+
+
+def computed_on(device: str) -> str:
+    """What can change the last digits of a sum, beside the versions: `cpu, 2 threads, AVX2`, or the accelerator's name.
+    Threads are as many as torch takes, or OMP_NUM_THREADS says."""
+    torch = prepare_torch()
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    return f"{device}, {plural(torch.get_num_threads(), 'thread')}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def choose_device(wanted: str) -> str:

@@ -30,7 +30,7 @@ def generate(
     An answer ends before the first of the strings in `stop`. A prompt that leaves no room for one is not asked.
 
     Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
-    how many are done.
+    how many are done, at first those that are not asked.
     """
     prompter, context = Prompter(loaded.tokenizer, chat), context_of(loaded)
     encoded = [prompter.ids(text) for _, text in prompts]
@@ -38,6 +38,7 @@ def generate(
     answers = {i: Generation(prompts[i][0], "", 0, False, problem) for i, problem in enumerate(problems) if problem}
     fit = (i for i, problem in enumerate(problems) if not problem)
     order = sorted(fit, key=lambda i: (-len(encoded[i]), prompts[i][0]))
+    progress(len(answers))
     for batch, outputs in batches(
         loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop
     ):
@@ -186,6 +187,7 @@ def completion_losses(
     losses: dict[int, float] = {}
     room = reading_room(loaded.model)
     waiting = list(room.parts(rows, order))
+    progress(0)
     while waiting:
         part = waiting.pop(0)
         try:

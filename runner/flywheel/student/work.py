@@ -123,7 +123,7 @@ def plain_merge_warning(effect: Mapping[str, Any]) -> str:
         return ""
     return (
         f"a plain merge answers differently ({plain.outputs_changed} of {effect['prompts']} answers, logits by up to "
-        f"{plain.logit_change:.3g}): use `flywheel export --merged`, which unties first"
+        f"{plain.logit_change:.3g}): use `flywheel export --merged FOLDER`, which unties first"
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from flywheel.errors import NodeFailed
 from flywheel.student.chat import Chat, Prompter
-from flywheel.student.loading import Arm, Loaded, adapter_hash, load_base, prepare_torch
+from flywheel.student.loading import Arm, Loaded, adapter_hash, computed_on, load_base, prepare_torch
 from flywheel.student.memory import Room, can_recompute, out_of_memory, recomputing, training_room
 from flywheel.student.sampling import target_losses
 from flywheel.training.recipe import filled
@@ -63,7 +63,7 @@ class TrainingResult:
     notes: tuple[str, ...] = ()
     """What memory made necessary, and that little was learned, in words."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """As the job's, with what was chosen for what it left open."""
+    """As the job's, with what was chosen for what it left open, and what it was computed on."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
             f"the adapter could not be written to {scratch}: {error}. Free some space; the next apply goes on from the "
             "last checkpoint."
         ) from error
-    return _result(state, job, len(rows), len(encoded) - len(rows))
+    return _result(state, job, len(rows), len(encoded) - len(rows), computed_on(loaded.device))
 
 
 def with_adapter(model: Any, settings: Mapping[str, Any], adapter: str | None) -> Any:
@@ -150,6 +150,7 @@ def _loop(
     if state.room.recompute:
         _recompute(loaded.model)
     saved = time.monotonic()
+    progress({"done": state.step, "total": total})
     while state.step < total:
         group = batches[state.step * accumulate : (state.step + 1) * accumulate]
         loss, tokens = _fitting_step(torch, loaded, rows, group, state)
@@ -339,7 +340,7 @@ def _sorted_lists(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _result(state: _State, job: TrainingJob, rows: int, left_out: int) -> TrainingResult:
+def _result(state: _State, job: TrainingJob, rows: int, left_out: int, device: str) -> TrainingResult:
     tenth = max(1, len(state.losses) // 10)
     first, last = (fmean(entry["loss"] for entry in part) for part in (state.losses[:tenth], state.losses[-tenth:]))
     return TrainingResult(
@@ -351,7 +352,7 @@ def _result(state: _State, job: TrainingJob, rows: int, left_out: int) -> Traini
         loss=last,
         losses=state.losses,
         notes=(*state.notes, *_hardly_learned(first, last, state.step, job.settings)),
-        settings=job.settings,
+        settings={**job.settings, "computed_on": device},
     )
 
 

@@ -20,20 +20,15 @@ def subject_of_row(row: Mapping[str, Any]) -> Subject:
     )  # fmt: skip
 
 
-#: The verifier's name in `judged` where a sample passed and is no lesson all the same.
-SELECTION = "(selection)"
-
-
 def select(
     generator: Generator, rows: Sequence[Mapping[str, Any]], judged: list[dict[str, Any]], answers: int = 1
-) -> int:
-    """Leaves the best `answers` different passing samples a group, none where the question is too easy; returns how
-    many it took out."""
+) -> None:
+    """Leaves the best `answers` different passing samples a group, none where the question is too easy; the others
+    become spare."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         if row["group_id"]:
             groups[row["group_id"]].append(index)
-    spared = 0
     for members in groups.values():
         passing = [i for i in members if judged[i]["outcome"] == "pass"]
         decided = [i for i in members if judged[i]["outcome"] != "unknown"]
@@ -46,9 +41,7 @@ def select(
             judged[i]["pass_rate"] = rate
             if judged[i]["outcome"] == "pass" and (too_easy or i not in best):
                 why = f"too easy: {len(passing)} of {len(decided)} samples are right" if too_easy else "another sample"
-                judged[i] |= {"outcome": "fail", "verifier": SELECTION, "reason": why}
-                spared += 1
-    return spared
+                judged[i] |= {"outcome": "spare", "reason": why}
 
 
 def _different(texts: Sequence[str], indices: Sequence[int]) -> list[int]:

@@ -57,7 +57,7 @@ class Shares:
         rows = ctx.query(
             """WITH c AS (SELECT *, coalesce(nullif(group_id, ''), candidate_id) AS question FROM candidates)
                SELECT c.teacher, coalesce(c.mode, '') AS mode, count(DISTINCT question) AS tried,
-                   count(DISTINCT question) FILTER (j.outcome = 'pass') AS accepted
+                   count(DISTINCT question) FILTER (j.outcome IN ('pass', 'spare')) AS accepted
                FROM c LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND list_contains(?, j.node)
                WHERE list_contains(?, c.node) AND j.outcome IS DISTINCT FROM 'unknown' GROUP BY ALL""",
             [ctx.earlier("verify") + ctx.fingerprints("verify"), self._work.earlier_nodes],

@@ -16,7 +16,7 @@ from flywheel.harness import Answer, Evaluated, EvaluationJob, Item, Measured, S
 from flywheel.harness.scoring import item_score
 from flywheel.harness.suites import sampled
 from flywheel.hashing import seed_from
-from flywheel.nodes.context import Context, Model, TaskRow
+from flywheel.nodes.context import Context, Model, TaskRow, watched
 from flywheel.records import TOO_LONG, LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.models import Spec, Suite, Task
@@ -231,11 +231,7 @@ def _judged(ctx: Context, suite: Suite, items: Sequence[Measured], once: bool = 
 
 
 def _verdicts(ctx: Context, subjects: Sequence[Subject]) -> list[list[Verdict]]:
-    verdicts: list[list[Verdict]] = []
-    for found in ctx.judge(subjects) if subjects else ():
-        verdicts.append(found)
-        ctx.progress(done=len(verdicts), total=len(subjects), what="judged")
-    return verdicts
+    return watched(ctx, subjects, ctx.judge(subjects)) if subjects else []
 
 
 def _by_lm_eval(item: Measured) -> JudgedItem:

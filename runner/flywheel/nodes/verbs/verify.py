@@ -11,6 +11,7 @@ from typing import Any
 from flywheel.nodes.context import Context, NodeResult, judge_all, verdict_rows
 from flywheel.nodes.lessons.acceptance import grade, select, subject_of_row
 from flywheel.records import Counts, Outcome, Verdict
+from flywheel.records.fates import counted
 
 
 def verify(ctx: Context) -> NodeResult:
@@ -30,12 +31,12 @@ def verify(ctx: Context) -> NodeResult:
         for s, outcome, found in zip(subjects, outcomes, verdicts, strict=True)
     ]  # fmt: skip
     generator = next(g for g in ctx.spec.generate if g.name == ctx.node.subject)
-    spared = select(generator, rows, judged, ctx.spec.curate.dedup.answers_per_question)
-    passed, failed = outcomes.count("pass") - spared, outcomes.count("fail") + spared
+    select(generator, rows, judged, ctx.spec.curate.dedup.answers_per_question)
+    fates = counted(row["outcome"] for row in judged)
     return NodeResult(
-        Counts(len(rows), passed, failed, outcomes.count("unknown")),
+        Counts(len(rows), fates["pass"], fates["fail"] + fates["spare"], fates["unknown"]),
         {"verdicts": verdict_rows(ctx.node.fingerprint, verdicts), "judged": judged},
-        {"passed": passed, "failed": failed, "unknown": outcomes.count("unknown"), "passed_over": spared},
+        {"fates": fates},
     )
 
 

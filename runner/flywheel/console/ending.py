@@ -1,0 +1,65 @@
+"""How an apply ended, and what a person can do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.text import plural
+
+if TYPE_CHECKING:
+    from flywheel.engine.apply import ApplyOutcome
+    from flywheel.engine.project import Workspace
+
+Row = dict[str, Any]
+GOES_ON = "`flywheel apply` goes on where it was"
+
+
+def ending_text(outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int) -> str:
+    """What came of it, and the commands that come next. `found`: the project's status; `iterations`: of the plan."""
+    has_nothing_to_do = outcome.ran == outcome.left == 0
+    said = "Nothing to do: everything is as the spec wants it." if has_nothing_to_do else _came_of_it(outcome, found)
+    steps = _next_steps(outcome, project, found, iterations)
+    return "\n".join([said, *(f"  {what + ':':<8} {command}" for what, command in steps)])
+
+
+def error_text(outcome: ApplyOutcome) -> str:
+    """For stderr: what stopped it, and that nothing of it is lost."""
+    if outcome.exit_code == 130:
+        return f"interrupted, with {plural(outcome.left, 'step')} to go; {GOES_ON}."
+    return outcome.error
+
+
+def _came_of_it(outcome: ApplyOutcome, found: Row) -> str:
+    promoted = ", ".join(str(number) for number in outcome.promoted)
+    # An iteration that an earlier run promoted may wait, be deployed now, or be refused: "nothing" would deny it.
+    said = [f"promoted in iteration {promoted}"] if promoted else []
+    said += ["nothing was promoted: the incumbent stays"] if outcome.exit_code == 3 else []
+    said += [f"{plural(outcome.ran, 'step')} done"] if not said else []
+    if found["deployments"]:
+        last = found["deployments"][-1]
+        said.append(f"deployed: {last['model_id']} (iteration {last['iteration']})")
+    return "; ".join(said)
+
+
+def _next_steps(outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int) -> list[tuple[str, str]]:
+    """(what it does, command), of those that work now."""
+    from flywheel.engine.asking import example_row
+
+    at = _option(project.file)
+    steps = []
+    if found["deployments"]:
+        task = next(iter(project.spec.tasks))
+        steps.append(("ask it", f"flywheel ask {task} {example_row(project, task)}{at}"))
+    if (project.root / "reports" / "index.html").exists():
+        steps.append(("look", f"flywheel report --open{at}"))
+    if outcome.exit_code in (0, 3):
+        steps.append(("go on", f"flywheel apply --iterations {iterations + 1}{at}"))
+    elif outcome.exit_code == 1:
+        steps.append(("mended?", f"flywheel apply{at}"))
+    return steps
+
+
+def _option(file: Path) -> str:
+    return "" if file == Path("flywheel.yaml") else f" --file {shlex.quote(str(file))}"

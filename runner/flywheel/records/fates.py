@@ -1,0 +1,31 @@
+"""The words for what becomes of an answer or a candidate: the same in the terminal, the store and the report.
+
+pass      every verifier passes it
+fail      a verifier fails it
+unknown   none fails it, and one cannot judge it
+spare     a candidate that passes and is not needed: another sample of its question is better, or it is too easy
+kept      a lesson that curation takes; what it leaves out is dropped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+Fate = Literal["pass", "spare", "fail", "unknown"]
+"""Of a row in `judged`. An answer's outcome is one of the others than `spare`."""
+FATES: tuple[Fate, ...] = get_args(Fate)
+
+
+def counted(fates: Iterable[Fate]) -> dict[Fate, int]:
+    """How many there are of each, those of which there is none too."""
+    found = dict.fromkeys(FATES, 0)
+    for fate in fates:
+        found[fate] += 1
+    return found
+
+
+def in_words(counts: Mapping[Fate, int]) -> str:
+    """`220 pass, 220 spare, 0 fail`: passes and fails in any case, the others where there are any."""
+    shown = (fate for fate in FATES if counts.get(fate) or fate in ("pass", "fail"))
+    return ", ".join(f"{counts.get(fate, 0):,} {fate}" for fate in shown)
