@@ -45,7 +45,7 @@ def render_items(report: Report, page: ItemPage, past: Pasts) -> str:
 
 
 def render_diff(name: str, labels: tuple[str, str], found: Mapping[str, Any], items: Sequence[ShownItem]) -> str:
-    """Two models on the same items. `found`: as `flywheel diff --json` has it; `labels`: what each is called."""
+    """Two models on the same items. `found`: as `flywheel diff A B --json` has it; `labels`: what each is called."""
     page_items = held(items, len(items), labels)
     script = _script() if page_items.items else ""
     return _page("diff.html.j2", script=script, name=name, labels=labels, found=found, held=page_items)
