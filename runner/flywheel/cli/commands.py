@@ -346,10 +346,10 @@ def init(
     ] = "shop_sql",
 ) -> None:
     """Write a complete domain that runs offline, to edit."""
-    from flywheel.engine.templates import copy_template, template_names
+    from flywheel.engine.templates import copy_template, template_list
 
     if template == "list":
-        print("\n".join(template_names()))
+        print(template_list())
         return
     for path in copy_template(template, folder):
         print(path)
