@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_a_second_time_nothing_is_written(table: Domain, flywheel) -> None:
 
     assert (code, out) == (64, "")
     assert error == "flywheel: here/flywheel.yaml exists already; nothing was written. Choose an empty folder.\n"
+
+
+def test_who_is_asked_and_says_nothing_has_nothing_written(
+    table: Domain, flywheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table.root / "mail.csv").write_text("a,b\n" + "".join(f"one text {i},another {i * i}\n" for i in range(60)))
+    typed = io.StringIO("c\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", typed)
+
+    code, _, error = flywheel(table, "init", "--from", "mail.csv")
+
+    assert code == 130
+    assert error.count("Which column holds the right answer? (a, b)") == 2
+    assert [path.name for path in table.root.iterdir()] == ["mail.csv"]
 
 
 def test_flags_say_what_would_be_guessed(table: Domain, flywheel) -> None:

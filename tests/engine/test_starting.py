@@ -14,6 +14,7 @@ import pytest
 
 from flywheel.engine.golds import gold_doubts, validated
 from flywheel.engine.project import Workspace, open_project
+from flywheel.engine.starting.lengths import fitted
 from flywheel.engine.starting.splitting import least_fixed
 from flywheel.engine.starting.start import Started, Wishes, start
 from flywheel.engine.starting.tables import read_table
@@ -509,16 +510,28 @@ def test_near_duplicates_stay_on_one_side_also_through_a_third_row_and_whatever_
     assert "rows that are alike stay together: 144 are" in made.guessed
 
 
-def test_rows_too_long_for_the_built_in_student_are_left_out_and_a_larger_one_takes_them(tmp_path: Path) -> None:
+def test_rows_too_long_for_the_built_in_student_are_left_out_and_a_larger_one_takes_them() -> None:
     rows = tickets()
     for row in rows[:10]:
         row["text"] += " and then the long story of it" * 200
     csv_file("t.csv", rows)
 
+    larger = start("t.csv", Path("larger"), Wishes(base="someone/model"))
     made = started("t.csv")
 
     assert "left out: 10 rows too long for the small built-in student" in made.guessed
     assert len(all_rows()) == 110
+    assert "left out" not in larger.guessed
+    assert open_project(Path("larger/flywheel.yaml")).spec.student.base == "someone/model"
+
+
+def test_answers_are_as_long_as_lets_most_rows_fit() -> None:
+    short, long = ["a b"] * 9 + ["a b " * 200], ["x y"] * 8 + ["x y " * 100] * 2
+
+    fit = fitted("builtin:tiny", short, long)
+
+    assert fit.fits == (True,) * 9 + (False,)
+    assert fit.max_new_tokens % 16 == 0
 
 
 # --- without answers --------------------------------------------------------------------------------------------------

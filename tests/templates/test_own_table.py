@@ -29,4 +29,4 @@ def test_four_hundred_rows_become_a_model_that_is_deployed(tmp_path: Path, tiny:
     assert after >= before + 0.2
     with Project.open(made.folder / "flywheel.yaml") as project:
         (answer,) = project.answers("intent", [{"message": rows[0]["message"]}])
-    assert answer.text in (made.folder / "labels.txt").read_text().split()
+    assert answer.answer in (made.folder / "labels.txt").read_text().split()

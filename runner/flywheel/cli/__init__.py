@@ -9,6 +9,8 @@ EXIT_USAGE, EXIT_INTERRUPTED = 64, 130
 
 def main() -> None:
     """Entry point. A FlywheelError is one message and its exit code; anything else is a bug with a traceback."""
+    from typer import Abort
+
     from flywheel.cli.commands import app
     from flywheel.errors import FlywheelError, SpecInvalid
 
@@ -20,7 +22,7 @@ def main() -> None:
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # the latter: Ctrl-C or the end of input where a person was asked
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         # typer carries its own copy of click; its usage errors are known by what they can do.
