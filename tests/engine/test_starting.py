@@ -389,6 +389,13 @@ def test_the_answer_is_the_one_column_whose_values_recur() -> None:
     assert "b: the one column whose values recur" in started(csv_file("t.csv", rows)).guessed
 
 
+def test_objects_beside_labels_are_not_taken_for_the_question() -> None:
+    rows = [{"mail": row["text"], "order": {"n": i}, "sort": row["label"]} for i, row in enumerate(tickets())]
+
+    assert refused(jsonl_file("t.jsonl", rows)).endswith("Name it: --target with one of mail, order, sort.")
+    assert "order: the one column" in started(jsonl_file("t.jsonl", [{**row, "sort": "x"} for row in rows])).guessed
+
+
 def test_what_cannot_be_guessed_is_asked_or_named() -> None:
     rows = [{"a": row["text"], "b": row["label"], "c": "xy"[i % 5 % 2]} for i, row in enumerate(tickets())]
     csv_file("t.csv", rows)

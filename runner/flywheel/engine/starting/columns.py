@@ -86,9 +86,9 @@ def _guessed_target(
     )
     if len(free) > 1 and by_name:
         return by_name[0], "by its name"
-    recurring = [c for c in free if recurs(table.values(c)) and not _ID.search(c)]
-    if len(free) > 1 and len(recurring) == 1:
-        return recurring[0], "the one column whose values recur"
+    likely = [c for c in free if not _ID.search(c) and (recurs(table.values(c)) or _holds_objects(table.values(c)))]
+    if len(free) > 1 and len(likely) == 1:
+        return likely[0], "the one column whose values recur, or are objects"
     if ask is not None and len(free) > 1:
         return ask("Which column holds the right answer?", free), "said by you"
     if len(free) < 2 and not inputs:
@@ -107,6 +107,10 @@ def no_answers(table: SourceTable, why: str) -> str:
         "stay without: with --teacher provider/model a model answers them several times, and where it agrees with "
         "itself that is a lesson."
     )
+
+
+def _holds_objects(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, dict) for value in values if not is_empty(value))
 
 
 def recurs(values: Sequence[Any]) -> bool:
