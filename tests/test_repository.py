@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.cli.reference import reference
-from flywheel.engine.templates import TEMPLATES, copy_template, template_names
+from flywheel.engine.templates import TEMPLATES, copy_template, template_list, template_names
 from flywheel.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +32,23 @@ def test_init_writes_a_template_and_refuses_to_overwrite(tmp_path: Path) -> None
     assert tmp_path / "mine" / "flywheel.yaml" in written
     with pytest.raises(UsageError, match="exists already; nothing was written"):
         copy_template("shop_sql", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_the_first_line_of_a_new_spec_names_a_schema_that_is_there(name: str, tmp_path: Path) -> None:
+    copy_template(name, tmp_path)
+    first = (tmp_path / "flywheel.yaml").read_text().splitlines()[0]
+
+    schema = tmp_path / first.removeprefix("# yaml-language-server: $schema=")
+
+    assert schema.read_bytes() == (ROOT / "schemas" / "flywheel.schema.json").read_bytes()
+
+
+def test_the_list_of_templates_says_what_each_is() -> None:
+    lines = template_list().splitlines()
+
+    assert [line.split()[0] for line in lines] == template_names()
+    assert "intents     Customers' messages and what they want." in lines[2]
 
 
 def test_an_unknown_template_names_the_nearest(tmp_path: Path) -> None:

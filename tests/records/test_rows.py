@@ -36,6 +36,30 @@ def test_json_lines() -> None:
     assert read_row_file(Path("a.jsonl")).file == "a.jsonl"
 
 
+def test_a_json_array_is_rows() -> None:
+    assert read("a.json", '\ufeff[\n {"q": "é", "n": {"a": [1]}},\n {"q": null}\n]\n') == [
+        {"q": "é", "n": {"a": [1]}},
+        {"q": None},
+    ]
+    assert read_row_file(Path("a.json")).lines == (1, 2)
+    assert read("a.json", "") == read("a.json", "[]") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('[{"q": 1},\n {"q": }]', "a.json:2: not JSON: Expecting value at column 8."),
+        ('{"q": 1}', "a.json:1: not an array of objects."),
+        ('[{"q": 1}, 2]', "a.json:2: not a JSON object."),
+        ('[{"q": 1, "q": 2}]', "a.json:1: "),
+        ('[{"q": NaN}]', "a.json:1: NaN is not JSON."),
+        ('[{"q": "\\ud800"}]', "a.json:1: text with half of a surrogate pair."),
+    ],
+)
+def test_a_json_array_that_is_refused(data: str, message: str) -> None:
+    assert refused("a.json", data).startswith(message)
+
+
 def test_a_line_separator_in_a_row_is_no_new_line() -> None:
     assert read("a.jsonl", '{"q": "a\u2028b\x0bc"}\n'.replace("\x0b", "\\u000b")) == [{"q": "a\u2028b\x0bc"}]
 
@@ -151,7 +175,7 @@ def test_no_rows(name: str, data: str) -> None:
         ("a.csv", 'q\n"a\n', "a.csv:2: not CSV: unexpected end of data."),
         ("a.csv", b"q\n1\n\xff\n", "a.csv:3: not UTF-8 text. Save the file as UTF-8."),
         ("a.parquet", "PAR?", "a.parquet: not a Parquet file: "),
-        ("a.txt", "x", 'a.txt: unknown kind of data file ".txt". Known: .csv, .jsonl, .parquet, .tsv.'),
+        ("a.txt", "x", 'a.txt: unknown kind of data file ".txt". Known: .csv, .json, .jsonl, .parquet, .tsv.'),
     ],
 )  # fmt: skip
 def test_what_is_refused(name: str, data: str | bytes, message: str) -> None:

@@ -115,11 +115,11 @@ def test_suites_that_differ_in_more_than_shots_are_not_compared(unfair: Domain) 
 def test_the_line_of_the_probe_says_it(unfair: Domain) -> None:
     events: list[dict[str, Any]] = []
     unfair.apply(listener=events.append)
-    from flywheel.console.progress import in_words
+    from flywheel.console.view import found_in_words
 
     probe = next(event for event in events if event["event"] == "node_done" and event["node"] == "i1.probe.colour")
-    assert in_words("probe", probe) == (
-        "0/12 right; 12 of 12 wrong answers are none of the labels, and the prompt names none: name the labels in "
+    assert found_in_words("probe", probe) == (
+        "0 pass, 12 fail; 12 of 12 wrong answers are none of the labels, and the prompt names none: name the labels in "
         "prompts/colour.md; 12 of 12 wrong answers were cut at student.max_new_tokens (6): raise "
         "student.max_new_tokens, or set tasks.colour.stop where the answer comes first"
     )

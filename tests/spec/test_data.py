@@ -322,9 +322,9 @@ def test_parquet_probes(project) -> None:
 
 
 def test_a_kind_of_file_that_is_not_known(project) -> None:
-    project.edit(("evals/probes.jsonl", "evals/probes.json")).write("evals/probes.json", "[]")
+    project.edit(("evals/probes.jsonl", "evals/probes.jsnl")).write("evals/probes.jsnl", "[]")
     assert project.messages() == [
-        'evals/probes.json: tasks.answer.probes: unknown kind of data file ".json". Did you mean ".jsonl"?'
+        'evals/probes.jsnl: tasks.answer.probes: unknown kind of data file ".jsnl". Did you mean ".jsonl"?'
     ]
 
 

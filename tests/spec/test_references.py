@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 SECOND = ", second_opinion: [chatty, terse]"
+CHATTY = "  chatty: {kind: python, function: teachers.py:chatty}\n"
 PRACTICE = "  - {name: practice, teachers: [self], accept: 10, parse: text}\n"
 SUITE = "{task: answer, data: evals/holdout.jsonl}"
 SELF = "self: {kind: student, temperature: 1}"
@@ -101,6 +102,24 @@ ONE_FAULT = [
         [("[terse, chatty]", "[terse]"), (SECOND, "")],
         'flywheel.yaml:21:5: generate[0]: nothing to compare with: "same" needs a known answer, and "terse" '
         "writes its own questions. Add second_opinion: [chatty].",
+    ),
+    (
+        [(CHATTY, ""), ("[terse, chatty]", "[terse]"), (SECOND, "")],
+        'flywheel.yaml:20:5: generate[0]: nothing to compare with: "same" needs a known answer, and "terse" '
+        'writes its own questions. "terse" is alone: add another teacher as second_opinion or, where there are '
+        "questions, let it answer each several times and vote: strategy: trace, from: data, data: a file of rows "
+        "without the target (docs/strategies/trace.md).",
+    ),
+    (
+        [
+            (CHATTY, ""),
+            ("[terse, chatty]", "[terse]"),
+            (SECOND, ", second_opinion: [terse]"),
+        ],
+        'flywheel.yaml:20:53: generate[0].second_opinion: "terse" would be asked about its own lessons. '
+        '"terse" is alone: add another teacher as second_opinion or, where there are questions, let it answer each '
+        "several times and vote: strategy: trace, from: data, data: a file of rows without the target "
+        "(docs/strategies/trace.md).",
     ),
     (
         [(SECOND, ", second_opinion: [chatty]")],

@@ -9,6 +9,8 @@ EXIT_USAGE, EXIT_INTERRUPTED = 64, 130
 
 def main() -> None:
     """Entry point. A FlywheelError is one message and its exit code; anything else is a bug with a traceback."""
+    from typer import Abort
+
     from flywheel.cli.commands import app
     from flywheel.errors import FlywheelError, SpecInvalid
 
@@ -22,7 +24,7 @@ def main() -> None:
     except FlywheelError as error:
         print(f"flywheel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # the latter: Ctrl-C or the end of input where a person was asked
         print("flywheel: interrupted; run the same command again to go on.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:

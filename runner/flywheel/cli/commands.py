@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -384,20 +385,66 @@ def export(
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to; made if missing.")] = Path("."),
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to; made if missing. Default: here, or named after the table.")
+    ] = None,
     template: Annotated[
-        str, typer.Option("--template", "-t", help="Which domain to begin with; `list` shows them.")
-    ] = "shop_sql",
+        str | None, typer.Option("--template", "-t", help="Which domain to begin with; `list` shows them.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--from", help="A table: CSV, TSV, JSON, JSONL, Parquet, or a data set's id on Hugging Face."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Of the table: the column with the right answer.")] = None,
+    inputs: Annotated[str, typer.Option(help="The columns that the student sees, with commas between them.")] = "",
+    group: Annotated[
+        str | None, typer.Option(help="The column whose equal values stay on one side of the split, as a customer's.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="What answers are: fields, labels, numbers, sql or text.")] = None,
+    task: Annotated[str | None, typer.Option(help="What the task is called; the target's name without it.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="The model that answers rows without an answer, as litellm names it.")
+    ] = None,
+    setup: Annotated[Path | None, typer.Option(help="For queries: the SQL script that makes the tables.")] = None,
+    base: Annotated[
+        str, typer.Option(help="The student: a folder, a Hugging Face id, or the small one that is built in.")
+    ] = "builtin:tiny",
 ) -> None:
-    """Write a complete domain that runs offline, to edit."""
-    from flywheel.engine.templates import copy_template, template_names
+    """Write a complete domain that runs offline: one to edit, or one from your own table."""
+    from flywheel.engine.starting.start import Wishes
+    from flywheel.engine.templates import copy_template, template_list
 
-    if template == "list":
-        print("\n".join(template_names()))
-        return
-    for path in copy_template(template, folder):
-        print(path)
-    print(f"Now: cd {folder} && flywheel apply" if folder != Path() else "Now: flywheel apply")
+    columns = tuple(column.strip() for column in inputs.split(",") if column.strip())
+    wishes = Wishes(target, columns, group, kind, task, teacher, setup, base)
+    if table is not None and template is None:
+        _start(table, folder, wishes)
+    elif table is not None or wishes != Wishes():
+        raise UsageError("--template copies a domain, --from begins with a table and takes all other flags.")
+    elif template == "list":
+        print(template_list())
+    else:
+        for path in copy_template(template or "shop_sql", folder or Path()):
+            print(path)
+        print(f"Now: {_into(folder)}flywheel apply")
+
+
+def _start(table: str, folder: Path | None, wishes: Any) -> None:
+    from flywheel.engine.starting.start import start
+
+    def ask(question: str, choices: Sequence[str]) -> str:
+        said = ""
+        while said not in choices:
+            said = typer.prompt(f"{question} ({', '.join(choices)})", err=True)
+        return said
+
+    made = start(table, folder, wishes, ask if sys.stdin.isatty() else None)
+    print(made.guessed)
+    print(f"written   {', '.join(path.relative_to(made.folder).as_posix() for path in made.files)}")
+    print(f"Now: {_into(made.folder)}flywheel apply; then: flywheel ask {made.task} {made.example}")
+
+
+def _into(folder: Path | None) -> str:
+    return f"cd {folder} && " if folder not in (None, Path()) else ""
 
 
 def _speak(file: Path, iteration: int, word: Literal["approve", "reject"], by: str, note: str) -> None:

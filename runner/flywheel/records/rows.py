@@ -1,6 +1,6 @@
-"""Rows in files: JSONL, CSV or Parquet. Every fault names `file:line`, and all of them come at once.
+"""Rows in files: JSONL, JSON, CSV or Parquet. Every fault names `file:line`, and all of them come at once.
 
-Three encodings, one meaning: a row is a mapping of column to JSON value. What JSON cannot carry without
+Four encodings, one meaning: a row is a mapping of column to JSON value. What JSON cannot carry without
 loss (NaN, half a surrogate pair, bytes that are no text) is refused here, so that no fingerprint or store meets it
 later. Decimals and times of Parquet become text: all digits of the one, ISO 8601 of the other.
 """
@@ -32,7 +32,7 @@ MAX_FAULTS = 20
 
 @dataclass(frozen=True)
 class RowFile:
-    """The rows of a file and the 1-based place of each: a line (JSONL, CSV) or a row number (Parquet)."""
+    """The rows of a file and the 1-based place of each: a line (JSONL, CSV) or a row number (JSON, Parquet)."""
 
     file: str
     rows: tuple[Row, ...]
@@ -42,9 +42,9 @@ class RowFile:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a `.jsonl`, `.csv` or `.parquet` file, in order; an empty file has none.
+    """The rows of a `.jsonl`, `.json`, `.csv` or `.parquet` file, in order; an empty file has none.
 
-    CSV values are text, between commas, semicolons or tabs; an empty line is skipped.
+    JSON is one array of objects. CSV values are text, between commas, semicolons or tabs; an empty line is skipped.
     Raises `SpecInvalid` with every bad line.
     """
     return list(read_row_file(path).rows)
@@ -54,7 +54,7 @@ def read_row_file(path: Path) -> RowFile:
     """Like `read_rows`, with the line of each row."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .csv, .tsv, .parquet."
+        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .json, .csv, .tsv, .parquet."
         raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
     rows: list[Row] = []
     lines: list[int] = []
@@ -88,7 +88,7 @@ def shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else Path(relative).as_posix()
 
 
-# --- the three formats --------------------------------------------------------------------------------------
+# --- the four formats --------------------------------------------------------------------------------------
 
 _Numbered = Iterator[tuple[int, Row]]
 _Reader = Callable[[Path, list[Fault]], _Numbered]
@@ -116,6 +116,29 @@ def _lines(text: str, name: str, faults: list[Fault]) -> _Numbered:
                 yield line, _row(source)
             except _BadRow as bad:
                 faults.append(Fault(str(bad), file=name, line=line, hint=bad.hint, source=one_line(source)))
+
+
+_ARRAY = "Write [{…}, {…}], or one object a line in a .jsonl file."
+
+
+def _json(path: Path, faults: list[Fault]) -> _Numbered:
+    """An array of objects. Its faults name the row, but for what is no JSON at all, which names the line."""
+    text = path.read_bytes().decode("utf-8-sig")
+    if not text.strip():
+        return
+    try:
+        found = _parsed(text)
+    except _BadRow as bad:
+        faults.append(Fault(str(bad), file=shown(path), line=bad.line, hint=_ARRAY))
+        return
+    if not isinstance(found, list):
+        faults.append(Fault("not an array of objects.", file=shown(path), line=1, hint=_ARRAY))
+        return
+    for number, row in enumerate(found, start=1):
+        try:
+            yield number, _object(row)
+        except _BadRow as bad:
+            faults.append(Fault(str(bad), file=shown(path), line=number, hint=bad.hint))
 
 
 def _csv(path: Path, faults: list[Fault]) -> _Numbered:
@@ -238,33 +261,42 @@ def _decoded(value: bytes) -> str:
         raise ValueError("bytes that are no UTF-8 text") from None
 
 
-_READERS: dict[str, _Reader] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+_READERS: dict[str, _Reader] = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
 
 
 # --- one row ------------------------------------------------------------------------------------------------
 
 
 class _BadRow(ValueError):
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", line: int = 1) -> None:
         super().__init__(message)
         self.hint = hint
+        self.line = line
 
 
 def _row(source: str) -> Row:
+    return _object(_parsed(source))
+
+
+def _parsed(source: str) -> Any:
     try:
-        row = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
+        value = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at column {error.colno}."
-        raise _BadRow(message, "Write one JSON object a line.") from None
+        raise _BadRow(message, "Write one JSON object a line.", error.lineno) from None
     except RecursionError:
         raise _BadRow("not JSON that can be read: nested too deep.") from None
     except ValueError as error:
         raise error if isinstance(error, _BadRow) else _BadRow("a number with too many digits.") from None
-    if not isinstance(row, dict):
-        raise _BadRow("not a JSON object.", 'Write the columns by name: {"question": …}.')
-    if "\\ud" in source.lower() and not _encodable(row):
+    if "\\ud" in source.lower() and not _encodable(value):
         raise _BadRow("text with half of a surrogate pair.", "Write the character itself, or both halves.")
-    return row
+    return value
+
+
+def _object(value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise _BadRow("not a JSON object.", 'Write the columns by name: {"question": …}.')
+    return value
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> Row:
@@ -285,9 +317,9 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _encodable(row: Row) -> bool:
+def _encodable(value: Any) -> bool:
     try:
-        json.dumps(row, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True

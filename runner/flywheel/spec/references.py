@@ -201,7 +201,9 @@ def _second_opinions(document: Document, outline: Outline) -> Iterator[Fault]:
         for author in generator.weights:
             if author in outline.names.get("teachers", []) and set(generator.opinions) == {author}:
                 message = f'"{author}" would be asked about its own lessons.'
-                yield document.fault(path, message, "Add a teacher that did not write them.")
+                able = [name for name, teacher in outline.teachers.items() if teacher.writes_questions]
+                hint = _one_writer(author) if able == [author] else "Add a teacher that did not write them."
+                yield document.fault(path, message, hint)
 
 
 def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]:
@@ -218,9 +220,18 @@ def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]
                 f'nothing to compare with: "{verifiers[0]}" needs a known answer, '
                 f'and "{writers[0]}" writes its own questions.'
             )
-            others = [name for name in able if name not in writers]
-            other = next(iter(others or writers[1:]), "…")
-            yield document.fault(("generate", index), message, f"Add second_opinion: [{other}].")
+            others = [name for name in able if name not in writers] or writers[1:]
+            hint = f"Add second_opinion: [{others[0]}]." if others else _one_writer(writers[0])
+            yield document.fault(("generate", index), message, hint)
+
+
+def _one_writer(name: str) -> str:
+    """Who is alone has nobody to answer again, but can answer known questions several times."""
+    return (
+        f'"{name}" is alone: add another teacher as second_opinion or, where there are questions, let it answer each '
+        "several times and vote: strategy: trace, from: data, data: a file of rows without the target "
+        "(docs/strategies/trace.md)."
+    )
 
 
 def _prompts(document: Document, outline: Outline) -> Iterator[Fault]:

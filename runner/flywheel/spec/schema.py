@@ -39,10 +39,15 @@ def _close(value: Any) -> None:
             _close(item)
 
 
+def schema_text() -> str:
+    """What stands in `SCHEMA_FILE`, in this repository and in every project that `flywheel init` writes."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def generated_files() -> dict[str, str]:
     """Path below the repository → text of everything that is generated from the models."""
     return {
-        SCHEMA_FILE: json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        SCHEMA_FILE: schema_text(),
         REFERENCE_FILE: reference(),
     }
 
@@ -72,12 +77,13 @@ flywheel.yaml:22:32: generate[0].teachers[1]: unknown teacher "chaty". Did you m
   store and report hold the reference, never the value.
 - `validate` warns of a variable that is not set, and of an address that variables make and that cannot be called;
   it and `plan` need none of them. `apply` refuses to start where a step that is to run would need one.
-- CSV is read between commas, semicolons, tabs or bars, whichever the header shows. Of Parquet, decimals and times
-  become text, bytes must be UTF-8 text, lists and structs stay what they are.
+- CSV is read between commas, semicolons, tabs or bars, whichever the header shows; a `.json` file is one array of
+  objects. Of Parquet, decimals and times become text, bytes must be UTF-8 text, lists and structs stay what they are.
 - A **bold** key must be given. Everything else has the default shown.
 
 In an editor with a YAML language server, this first line completes and checks the file while you write:
-`# yaml-language-server: $schema=./schemas/flywheel.schema.json`
+`# yaml-language-server: $schema=./schemas/flywheel.schema.json`. `flywheel init` writes both; after an upgrade
+`flywheel schema > schemas/flywheel.schema.json` renews it.
 """
 
 

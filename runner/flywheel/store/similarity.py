@@ -9,7 +9,7 @@ looked up in a dictionary of the eval items'.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -50,8 +50,20 @@ def near_duplicates(
     `texts` come in order of preference: the history first, then the new ones, best first. `answers`: what each text
     ends with; without them a text of several lines has its last one for an answer.
     """
+    dropped: dict[int, tuple[int, float]] = {}
+    for later, earlier, similarity in alike(texts, threshold, answers, dropped):
+        dropped[later] = (earlier, similarity)
+    # A copy of a text that was dropped repeats the one for which that was.
+    return {later: dropped.get(earlier, (earlier, same)) for later, (earlier, same) in dropped.items()}
+
+
+def alike(
+    texts: Sequence[str], threshold: float, answers: Sequence[str] | None = None, leave_out: Container[int] = ()
+) -> Iterator[tuple[int, int, float]]:
+    """Pairs of near-duplicates: (later, earlier, Jaccard similarity), as in `near_duplicates`; copies of a text come
+    last, each with the first one. Of the others none has an index that is in `leave_out` by then."""
     if len(texts) < 2:
-        return {}
+        return
     contents = _without_frames(texts)
     folded = [normalised(content) for content in contents]
     if answers is None:
@@ -63,19 +75,17 @@ def near_duplicates(
     ]
     copies, firsts = _copies(list(zip(folded, kinds, strict=True)))
     same_kind = _numbered([kinds[first] for first in firsts])
-    dropped: dict[int, tuple[int, float]] = {}
     shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded[firsts[place]]))
     words_of = lru_cache(maxsize=10_000)(lambda place: _words(contents[firsts[place]], folded[firsts[place]]))
     for later, earlier in _similar_pairs([folded[first] for first in firsts], same_kind, threshold):
-        if firsts[later] in dropped or firsts[earlier] in dropped:
+        if firsts[later] in leave_out or firsts[earlier] in leave_out:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
         shared = len(one & other)
         similarity = shared / (len(one) + len(other) - shared)
         if similarity >= threshold and worded_alike(words_of(later), words_of(earlier), telling):
-            dropped[firsts[later]] = (firsts[earlier], similarity)
-    dropped.update({later: dropped.get(first, (first, 1.0)) for later, first in copies.items()})
-    return dropped
+            yield firsts[later], firsts[earlier], similarity
+    yield from ((later, first, 1.0) for later, first in copies.items())
 
 
 def _words(text: str, folded: str) -> list[str]:
