@@ -1,4 +1,4 @@
-"""Does targeting pay? The same wheel, with the lessons spread evenly."""
+"""Does targeting pay? The same wheel, with lessons made from the rows as they come."""
 
 from __future__ import annotations
 
@@ -43,11 +43,29 @@ def once(_applied_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return domain, compared(domain, iterations=1)
 
 
-def test_the_same_budget_is_spread_evenly(once: tuple[Domain, Compared]) -> None:
-    _, found = once
+def test_the_control_buys_as_many_lessons_without_a_look_at_what_failed(once: tuple[Domain, Compared]) -> None:
+    domain, found = once
 
     assert found.targeted.bought == {"not_blue": 12, "other": 0}
-    assert found.untargeted.bought == {"not_blue": 6, "other": 6}
+    assert found.untargeted.bought == {"": 12}
+    assert "rows as they come" in compare_text(found)
+    with open_lookup(scratch(domain) / ".flywheel") as query:
+        requests = [row["request"] for row in query("SELECT request FROM calls WHERE run_id NOT IN ('')")]
+    control = [request for request in requests if request["mode"] is None]
+    shown = [failure for request in control for failure in request["failures"]]
+    assert {failure["gold"] for failure in shown} == {"red", "blue"}, "the student fails at blue alone"
+    assert {failure["answer"] for failure in shown} == {""}
+
+
+def test_what_was_probed_and_measured_before_is_used_again(once: tuple[Domain, Compared]) -> None:
+    domain, _ = once
+
+    with open_lookup(scratch(domain) / ".flywheel") as query:
+        records = query("SELECT name, kind, run_id, summary FROM nodes WHERE status = 'done'")
+        runs = query("SELECT run_id FROM runs")
+    ran = {row["kind"]: row for row in records if row["run_id"] in {run["run_id"] for run in runs}}
+    assert not {"probe", "diagnose"} & set(ran)
+    assert ran["evaluate"]["summary"]["measured_before"] == ["incumbent"]
 
 
 def test_both_models_answer_the_same_items_and_the_difference_is_stored(once: tuple[Domain, Compared]) -> None:
@@ -166,7 +184,7 @@ def test_what_is_shown_names_both_sides(once: tuple[Domain, Compared]) -> None:
     assert "not_blue" in text
     shown = json.loads(json.dumps(compare_json(found)))
     assert shown["rows"] == found.rows
-    assert shown["untargeted"]["bought"] == {"not_blue": 6, "other": 6}
+    assert shown["untargeted"]["bought"] == {"": 12}
 
 
 def test_compare_alone_says_what_to_write(

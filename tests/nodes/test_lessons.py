@@ -125,7 +125,7 @@ def test_a_refill_round_asks_for_what_is_missing_and_no_more(domain: Domain) -> 
     domain.edit(lambda spec: spec["generate"][0].update(teachers=["careless"], rounds=4, max_candidates=40)).apply()
 
     generated = summaries(domain, "generate")
-    passed = [summary["passed"] for summary in summaries(domain, "verify")]
+    passed = [summary["fates"]["pass"] for summary in summaries(domain, "verify")]
     assert sum(generated[1]["wanted"].values()) >= 12 - passed[0] > 0
     tried = domain.query("SELECT count(*) AS n FROM candidates")[0]["n"]
     assert tried <= 40

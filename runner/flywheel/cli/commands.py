@@ -292,7 +292,10 @@ def audit(
 @app.command()
 def compare(
     untargeted: Annotated[
-        bool, typer.Option("--untargeted", help="With the same budget spread evenly over the error modes.")
+        bool,
+        typer.Option(
+            "--untargeted", help="With as many lessons, made from the probe rows as they come."
+        ),
     ] = False,
     file: SpecFile = DEFAULT_SPEC,
     iterations: Annotated[

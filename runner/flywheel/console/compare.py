@@ -14,14 +14,11 @@ from flywheel.text import plural
 
 def compare_text(found: Compared) -> str:
     """What was bought on either side, then the paired differences; the sign is the targeted loop's."""
-    modes = [mode for mode in found.targeted.bought if found.untargeted.bought.get(mode) or found.targeted.bought[mode]]
+    ours, control = found.targeted.bought, found.untargeted.bought
     bought = [
-        {
-            "lessons for": mode or "(no mode)",
-            "targeted": found.targeted.bought[mode],
-            "untargeted": found.untargeted.bought.get(mode, 0),
-        }
-        for mode in modes
+        {"lessons for": mode or "rows as they come", "targeted": ours.get(mode, 0), "untargeted": control.get(mode, 0)}
+        for mode in sorted({*ours, *control}, key=lambda mode: (mode == "", mode))
+        if ours.get(mode) or control.get(mode)
     ]
     head = [_side("targeted", found.targeted), _side("untargeted", found.untargeted)]
     blocks = ["\n".join([f"{plural(found.iterations, 'iteration')} each", *head]), table_text(bought)]

@@ -1,7 +1,8 @@
 """`flywheel compare --untargeted`: does it pay to buy lessons where the errors are?
 
-The same spec turns once more in `.flywheel/compare/untargeted/`, with the same budget of lessons spread evenly over the
-modes. Then the two models that were trained last are compared on the items of the target suites.
+The same spec turns once more in `.flywheel/compare/untargeted/`: the same teachers, the same number of lessons, the
+same seeds, and lessons made from the task's probe rows as they come, whatever the student fails at. Then the two models
+that were trained last are compared on the items of the target suites.
 """
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ def compare_untargeted(
         wanted = _finished(project, query, iterations)
         targeted = _side(project, query, wanted)
         paid = query("SELECT * FROM calls WHERE status = 'ok'")
+        known = {table: query(sql) for table, sql in _MEASURED.items()}
     other = _scratch(project)
     _give_answers(other, paid)
+    _give_measurements(other, known)
     if not _turned(other, wanted, listener, confirm):
         return None
     with open_lookup(other.state) as query:
@@ -206,6 +209,24 @@ def _give_answers(other: Workspace, paid: Sequence[Row]) -> None:
     with Store(other.store_path) as store:
         known = {row["key"] for row in store.query("SELECT key FROM calls WHERE status = 'ok'")}
         store.write("calls", [{**row, **free} for row in paid if row["key"] not in known])
+
+
+_MEASURED = {
+    "nodes": "SELECT * FROM nodes WHERE status = 'done' AND kind IN ('probe', 'diagnose', 'evaluate')",
+    "answers": "SELECT * FROM answers",
+    "verdicts": "SELECT * FROM verdicts WHERE node IN (SELECT node FROM answers)",
+    "failures": "SELECT * FROM failures",
+    "scores": "SELECT * FROM scores",
+}
+"""Probes and evaluations, with their rows: which of the control's are the same, their fingerprints say."""
+
+
+def _give_measurements(other: Workspace, known: Mapping[str, Sequence[Row]]) -> None:
+    """What the project has probed and measured is not probed and measured again: the base, above all."""
+    with Store(other.store_path) as store, store.transaction() as transaction:
+        have = {row["node"] for row in store.query("SELECT node FROM nodes")}
+        for table, rows in known.items():
+            transaction.insert(table, [row for row in rows if row["node"] not in have])
 
 
 def _turned(other: Workspace, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:

@@ -30,7 +30,8 @@ class ProjectFacts:
     """What computes the taxonomy's predicates, with its version: functions change their meaning between patches."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
-    """Lessons are spread evenly over modes, whatever the student fails at: the other side of `flywheel compare`."""
+    """Lessons are made from probe rows as they come, whatever the student fails at: the other side of `flywheel
+    compare`."""
 
 
 def node_name(iteration: int, verb: str, subject: str = "", round: int = 0) -> str:

@@ -127,7 +127,7 @@ class BudgetStep(Verb):
         return [it.name("diagnose")]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"untargeted": True} if it.facts.untargeted else {}
+        inputs: dict[str, Any] = {"untargeted": "as rows come"} if it.facts.untargeted else {}
         for generator in it.spec.generate:
             chosen = generator.model_dump(mode="json", include={"accept", "floor", "cap", "modes", "source", "task"})
             inputs.update(flatten(f"generate.{generator.name}", {**chosen, "has_modes": generator.has_modes}))

@@ -56,7 +56,7 @@ class Dataset:
         """Indices of rows, the best first; nothing where no row matches."""
         indices = list(range(len(self._rows)))
         random.Random(seed_from(self._seed, mode)).shuffle(indices)
-        if self._teacher.match is None:
+        if self._teacher.match is None or (self._teacher.match == MODE_COLUMN and not mode):
             return indices
         groups: dict[str, list[int]] = {value: [] for value, _ in wanted}
         for index in indices:

@@ -73,10 +73,19 @@ class Sources:
         )
 
     def failures(self, mode: str) -> list[tuple[str, Row]]:
-        """(failure id, {row, gold, answer, reason}) of a mode, in order of id."""
+        """(failure id, {row, gold, answer, reason}) of a mode, in order of id; without a mode the probes as they come,
+        right and wrong alike, and nothing of what the student said."""
         if mode not in self._failures:
-            self._failures[mode] = self._read_failures(mode)
+            self._failures[mode] = self._read_failures(mode) if mode else self._read_probes()
         return self._failures[mode]
+
+    def _read_probes(self) -> list[tuple[str, Row]]:
+        rows = self._ctx.query(
+            """SELECT answer_id, "row", gold FROM answers WHERE list_contains(?, node) AND task = ?
+               ORDER BY answer_id""",
+            [self._ctx.fingerprints("probe"), self._work.task_name],
+        )
+        return [(r["answer_id"], {"row": r["row"], "gold": r["gold"], "answer": "", "reason": ""}) for r in rows]
 
     def _read_failures(self, mode: str) -> list[tuple[str, Row]]:
         probes = self._ctx.fingerprints("probe")

@@ -37,13 +37,14 @@ def _buy(
     ctx: Context, generator: Generator, probed: dict[str, int], failed: dict[tuple[str, str], int]
 ) -> list[dict[str, Any]]:
     task = ctx.spec.task_of(generator)
-    if not generator.has_modes:
+    untargeted = ctx.node.inputs.get("untargeted") and generator.source == "errors"
+    if untargeted or not generator.has_modes:
         return [_undivided(ctx, generator, task)]
     modes = [m for m in ctx.spec.modes_of(task) if generator.modes is None or m.name in generator.modes]
     counts = [failed.get((task, mode.name), 0) for mode in modes]
     probes = probed.get(task, 0)
     masses = [_mass(count, probes, mode) for count, mode in zip(counts, modes, strict=True)]
-    if generator.source != "errors" or ctx.node.inputs.get("untargeted"):
+    if generator.source != "errors":
         shares = [1 / len(modes)] * len(modes)
     else:
         shares = spread(masses, generator.floor, generator.cap)
@@ -59,7 +60,7 @@ def _buy(
 
 
 def _undivided(ctx: Context, generator: Generator, task: str) -> dict[str, Any]:
-    """What is not made from failures has no mode."""
+    """What is not made from failures has no mode; in the control of a comparison, that is everything."""
     return {
         "node": ctx.node.fingerprint, "generator": generator.name, "task": task, "mode": "", "severity": "minor",
         "probes": 0, "failures": 0, "mass": 0.0, "share": 1.0, "lessons": generator.accept,
