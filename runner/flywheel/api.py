@@ -13,6 +13,7 @@ from flywheel.errors import Fault, UsageError
 if TYPE_CHECKING:
     from flywheel.engine.apply import ApplyOutcome
     from flywheel.engine.asking import StudentAnswer
+    from flywheel.engine.dataset import ExportedDataset
     from flywheel.engine.export import Exported
     from flywheel.engine.project import Workspace
     from flywheel.executor import Worker
@@ -163,6 +164,16 @@ class Project:
         from flywheel.engine.export import export
 
         return export(self._workspace(), self._asked(), Path(folder), iteration, merged)
+
+    def export_dataset(self, folder: str | Path, *, iteration: int | None = None) -> ExportedDataset:
+        """Write what the deployed model, or the one that `iteration` trained, was trained on: `data.jsonl`,
+        `data.parquet`, and a card with which `datasets.load_dataset(folder)` loads it.
+
+        Raises UsageError where the folder is not empty or there is no such model; nothing is left then.
+        """
+        from flywheel.engine.dataset import export_dataset
+
+        return export_dataset(self._workspace(), Path(folder), iteration)
 
     def ask(
         self, task: str, row: Mapping[str, Any], *, iteration: int | None = None, judge: bool = False

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from flywheel.errors import FlywheelError
+from flywheel.errors import FlywheelError, UsageError
 
 
 def write_text(path: Path, text: str | bytes) -> None:
@@ -68,6 +68,28 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> None:
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_filled(folder: Path) -> None:
+    """Raise UsageError where something is at `folder` that is no empty folder."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        what = "is not empty" if folder.is_dir() else "is there and is no folder"
+        raise UsageError(f"{folder}: {what}; nothing in it is overwritten. Name a new folder, or remove this one.")
+
+
+def build_new_folder(folder: Path, build: Callable[[Path], None]) -> None:
+    """Like `build_folder`, where nothing is overwritten. Raises UsageError as `refuse_filled` does."""
+    refuse_filled(folder)
+    place = folder.absolute()  # "." has no name to put a folder beside
+
+    def build_and_make_room(scratch: Path) -> None:
+        build(scratch)
+        if place.is_dir():
+            place.rmdir()  # where something was put into it meanwhile, that stays
+
+    build_folder(place, build_and_make_room)
 
 
 def swap(temporary: Path, target: Path) -> None:

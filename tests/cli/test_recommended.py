@@ -55,7 +55,7 @@ def words_of(command: str) -> list[str]:
 
 def refused(command: str) -> str:
     """Why the command line does not take it; empty where it does."""
-    name, *rest = words_of(command)[1:]
+    name, *rest = words_of(command.partition(" > ")[0])[1:]
     if name.startswith("-"):
         return "" if name in ("--version", "--install-completion", "--show-completion", "--help") else f"no {name}"
     if name not in COMMANDS:

@@ -48,7 +48,9 @@ def test_the_deployed_adapter_is_written_with_all_that_it_needs(applied: Domain,
     }  # fmt: skip
     told = json.loads((applied.root / "out" / "flywheel.json").read_text())
     assert (told["model_id"], told["iteration"], told["dtype"]) == (deployed, 1, "float32")
-    assert told["tasks"]["colour"] == {"prompt": "prompts/colour.jinja", "target": "label", "stop": [], "final": None}
+    assert told["tasks"]["colour"] == {
+        "prompt": "prompts/colour.jinja", "shots": "", "target": "label", "stop": [], "final": None,
+    }  # fmt: skip
 
 
 def test_a_merged_one_says_how_many_answers_are_equal(applied: Domain, flywheel) -> None:

@@ -118,3 +118,11 @@ def test_apply_goes_on_and_keeps_what_was_learned(kept: Domain) -> None:
     assert {row["lesson_id"] for row in before} <= {row["lesson_id"] for row in after}
     assert len(kept.calls()) >= paid
     assert not kept.plan(3).pending
+
+
+def test_its_training_rows_are_exported_with_the_iteration_that_each_was_made_in(kept: Domain, flywheel) -> None:
+    assert flywheel(kept, "export-dataset", "out", "--iteration", "2")[0] == 0
+
+    rows = [json.loads(line) for line in (kept.root / "out" / "data.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(row["origin"], row["iteration"]) for row in rows} == {("new", 2), ("replay", 1)}
+    assert all(row["generator"] and row["verdicts"] for row in rows)

@@ -387,6 +387,22 @@ def export(
 
 
 @app.command()
+def export_dataset(
+    folder: Annotated[Path, typer.Argument(help="Where to; must be new or empty.")],
+    file: SpecFile = DEFAULT_SPEC,
+    iteration: Annotated[
+        int | None, typer.Option("--iteration", min=1, help="Which one; the deployed model's without it.")
+    ] = None,
+) -> None:
+    """Write what an iteration was trained on as a data set: JSON lines, Parquet, and a card for Hugging Face."""
+    from flywheel.api import Project
+    from flywheel.console.looks import exported_dataset_text
+
+    with Project.open(file) as project:
+        print(exported_dataset_text(project.export_dataset(folder, iteration=iteration)))
+
+
+@app.command()
 def init(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to; made if missing. Default: here, or named after the table.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.text import duration, one_line, plural, printable
 
 if TYPE_CHECKING:
+    from flywheel.engine.dataset import ExportedDataset
     from flywheel.engine.doctor import Diagnosis
     from flywheel.engine.export import Exported
 
@@ -129,3 +130,10 @@ def exported_text(found: Exported) -> str:
         lines.append(f"merged: {found.equal} of {found.prompts} answers equal the adapter's{untied}")
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join([*lines, f"How to ask it: {found.folder / 'README.md'}"])
+
+
+def exported_dataset_text(found: ExportedDataset) -> str:
+    """How many rows of which origin were written, and where it says how to load them."""
+    origins = ", ".join(f"{count:,} {origin}" for origin, count in sorted(found.origins.items()))
+    what = f"{plural(found.rows, 'row')} ({origins}) of {found.model_id} (iteration {found.iteration})"
+    return f"{found.folder}: {what}\nHow to load it: {found.folder / 'README.md'}"

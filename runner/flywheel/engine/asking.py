@@ -149,12 +149,12 @@ def chosen_model(project: Workspace, iteration: int | None) -> tuple[str, Arm]:
     if iteration is None:
         return _deployed(project)
     with open_lookup(project.state) as query:
-        found = _trained(query, iteration)
+        found = trained_model(query, iteration)
     refuse_other_base(project, found["model_id"], found)
     return found["model_id"], arm_of(project, project.root / found["path"], found["weights_hash"])
 
 
-def _trained(query: Query, iteration: int) -> dict[str, Any]:
+def trained_model(query: Query, iteration: int) -> dict[str, Any]:
     """The newest adapter of an iteration: of this spec, or of an earlier one that was not trained again since."""
     adapters = {row["node"]: row for row in query("SELECT * FROM adapters")}
     trained = [record for record in finished(query) if record.node in adapters]

@@ -15,7 +15,7 @@ from flywheel.engine.project import Workspace
 from flywheel.engine.rollback import measured_before, probe_prompts
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.executor import Worker
-from flywheel.files import build_folder
+from flywheel.files import build_new_folder, refuse_filled
 from flywheel.nodes.trust.handover import Handover, write_handover
 from flywheel.records.nodes import NodeRecord, Query, finished
 from flywheel.student import BUILTIN
@@ -50,7 +50,7 @@ def export(
     Raises UsageError where the folder is not empty or there is no such model, Tampered where the adapter is not the
     recorded one, FlywheelError where the merged model does not answer as the adapter does: nothing is left then.
     """
-    _refuse_filled(folder)
+    refuse_filled(folder)
     name, arm = chosen_model(project, iteration)
     if arm.adapter is None:
         raise UsageError("0 is the base, which has no adapter to export. Name an iteration that trained one.")
@@ -73,18 +73,8 @@ def export(
             _copy_adapter(project, Path(str(arm.adapter)), scratch)
         write_handover(scratch, handover, worker.call)
 
-    if folder.is_dir():
-        folder.rmdir()  # empty: what is built is renamed to its place
-    build_folder(folder.absolute(), build)
+    build_new_folder(folder, build)
     return exported
-
-
-def _refuse_filled(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
-        what = "is not empty" if folder.is_dir() else "is there and is no folder"
-        raise UsageError(f"{folder}: {what}; nothing in it is overwritten. Name a new folder, or remove this one.")
 
 
 def _measured(query: Query, model_id: str) -> NodeRecord | None:

@@ -23,6 +23,8 @@ class NodeRecord:
     subject: str
     round: int
     run_id: str
+    parents: list[str]
+    """Names of the nodes of its run that it waited for."""
     inputs: dict[str, Any]
     summary: dict[str, Any]
     started_at: datetime
@@ -38,12 +40,14 @@ def finished(query: Query, nodes: Collection[str] | None = None, verb: str | Non
     """Records of the nodes with these fingerprints, or of all, in the order in which they began; of one verb only
     where it is named. A node that ran again, its work having been lost, has a record for each time."""
     rows = query(
-        """SELECT node, name, kind AS verb, iteration, subject, round, run_id, inputs, summary, started_at, seconds
+        """SELECT node, name, kind AS verb, iteration, subject, round, run_id, parents, inputs, summary, started_at,
+               seconds
            FROM nodes WHERE status = 'done' AND (? OR list_contains(?, node)) AND (? OR kind = ?)
            ORDER BY started_at, node""",
         [nodes is None, list(nodes or ()), verb is None, verb or ""],
     )
-    return [NodeRecord(**{**row, "inputs": row["inputs"] or {}, "summary": row["summary"] or {}}) for row in rows]
+    empty: dict[str, Any] = {"parents": [], "inputs": {}, "summary": {}}
+    return [NodeRecord(**{**row, **{key: row[key] or none for key, none in empty.items()}}) for row in rows]
 
 
 def record_of(query: Query, node: str) -> NodeRecord:

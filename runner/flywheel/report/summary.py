@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 from flywheel.records.decision import RuleResult
 from flywheel.report import words
+from flywheel.report.markdown import plain, table
 from flywheel.report.model import AuditRate, Rate, Report, Score
-from flywheel.text import one_line
 
 _SIGNS = {"holds": "✅ holds", "fails": "❌ fails", "undecided": "❔ undecided"}
 
@@ -15,8 +15,8 @@ _SIGNS = {"holds": "✅ holds", "fails": "❌ fails", "undecided": "❔ undecide
 def render_summary(report: Report) -> str:
     """Markdown: verdict, rules, scores, error modes, cost. All text is escaped, whoever wrote it."""
     parts = [
-        f"## {_plain(report.name)}, iteration {report.iteration}: {words.standing(report.verdict)}",
-        _plain(report.verdict.headline),
+        f"## {plain(report.name)}, iteration {report.iteration}: {words.standing(report.verdict)}",
+        plain(report.verdict.headline),
         _warnings(report),
         _rules(report),
         _blocks(report),
@@ -29,44 +29,29 @@ def render_summary(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _plain(text: str) -> str:
-    """Text that markdown and HTML leave alone, on one line."""
-    flat = one_line(words.shown(text), 400)
-    for mark in "\\`*_{}[]()#+!|<>&~@":
-        flat = flat.replace(mark, f"\\{mark}" if mark not in "<>&@" else f"&#{ord(mark)};")
-    return flat
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    if not rows:
-        return ""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _rules(report: Report) -> str:
     rows = [
         [
             _SIGNS[r.outcome],
-            _plain(words.demand(r)),
+            plain(words.demand(r)),
             words.observed(r),
             words.observed_interval(r),
             f"{r.items:,}",
         ]
         for r in report.verdict.rules
     ]
-    return _table(["", "rule", "observed", "interval", "items"], rows)
+    return table(["", "rule", "observed", "interval", "items"], rows)
 
 
 def _blocks(report: Report) -> str:
     blocks = [p for p in report.verdict.preconditions if not p.holds]
     warned = [p for p in report.verdict.preconditions if p.warning]
-    lines = [f"- **Blocked:** {_plain(p.name)}: {_plain(p.detail)}" for p in blocks]
-    return "\n".join([*lines, *(f"- **Warning:** {_plain(p.warning)}" for p in warned)])
+    lines = [f"- **Blocked:** {plain(p.name)}: {plain(p.detail)}" for p in blocks]
+    return "\n".join([*lines, *(f"- **Warning:** {plain(p.warning)}" for p in warned)])
 
 
 def _scores(report: Report) -> str:
-    return _table(["suite", "incumbent", "candidate", "difference"], [_score(s) for s in report.scores.suites])
+    return table(["suite", "incumbent", "candidate", "difference"], [_score(s) for s in report.scores.suites])
 
 
 def _share(rate: Rate | None) -> str:
@@ -76,13 +61,13 @@ def _share(rate: Rate | None) -> str:
 def _score(score: Score) -> list[str]:
     before, after = (_share(rate) for rate in (score.incumbent, score.candidate))
     change = f"{words.points(score.change.value)} ({words.interval(score.change)})" if score.change else "–"
-    return [f"{_plain(score.suite)} ({score.role})", before, after, change]
+    return [f"{plain(score.suite)} ({score.role})", before, after, change]
 
 
 def _modes(report: Report) -> str:
     rows = [
         [
-            _plain(mode.name),
+            plain(mode.name),
             _share(mode.before),
             f"{mode.trained:,}",
             _share(mode.after),
@@ -90,8 +75,8 @@ def _modes(report: Report) -> str:
         ]
         for mode in report.modes.rows
     ]
-    unknown = [f"Unknown: {_plain(line)}" for line in report.modes.undecided]
-    return "\n\n".join([_table(["error mode", "before", "lessons", "after", "change"], rows), *unknown])
+    unknown = [f"Unknown: {plain(line)}" for line in report.modes.undecided]
+    return "\n\n".join([table(["error mode", "before", "lessons", "after", "change"], rows), *unknown])
 
 
 def _warnings(report: Report) -> str:
@@ -99,16 +84,16 @@ def _warnings(report: Report) -> str:
     if report.provenance.tainted:
         lines.append("**Untrusted code ran without a sandbox: do not deploy on these figures.**")
     if report.approvals.state:
-        lines.append(f"Approval: {_plain(report.approvals.state)}.")
-    lines += [f"**{_plain(found.text)}** {_plain(found.remedy)}" for found in report.baseline.artefacts]
-    lines += [_plain(said) for said in (*(row.text for row in report.baseline.shots), report.baseline.advice) if said]
+        lines.append(f"Approval: {plain(report.approvals.state)}.")
+    lines += [f"**{plain(found.text)}** {plain(found.remedy)}" for found in report.baseline.artefacts]
+    lines += [plain(said) for said in (*(row.text for row in report.baseline.shots), report.baseline.advice) if said]
     return "\n\n".join(lines)
 
 
 def _strategies(report: Report) -> str:
     rows = [
         [
-            _plain(row.name),
+            plain(row.name),
             f"{row.candidates:,}",
             f"{row.accepted:,} ({_share(row.acceptance)})",
             words.price(row.usd_per_accepted, row.calls),
@@ -116,20 +101,20 @@ def _strategies(report: Report) -> str:
         ]
         for row in report.strategies.rows
     ]
-    return _table(["strategy", "candidates", "accepted", "per accepted lesson", "share of dataset"], rows)
+    return table(["strategy", "candidates", "accepted", "per accepted lesson", "share of dataset"], rows)
 
 
 def _trust(report: Report) -> str:
     """What the verifiers' audit says, and whose never was."""
     lines = [
-        f"- {_plain(row.task)}: all verifiers together accept {_audit_rate(row.false_accept)} of wrong answers and "
+        f"- {plain(row.task)}: all verifiers together accept {_audit_rate(row.false_accept)} of wrong answers and "
         f"reject {_audit_rate(row.false_reject)} of right ones."
         for row in report.audit.rows
         if not row.verifier
     ]
     if report.audit.never:
-        lines.append(f"- Never audited: {_plain(', '.join(report.audit.never))}. Run flywheel audit.")
-    lines += [f"- Judge {_plain(judge.verifier)} is not calibrated." for judge in report.audit.judges if judge.problem]
+        lines.append(f"- Never audited: {plain(', '.join(report.audit.never))}. Run flywheel audit.")
+    lines += [f"- Judge {plain(judge.verifier)} is not calibrated." for judge in report.audit.judges if judge.problem]
     return "\n".join(lines)
 
 
@@ -138,7 +123,7 @@ def _audit_rate(rate: AuditRate) -> str:
 
 
 def _cost(report: Report) -> str:
-    costs, simulated = report.costs, [_plain(t.name) for t in report.teachers.rows if t.simulated]
+    costs, simulated = report.costs, [plain(t.name) for t in report.teachers.rows if t.simulated]
     line = (
         f"{report.funnel.stages[-1].rows:,} new lessons of {report.funnel.stages[0].rows:,} candidates, "
         f"{words.usd(costs.usd)}, {words.seconds(costs.seconds)}."

@@ -130,7 +130,7 @@ def _head(plans: Plans) -> str:
     description = f"{plans.choice.target} from {asks}; rows of {plans.table.name}."
     return f"""\
 # yaml-language-server: $schema=./{SCHEMA_FILE}
-# Written by `flywheel init --from`; every key is in docs/spec.md. Next: flywheel apply
+# Written by `flywheel init --from TABLE`; every key is in docs/spec.md. Next: flywheel apply
 version: 1
 name: {safe_name(plans.table.stem, "table")}
 description: {yaml_of(one_line(description, 300))}
