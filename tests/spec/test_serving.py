@@ -44,7 +44,7 @@ def test_the_place_the_figures_and_the_way_out_are_named(tmp_path: Path) -> None
     assert (
         "train.targets: embed_tokens: the adapter grows by vocabulary x rank (151,936 x 4); vLLM 0.33.0 refuses LoRA "
         "on the embedding of qwen2; a plain merge changes the answers, as this base ties its embeddings (`flywheel "
-        "export --merged` unties first). Write targets: all-linear."
+        "export --merged FOLDER` unties first). Write targets: all-linear."
     ) in said[0]
 
 

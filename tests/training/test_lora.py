@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_finite_fails_and_leaves_no_adapter(
     def diverged(*_: Any) -> tuple[float, int]:
         return float("nan"), 1
 
-    monkeypatch.setattr("flywheel.training.lora._step", diverged)
+    monkeypatch.setattr("flywheel.training.lora.learning_step", diverged)
 
     with pytest.raises(NodeFailed, match="learning_rate"):
         train(job(mini_student, tmp_path / "a"), quiet)

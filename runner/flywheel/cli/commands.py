@@ -293,9 +293,7 @@ def audit(
 def compare(
     untargeted: Annotated[
         bool,
-        typer.Option(
-            "--untargeted", help="With as many lessons, made from the probe rows as they come."
-        ),
+        typer.Option("--untargeted", help="With as many lessons, made from the probe rows as they come."),
     ] = False,
     file: SpecFile = DEFAULT_SPEC,
     iterations: Annotated[

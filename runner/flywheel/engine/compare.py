@@ -24,7 +24,7 @@ from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
 from flywheel.nodes.measuring.pairing import paired
 from flywheel.plan import Plan
 from flywheel.records.decision import PairedItem
-from flywheel.records.nodes import Query, finished
+from flywheel.records.nodes import Query, finished, rows_as_stored
 from flywheel.store import Store
 
 Row = dict[str, Any]
@@ -78,6 +78,7 @@ def compare_untargeted(
         targeted = _side(project, query, wanted)
         paid = query("SELECT * FROM calls WHERE status = 'ok'")
         known = {table: query(sql) for table, sql in _MEASURED.items()}
+        known["nodes"] = rows_as_stored(query, {row["node"] for rows in known.values() for row in rows})
     other = _scratch(project)
     _give_answers(other, paid)
     _give_measurements(other, known)
@@ -212,19 +213,18 @@ def _give_answers(other: Workspace, paid: Sequence[Row]) -> None:
 
 
 _MEASURED = {
-    "nodes": "SELECT * FROM nodes WHERE status = 'done' AND kind IN ('probe', 'diagnose', 'evaluate')",
     "answers": "SELECT * FROM answers",
     "verdicts": "SELECT * FROM verdicts WHERE node IN (SELECT node FROM answers)",
     "failures": "SELECT * FROM failures",
     "scores": "SELECT * FROM scores",
 }
-"""Probes and evaluations, with their rows: which of the control's are the same, their fingerprints say."""
+"""Rows of probes and evaluations: which of the control's are the same, their fingerprints say."""
 
 
 def _give_measurements(other: Workspace, known: Mapping[str, Sequence[Row]]) -> None:
     """What the project has probed and measured is not probed and measured again: the base, above all."""
     with Store(other.store_path) as store, store.transaction() as transaction:
-        have = {row["node"] for row in store.query("SELECT node FROM nodes")}
+        have = {record.node for record in finished(store.query)}
         for table, rows in known.items():
             transaction.insert(table, [row for row in rows if row["node"] not in have])
 

@@ -50,6 +50,11 @@ def finished(query: Query, nodes: Collection[str] | None = None, verb: str | Non
     return [NodeRecord(**{**row, **{key: row[key] or none for key, none in empty.items()}}) for row in rows]
 
 
+def rows_as_stored(query: Query, nodes: Collection[str]) -> list[dict[str, Any]]:
+    """The whole rows of those of these nodes that are finished, for another store."""
+    return query("SELECT * FROM nodes WHERE status = 'done' AND list_contains(?, node)", [list(nodes)])
+
+
 def record_of(query: Query, node: str) -> NodeRecord:
     """The last record of a node that is known to be done."""
     return finished(query, [node])[-1]
