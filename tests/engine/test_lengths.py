@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from flywheel.student import BUILTIN
+from flywheel.student.lengths import lengths_in
 from mini_domain import Domain, rows
 
 WINDOW = 512
@@ -33,6 +37,21 @@ def test_rows_that_fit_and_look_long_are_not_spoken_of(real_domain: Domain) -> N
     real_domain.write_rows("evals/probes.jsonl", long_rows(2, 60))
 
     assert warnings(real_domain) == []
+
+
+def test_the_tokens_of_a_text_are_its_own_whatever_padding_or_cut_the_tokenizers_file_asks_for(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(BUILTIN["builtin:tiny"] / "tokenizer.json"))
+    tokenizer.enable_padding(length=20)
+    tokenizer.enable_truncation(max_length=30)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    found = lengths_in(tmp_path, ["a", "a b " * 100])
+
+    assert found is not None
+    assert found[0] < 20
+    assert found[1] > 30
 
 
 def test_shots_count(real_domain: Domain) -> None:

@@ -30,5 +30,7 @@ def lengths_in(folder: Path, texts: Sequence[str]) -> list[int] | None:
         return None
     from tokenizers import Tokenizer
 
-    found = Tokenizer.from_file(str(file)).encode_batch(list(texts), add_special_tokens=False)
-    return [len(encoding.ids) for encoding in found]
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()  # the file may ask for both
+    tokenizer.no_truncation()
+    return [len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_right, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from flywheel.student import BUILTIN
+from flywheel.student.lengths import context_in, lengths_in
 
 BUILTIN_BASE = "builtin:tiny"
 #: Tokens that a prompt has beside its text.
@@ -31,9 +30,12 @@ def fitted(base: str, prompts: Sequence[str], answers: Sequence[str]) -> Fit:
     if base not in BUILTIN:
         longest = max(math.ceil(len(answer.encode()) / 2) for answer in answers)
         return Fit(_rounded(longest), (True,) * len(answers))
-    count, positions = _counter(base)
-    asked = [count(prompt) + AROUND for prompt in prompts]
-    said = [_rounded(count(answer) + 1) for answer in answers]
+    folder = BUILTIN[base]
+    positions, lengths = context_in(folder), lengths_in(folder, [*prompts, *answers])
+    assert positions is not None
+    assert lengths is not None
+    asked = [length + AROUND for length in lengths[: len(prompts)]]
+    said = [_rounded(length + 1) for length in lengths[len(prompts) :]]
     limit = _limit(asked, said, positions)
     return Fit(limit, tuple(a + limit <= positions and s <= limit for a, s in zip(asked, said, strict=True)))
 
@@ -54,14 +56,3 @@ def _limit(asked: Sequence[int], said: Sequence[int], positions: int) -> int:
         if (fitting := bisect_right(prompts, positions - limit)) > most:
             best, most = limit, fitting
     return best
-
-
-@lru_cache(maxsize=1)
-def _counter(base: str) -> tuple[Callable[[str], int], int]:
-    """Tokens of a text, and the positions that there are."""
-    from tokenizers import Tokenizer
-
-    folder = BUILTIN[base]
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    positions = json.loads((folder / "config.json").read_bytes())["max_position_embeddings"]
-    return lambda text: len(tokenizer.encode(text).ids), int(positions)
