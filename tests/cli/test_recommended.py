@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from flywheel.cli.commands import app
 
@@ -21,21 +22,28 @@ PAGES = sorted(
     [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "runner" / "flywheel").rglob("*.j2"),
      *(ROOT / "runner" / "flywheel" / "templates").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
 )  # fmt: skip
+WORKFLOWS = sorted((ROOT / "examples").rglob("*.yml"))
 TICKED = re.compile(r"(?:`|<code>)(flywheel [^`<\n]+)(?:`|</code>)")
 QUOTED = re.compile(rf'"(flywheel (?:{"|".join(COMMANDS)})\b[^"\n]*)"')
 LINE = re.compile(r"(?m)(?:^|&& |\$ )(flywheel (?:[a-z]+)\b[^#&|\n]*?)(?= *(?:#|&&|\||$))")
 
 
 def found() -> Iterator[tuple[str, str]]:
-    for path in [*SOURCES, *PAGES]:
+    for path in [*SOURCES, *PAGES, *WORKFLOWS]:
         text = path.read_text(encoding="utf-8")
         said = TICKED.findall(text) + (QUOTED.findall(text) if path.suffix == ".py" else [])
         for block in re.findall(r"```(?:sh|bash|console)?\n(.*?)```", text, re.DOTALL) if path.suffix == ".md" else ():
             said += LINE.findall(block)
+        said += LINE.findall("\n".join(scripts_of(text))) if path.suffix == ".yml" else []
         commands = (part.strip() for text in said for part in text.split(" && "))
         # One that goes on in the next line is left out.
         whole = (part for part in commands if part.startswith("flywheel ") and part.count('"') % 2 == 0)
         yield from ((path.relative_to(ROOT).as_posix(), command) for command in whole)
+
+
+def scripts_of(workflow: str) -> list[str]:
+    jobs = yaml.safe_load(workflow)["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
 
 
 def words_of(command: str) -> list[str]:
@@ -80,6 +88,7 @@ def test_commands_are_found_in_messages_pages_and_the_report() -> None:
 
     assert {"README.md", "runner/flywheel/errors.py", "runner/flywheel/console/ending.py"} & places
     assert any(place.endswith(".j2") for place in places)
+    assert sum(place.endswith(".yml") for place, _ in found()) == 3
     assert len(list(found())) > 100
 
 
