@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -71,3 +72,12 @@ def test_no_tracked_file_names_a_place_of_one_machine() -> None:
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".txt", ".json", ".jsonl", ".sql"} and path.is_file():
             found += [f"{name}: {m.group()}" for m in private.finditer(path.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def test_the_dockerfile_runs_the_two_commands_of_the_readme() -> None:
+    block = re.search(r"## Two commands\n\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    commands = [line.partition("#")[0].strip() for line in block[1].splitlines()]
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+
+    assert [f"RUN {commands[0]}", f"CMD {json.dumps(commands[1].split())}"] == lines[-2:]
