@@ -13,7 +13,7 @@ from typing import Any
 from flywheel.engine.asking import arm_of, new_worker, prompt_of
 from flywheel.engine.project import Workspace
 from flywheel.files import write_text
-from flywheel.hashing import fingerprint
+from flywheel.hashing import fingerprint, hash_file
 from flywheel.plan import VERBS, Plan
 from flywheel.plan.estimates import Speed
 from flywheel.records.rows import read_rows, target_text
@@ -58,9 +58,9 @@ def _kept(project: Workspace) -> dict[str, float] | None:
 
 def _of(project: Workspace) -> str:
     """What the seconds hang on."""
-    spec, facts = project.spec, project.facts()
+    spec = project.spec
     files = [[task.prompt, task.probes, task.seeds] for task in spec.tasks.values()]
-    hashes = [facts.files[name] for names in files for name in names if name is not None]
+    hashes = [hash_file(project.root / name) for names in files for name in names if name is not None]
     versions = [project.versions[name] for name in ("machine", "torch", "transformers", "peft")]
     student = [project.student.weights_hash, spec.student.model_dump(mode="json"), spec.train.model_dump(mode="json")]
     return fingerprint([student, hashes, versions, os.cpu_count()])

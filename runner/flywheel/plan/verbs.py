@@ -22,7 +22,7 @@ from flywheel.plan.estimates import (
     reading,
     suite_calls,
     votes,
-)  # fmt: skip
+)
 from flywheel.plan.parts import Iteration, flatten
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import judged_columns, with_fallbacks
