@@ -98,6 +98,13 @@ def test_exceptions_exits_and_memory_are_results() -> None:
     assert [r.reason for r in results[:3]] == ["ValueError: raise x", "SystemExit: 0", "MemoryError"]
 
 
+def test_a_result_that_cannot_be_sent_costs_itself_alone() -> None:
+    results = mapped("make_unpicklable", ["a", "b", "function", "c"] * 20)
+    assert [r.value for r in results[:4]] == ["a", "b", None, "c"]
+    assert {r.status for r in results[2::4]} == {"raised"}
+    assert {r.status for n, r in enumerate(results) if n % 4 != 2} == {"ok"}
+
+
 def test_large_items_and_results_do_not_deadlock() -> None:
     results = mapped("make_large", [3 << 20] * 6)
     assert {len(r.value) for r in results} == {3 << 20}

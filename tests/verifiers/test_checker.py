@@ -229,4 +229,4 @@ def test_subjects_are_read_no_further_than_needed(judge: Checker) -> None:
     for _ in range(5_000):
         next(found)
     found.close()
-    assert read <= 5_000 + 512
+    assert read <= 5_000 + 4_096

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
+import mmap
 import os
 import pickle
 import signal
+import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,14 +27,18 @@ Wire = Connection  # of bytes: every message is pickled here, so that what canno
 
 
 def main(arguments: list[str]) -> None:
-    """`arguments`: file descriptor, the parent's process id, address space in bytes (0: no limit), loop."""
-    fd, parent, memory_bytes, loop = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
+    """`arguments`: file descriptors of the pipe and of the clock (-1: none, then calls are served one at a time), the
+    parent's process id, address space in bytes (0: no limit)."""
+    fd, clock, parent, memory_bytes = map(int, arguments)
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     _limit(memory_bytes)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        {"calls": serve_calls, "items": serve_items}[loop](Connection(fd))
+        if clock < 0:
+            serve_calls(Connection(fd))
+        else:
+            serve_items(Connection(fd), Clock(clock))
 
 
 def _die_with(parent: int) -> None:
@@ -115,12 +122,42 @@ def one_line_of(error: BaseException) -> str:
 
 # --- many small items ---
 
+#: A result waits at most about so long for others to be sent with it; sending one costs as much as judging some.
+FLUSH_SECONDS = 0.005
 
-def serve_items(wire: Wire) -> None:
-    """First `(factory, setup)`, answered by `("ready",)`; then lists of pickled items, one answer an item.
 
-    A result is sent at once: the parent knows which item is running, and loses nothing but it.
-    """
+class Clock:
+    """Which item of a batch a child runs, and since when: in memory that its parent reads, so that a result need not be
+    sent for the parent to know which item hung or crashed."""
+
+    _NONE = -1
+
+    def __init__(self, file: int) -> None:
+        self._memory = mmap.mmap(file, 16)
+        self.stop()
+
+    def stop(self) -> None:
+        struct.pack_into("q", self._memory, 0, self._NONE)
+
+    def start(self, item: int) -> None:
+        # The time first: what is read between the two is too late a start for the item before, never too early a one.
+        struct.pack_into("d", self._memory, 8, time.monotonic())
+        struct.pack_into("q", self._memory, 0, item)
+
+    def read(self) -> tuple[int, float] | None:
+        """The place of the item in its batch and when it began, by `time.monotonic`, which all processes share."""
+        while True:
+            (item,), (since,) = struct.unpack_from("q", self._memory, 0), struct.unpack_from("d", self._memory, 8)
+            if struct.unpack_from("q", self._memory, 0) == (item,):
+                return None if item == self._NONE else (item, since)
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+def serve_items(wire: Wire, clock: Clock) -> None:
+    """First `(factory, setup)`, answered by `("ready",)`; then lists of items, answered by lists of results: as many as
+    came within `FLUSH_SECONDS`."""
     try:
         factory, setup = pickle.loads(wire.recv_bytes())
         function = resolve(factory)(setup)
@@ -129,12 +166,40 @@ def serve_items(wire: Wire) -> None:
         return
     wire.send_bytes(pickle.dumps(("ready",)))
     while True:
-        for item in pickle.loads(wire.recv_bytes()):
-            wire.send_bytes(_result(function, item))
+        _run_batch(wire, function, pickle.loads(wire.recv_bytes()), clock)
 
 
-def _result(function: Callable[[Any], Any], item: bytes) -> bytes:
+def _run_batch(wire: Wire, function: Callable[[Any], Any], items: list[Any], clock: Clock) -> None:
+    results: list[tuple[str, Any]] = []
+    sent = time.monotonic()
+    for place, item in enumerate(items):
+        clock.start(place)
+        results.append(_result(function, item))
+        if time.monotonic() - sent > FLUSH_SECONDS:
+            wire.send_bytes(_pickled(results))
+            results, sent = [], time.monotonic()
+    clock.stop()
+    if results:
+        wire.send_bytes(_pickled(results))
+
+
+def _result(function: Callable[[Any], Any], item: Any) -> tuple[str, Any]:
     try:
-        return pickle.dumps(("ok", function(pickle.loads(item))))
+        return "ok", function(item)
     except BaseException as error:  # SystemExit too: an item may not end its process
-        return pickle.dumps(("raised", one_line_of(error)))
+        return "raised", one_line_of(error)
+
+
+def _pickled(results: list[tuple[str, Any]]) -> bytes:
+    try:
+        return pickle.dumps(results)
+    except Exception:
+        return pickle.dumps([_picklable(result) for result in results])
+
+
+def _picklable(result: tuple[str, Any]) -> tuple[str, Any]:
+    try:
+        pickle.dumps(result)
+    except Exception as error:
+        return "raised", one_line_of(error)
+    return result

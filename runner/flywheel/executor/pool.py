@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from flywheel.executor.faults import WorkerCrashed, WorkerTimeout
 from flywheel.executor.process import Process
 from flywheel.executor.worker import revived
 
 #: Items read ahead of the one that is given next.
-WINDOW = 512
+WINDOW = 2_048
 #: Work sent to a child at a time, in seconds: with more, children idle at the end; with less, pipes cost.
 BATCH_SECONDS = 0.02
-_BATCH_LIMIT = 64
+_BATCH_LIMIT = 512
 _SETUP_SECONDS = 120.0
 #: One core each: the pool has as many children as it is meant to use cores.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -36,10 +36,9 @@ class Result:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class _Ticket:
-    index: int
-    item: bytes
+class _Ticket(NamedTuple):
+    place: int
+    item: Any
     timeout: float
     crashes: int = 0
 
@@ -49,8 +48,10 @@ class _Child:
     process: Process
     ready: bool = False
     since: float = field(default_factory=time.monotonic)
-    """When the item that runs now (or the set-up) began, as far as the parent can tell: never too early."""
+    """When the batch (or the set-up) began, or a part of it was last answered."""
     tickets: deque[_Ticket] = field(default_factory=deque)
+    """Of the batch, those that are not answered."""
+    answered: int = 0
 
     @property
     def idle(self) -> bool:
@@ -60,16 +61,32 @@ class _Child:
     def limit(self) -> float | None:
         if not self.ready:
             return _SETUP_SECONDS
-        return self.tickets[0].timeout if self.tickets else None
+        return self.tickets[self.running].timeout if self.tickets else None
+
+    @property
+    def running(self) -> int:
+        """Which of the tickets runs, by the child's own word; the first where it has not said so yet."""
+        return self._now()[0]
+
+    @property
+    def began(self) -> float:
+        """When what runs now began: never too early."""
+        return self._now()[1] if self.ready else self.since
+
+    def _now(self) -> tuple[int, float]:
+        said = self.process.clock.read() if self.process.clock is not None else None
+        if said is None or not 0 <= said[0] - self.answered < len(self.tickets):
+            return 0, self.since
+        return said[0] - self.answered, said[1]
 
 
 class Pool:
     """`size` children. `function` ("package.module:name") is called once in each with `setup`, and gives the
     function that is then called with every item.
 
-    Items go to the children in small batches. A time-out or a crash costs only the item that caused it; the
-    rest of its batch is run again in a new child. A crash counts when it happens twice: the first may be an
-    earlier item's doing, or the kernel's.
+    Items go to the children in small batches. A time-out or a crash costs only the item that caused it; the rest of its
+    batch, and what was answered in the last milliseconds, is run again in a new child. A crash counts when it happens
+    twice: the first may be an earlier item's doing, or the kernel's.
     """
 
     def __init__(
@@ -129,7 +146,7 @@ class Pool:
                 except StopIteration:
                     exhausted = True
                     break
-                waiting.append(_Ticket(read, pickle.dumps(item), timeout_of(item)))
+                waiting.append(_Ticket(read, item, timeout_of(item)))
                 read += 1
             if exhausted and given == read:
                 return
@@ -158,7 +175,7 @@ class Pool:
     def _send(self, child: _Child, waiting: deque[_Ticket]) -> None:
         count = max(1, min(_BATCH_LIMIT, len(waiting), int(BATCH_SECONDS / max(self._item_seconds, 1e-6))))
         child.tickets.extend(waiting.popleft() for _ in range(count))
-        child.since = time.monotonic()
+        child.since, child.answered = time.monotonic(), 0
         self._tell(child, pickle.dumps([ticket.item for ticket in child.tickets]))
 
     def _tell(self, child: _Child, message: bytes) -> None:
@@ -176,26 +193,29 @@ class Pool:
             except (EOFError, ConnectionError):
                 self._bury(child, waiting, done)
         for child in list(self._children):
-            if child.limit is not None and time.monotonic() - child.since > child.limit:
+            if child.limit is not None and time.monotonic() - child.began > child.limit:
                 self._overdue(child, waiting, done)
 
     def _patience(self) -> float | None:
         """Seconds until the first child is overdue."""
         now = time.monotonic()
-        left = [child.since + child.limit - now for child in self._children if child.limit is not None]
+        left = [child.began + child.limit - now for child in self._children if child.limit is not None]
         return max(0.0, min(left)) + 0.001 if left else None
 
     def _receive(self, child: _Child, done: dict[int, Result]) -> None:
         wire = child.process.wire
         while True:
-            kind, *content = pickle.loads(wire.recv_bytes())
+            message = pickle.loads(wire.recv_bytes())
             now = time.monotonic()
             if child.ready:
-                done[child.tickets.popleft().index] = _result(kind, content[0])
-                self._item_seconds += 0.1 * (now - child.since - self._item_seconds)
-            elif kind == "raised":
+                for kind, content in message:
+                    done[child.tickets.popleft().place] = _result(kind, content)
+                child.answered += len(message)
+                weight = 1 - 0.9 ** len(message)
+                self._item_seconds += weight * ((now - child.since) / len(message) - self._item_seconds)
+            elif message[0] == "raised":
                 self._drop(child)
-                raise revived(content[0], self._function)
+                raise revived(message[1], self._function)
             child.ready = True
             child.since = now
             if not wire.poll():
@@ -204,27 +224,27 @@ class Pool:
     def _overdue(self, child: _Child, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
         if child.process.wire.poll():  # it answered between the wait and now
             return
-        limit = child.limit
+        limit, running = child.limit, child.running
         self._drop(child)
         if not child.ready:
             raise WorkerTimeout(f"{self._function} was not set up within {limit:g} s")
-        culprit, *others = child.tickets
-        waiting.extendleft(reversed(others))
-        done[culprit.index] = Result("timed_out", reason=f"timed out after {limit:g} s")
+        culprit = child.tickets[running]
+        waiting.extendleft(ticket for ticket in reversed(child.tickets) if ticket is not culprit)
+        done[culprit.place] = Result("timed_out", reason=f"timed out after {limit:g} s")
 
     def _bury(self, child: _Child, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
-        cause, tail = child.process.cause_of_death(), child.process.log_tail()
+        cause, tail, running = child.process.cause_of_death(), child.process.log_tail(), child.running
         self._drop(child)
         if not child.ready:
             raise WorkerCrashed(f"{self._function}: its process {cause} while it was set up\n{tail}", tail)
         if not child.tickets:
             return
-        culprit, *others = child.tickets
-        waiting.extendleft(reversed(others))
+        culprit = child.tickets[running]
+        waiting.extendleft(ticket for ticket in reversed(child.tickets) if ticket is not culprit)
         if culprit.crashes:
-            done[culprit.index] = Result("crashed", reason=f"crashed: {cause.removeprefix('was ')}")
+            done[culprit.place] = Result("crashed", reason=f"crashed: {cause.removeprefix('was ')}")
         else:
-            again = _Ticket(culprit.index, culprit.item, culprit.timeout, crashes=1)
+            again = _Ticket(culprit.place, culprit.item, culprit.timeout, crashes=1)
             waiting.appendleft(again)
 
     def _drop(self, child: _Child) -> None:

@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
+
+from flywheel.executor.child import Clock
 
 _START = (
     "import json,sys; sys.path[:]=json.loads(sys.argv[1]);from flywheel.executor.child import main; main(sys.argv[2:])"
@@ -20,7 +24,8 @@ _TAIL_BYTES = 2_000
 
 
 class Process:
-    """One child interpreter and the pipe to it. Its stdout and stderr are added to `log`, if there is one."""
+    """One child interpreter and the pipe to it. Its stdout and stderr are added to `log`, if there is one. A child that
+    serves items has a `clock`."""
 
     def __init__(
         self,
@@ -32,9 +37,11 @@ class Process:
         self.log = log
         self.wire, theirs = Pipe()
         self._log_start = log.stat().st_size if log and log.exists() else 0
-        arguments = [str(theirs.fileno()), str(os.getpid()), str(memory_bytes or 0), loop]
-        with theirs:
-            self._popen = _spawner().submit(_start, theirs, arguments, log, environment or {}).result()
+        with theirs, _shared(16) if loop == "items" else nullcontext() as shared:
+            self.clock = Clock(shared.fileno()) if shared else None
+            files = [theirs.fileno(), shared.fileno() if shared else -1]
+            arguments = [str(number) for number in (*files, os.getpid(), memory_bytes or 0)]
+            self._popen = _spawner().submit(_start, files, arguments, log, environment or {}).result()
 
     def kill(self) -> None:
         """Kill the child and its own children, at once. Safe to call from any thread, and twice."""
@@ -48,6 +55,8 @@ class Process:
         self.kill()
         self._popen.wait()
         self.wire.close()
+        if self.clock is not None:
+            self.clock.close()
 
     def cause_of_death(self) -> str:
         """`was killed by SIGSEGV`, or `exited with status 3`."""
@@ -71,14 +80,21 @@ class Process:
             return handle.read().decode(errors="replace").strip()
 
 
+def _shared(size: int) -> IO[bytes]:
+    """A file of so many bytes without a name."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.truncate(size)
+    return file
+
+
 def _start(
-    theirs: Connection, arguments: list[str], log: Path | None, environment: dict[str, str]
+    files: list[int], arguments: list[str], log: Path | None, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     output = _open_log(log)
     try:
         return subprocess.Popen(
             [sys.executable, "-u", "-c", _START, json.dumps(sys.path), *arguments],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[file for file in files if file >= 0],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

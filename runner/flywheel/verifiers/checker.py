@@ -21,7 +21,7 @@ from flywheel.verifiers.kinds import open_check, version_of
 MEMORY_BYTES = 2 << 30
 #: Subjects judged together: as many as take about so long, within these bounds.
 _ROUND_SECONDS = 1.0
-_ROUND_SIZES = (16, 512)
+_ROUND_SIZES = (16, 4_096)
 
 
 class _Question(NamedTuple):
