@@ -21,7 +21,11 @@ def canonical(value: Any) -> str:
     Raises `Unhashable` for anything that JSON cannot carry without loss.
     """
     _refuse_lossy(value)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+#: `json.dumps` would make one a call.
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _refuse_lossy(value: Any) -> None:
@@ -29,10 +33,12 @@ def _refuse_lossy(value: Any) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise Unhashable(f"cannot fingerprint a mapping with the key {key!r}: keys must be text")
-            _refuse_lossy(item)
+            if type(item) is not str:
+                _refuse_lossy(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _refuse_lossy(item)
+            if type(item) is not str:
+                _refuse_lossy(item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise Unhashable(f"cannot fingerprint the number {value}")
     elif value is not None and not isinstance(value, str | int | float | bool):
@@ -41,7 +47,29 @@ def _refuse_lossy(value: Any) -> None:
 
 def fingerprint(value: Any) -> str:
     """64 hex digits over the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return fingerprint_of_text(canonical(value))
+
+
+def fingerprint_of_text(text: str) -> str:
+    """64 hex digits over a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ListFingerprint:
+    """`fingerprint` of a list that is longer than memory holds, an item at a time."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256(b"[")
+        self._is_empty = True
+
+    def add(self, item: Any) -> None:
+        self._digest.update((b"" if self._is_empty else b",") + canonical(item).encode())
+        self._is_empty = False
+
+    def done(self) -> str:
+        whole = self._digest.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
 
 
 def short(digest: str) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ import pytest
 from flywheel.errors import StoreError
 from flywheel.records import Reply
 from flywheel.store import Store, read_only
+from flywheel.store.database import ROWS_AT_A_TIME
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 
 HERE = Path(__file__).parent
@@ -187,6 +189,28 @@ def test_clearing_a_node_leaves_the_others(store: Store) -> None:
 
     assert [row["node"] for row in store.query("SELECT node FROM losses")] == ["b"]
     assert store.query("SELECT * FROM scores") == []
+
+
+def test_what_a_killed_node_wrote_is_forgotten_and_nothing_else(store: Store) -> None:
+    store.write("nodes", [{"node": "done", "status": "done", "started_at": datetime.now(UTC)}])
+    store.write_all("losses", ({"node": node, "step": 1} for node in ("done", "killed")))
+
+    store.write("runs", [{"run_id": "1", "started_at": datetime.now(UTC)}])
+    store.write("runs", [{"run_id": "1", "started_at": datetime.now(UTC), "ended_at": datetime.now(UTC)}])
+    store.forget_unfinished()
+    assert len(store.query("SELECT * FROM losses")) == 2  # the run ended; a node that runs clears what is its own
+
+    store.write("runs", [{"run_id": "2", "started_at": datetime.now(UTC)}])
+    store.forget_unfinished()
+    assert [row["node"] for row in store.query("SELECT node FROM losses")] == ["done"]
+
+
+def test_a_stream_sees_what_was_there_when_it_began_in_blocks(store: Store) -> None:
+    store.write_all("losses", ({"node": "a", "step": step} for step in range(ROWS_AT_A_TIME + 5)))
+    rows = store.stream("SELECT step FROM losses WHERE node = ? ORDER BY step", ["a"])
+    assert next(rows) == {"step": 0}
+    store.write("losses", [{"node": "a", "step": -1}])
+    assert [row["step"] for row in rows] == list(range(1, ROWS_AT_A_TIME + 5))
 
 
 def test_every_table_of_node_rows_is_cleared(store: Store) -> None:

@@ -19,7 +19,7 @@ from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFaile
 from flywheel.hashing import hash_file
 from flywheel.nodes import RUN, Context, NodeResult
 from flywheel.plan import VERBS, Plan, PlanNode
-from flywheel.prompting import render
+from flywheel.prompting import Templates
 from flywheel.store import Store
 
 #: Nodes at a time. The model worker serialises what computes; the others wait for teachers and verifiers.
@@ -67,6 +67,7 @@ def apply(
             if store.quarantined is not None:
                 listener({"event": "store_recovered", "at": time.time(), "moved": str(store.quarantined)})
             resources.take_in_journal()
+            store.forget_unfinished()
             plan = make_plan(project, iterations, store.query)
             if saved_plan is not None:
                 check_saved(dict(saved_plan), plan)
@@ -195,13 +196,12 @@ class _Run:
     def _run_node(self, node: PlanNode) -> None:
         started = datetime.now(UTC)
         self.log.emit("node_started", node=node.name, kind=node.kind, iteration=node.iteration)
-        result = RUN[node.kind](self._context(node))
-        # Now, not at the end of the run: reports and the bandit count calls, and know a node's by their time.
-        self.resources.take_in_journal()
-        if not result.counts.balanced():
-            raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
-        self._check_files(node)
-        seconds = self._commit(node, result, started)
+        self._clear(node)
+        try:
+            result, seconds = self._done(node, started)
+        except BaseException:
+            self._clear(node)
+            raise
         if VERBS[node.kind].decides and result.summary["outcome"] == "promote":
             self.outcome.promoted.append(node.iteration)
         if VERBS[node.kind].shows_in_overview:
@@ -214,6 +214,21 @@ class _Run:
             counts=vars(result.counts),
             summary={k: v for k, v in result.summary.items() if k != "keys"},
         )
+
+    def _clear(self, node: PlanNode) -> None:
+        """Away with what an attempt wrote that did not finish."""
+        with self.store.transaction() as transaction:
+            transaction.clear_node(node.fingerprint)
+
+    def _done(self, node: PlanNode, started: datetime) -> tuple[NodeResult, float]:
+        """What the node gave, committed, and the seconds that it took."""
+        result = RUN[node.kind](self._context(node))
+        # Now, not at the end of the run: reports and the bandit count calls, and know a node's by their time.
+        self.resources.take_in_journal()
+        if not result.counts.balanced():
+            raise NodeFailed(f"{node.name}: rows were lost: {result.counts}. Nothing of it was kept.")
+        self._check_files(node)
+        return result, self._commit(node, result, started)
 
     def _check_files(self, node: PlanNode) -> None:
         """What the node read must be what its fingerprint says; the files may have been edited meanwhile."""
@@ -237,12 +252,14 @@ class _Run:
             student=project.student,
             run_id=self.run_id,
             query=self.store.query,
+            stream=self.store.stream,
+            write=self.store.write_all,
             compute=self.resources.compute,
             judge=self.resources.judge,
             ask=self.resources.ask,
             teacher_parameters=project.teacher_parameters,
             shots=project.shots,
-            render=lambda path, values: render(project.root / path, project.root, values),
+            render=Templates(project.root).render,
             progress=lambda **details: self.log.progress(node.name, **details),
             versions=project.versions,
             command=self.command,
@@ -252,7 +269,6 @@ class _Run:
         """Rows and record in one transaction: "done" is the last atomic act."""
         ended = datetime.now(UTC)
         with self.store.transaction() as transaction:
-            transaction.clear_node(node.fingerprint)
             for table, rows in result.rows.items():
                 transaction.insert(table, rows)
             transaction.insert("nodes", [self._record(node, "done", result, "", started, ended)])

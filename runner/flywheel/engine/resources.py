@@ -23,6 +23,8 @@ from flywheel.verifiers.rubric import RubricJudge, Setting, judged_further
 JUDGES = 2
 #: Subjects about which a teacher that judges is asked in one go.
 JUDGED_TOGETHER = 512
+#: Replies after which the journal goes into the store.
+ASKED_TOGETHER = 10_000
 
 
 class Resources:
@@ -39,6 +41,7 @@ class Resources:
         self._opening = threading.Lock()
         self._journal = project.state / "calls"
         self._student: Arm | None = None
+        self._asked = 0
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
 
     def __enter__(self) -> Self:
@@ -144,8 +147,15 @@ class Resources:
 
     def ask(self, requests: Sequence[LessonRequest], student: Arm) -> list[Reply]:
         """Replies in order. `student` is the model that student teachers sample: the iteration's incumbent."""
+        if not requests:
+            return []
         self._student = student
-        return self._open_desk().ask(requests) if requests else []
+        replies = self._open_desk().ask(requests)
+        self._asked += len(requests)
+        if self._asked >= ASKED_TOGETHER:  # the desk holds what the store has not taken
+            self._asked = 0
+            self.take_in_journal()
+        return replies
 
     def take_in_journal(self) -> None:
         """Answers that are durable but not yet in the store."""

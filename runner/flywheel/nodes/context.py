@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,9 +46,22 @@ class AskTeachers(Protocol):
     def __call__(self, requests: Sequence[LessonRequest], student: Arm) -> list[Reply]: ...
 
 
+class Stream(Protocol):
+    """The rows of a query as they come, for more than memory holds."""
+
+    def __call__(self, sql: str, parameters: Sequence[Any]) -> Iterator[dict[str, Any]]: ...
+
+
+class WriteRows(Protocol):
+    """Puts rows of a table into the store as they come, a block at a time: they count once the node is done."""
+
+    def __call__(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None: ...
+
+
 @dataclass(frozen=True)
 class NodeResult:
-    """What a node wrote: rows by table, the conservation law's counts, and a few words or figures."""
+    """What a node gives back: rows by table, beside those that it has written; the conservation law's counts, and a few
+    words or figures."""
 
     counts: Counts = field(default_factory=Counts)
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -88,6 +102,8 @@ class Context:
     student: StudentFiles
     run_id: str
     query: Query
+    stream: Stream
+    write: WriteRows
     compute: Compute
     judge: JudgeAnswers
     ask: AskTeachers
@@ -200,29 +216,35 @@ class Context:
         arm = replace(self.base().arm, adapter=path, adapter_hash=adapter["weights_hash"])
         return Model(adapter["model_id"], arm)
 
-    # -- verdicts
 
-    def refuse_unknown(self, subjects: Sequence[Subject], verdicts: Sequence[Sequence[Verdict]]) -> None:
-        """Raise NodeFailed where more subjects than `loop.max_unknown` allows could not be judged.
+class Unknowns:
+    """Verdicts that could not be given, of the `total` subjects of a node."""
+
+    def __init__(self, ctx: Context, total: int) -> None:
+        self._spec, self._total = ctx.spec, total
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, subjects: Sequence[Subject], verdicts: Sequence[Sequence[Verdict]]) -> None:
+        """Raise NodeFailed where more than `loop.max_unknown` allows could not be judged.
 
         A verdict that had nothing trustworthy to compare with is the teacher's fault, not the verifier's.
         """
-        reasons = [
+        self._reasons.update(
             f"{verdict.verifier}: {verdict.reason}"
             for subject, found in zip(subjects, verdicts, strict=True)
             for verdict in found
-            if verdict.outcome == "unknown" and not verdict.advisory and self._verifier_to_blame(subject, verdict)
-        ]
-        if len(reasons) <= self.spec.loop.max_unknown * len(subjects):
-            return
-        common = max(set(reasons), key=reasons.count)
-        raise NodeFailed(
-            f"{plural(len(reasons), 'verdict')} on {len(subjects):,} answers unknown, more than loop.max_unknown "
-            f"({self.spec.loop.max_unknown:.0%}) allows. Most often: {common}. Mend the verifier, or raise the limit."
+            if verdict.outcome == "unknown" and not verdict.advisory and self._to_blame(subject, verdict)
         )
+        number, limit = self._reasons.total(), self._spec.loop.max_unknown
+        if number > limit * self._total:
+            raise NodeFailed(
+                f"{plural(number, 'verdict')} on {self._total:,} answers unknown, more than loop.max_unknown "
+                f"({limit:.0%}) allows. Most often: {self._reasons.most_common(1)[0][0]}. Mend the verifier, or raise "
+                "the limit."
+            )
 
-    def _verifier_to_blame(self, subject: Subject, verdict: Verdict) -> bool:
-        return subject.trusted or not self.spec.verifiers[verdict.verifier].needs_reference
+    def _to_blame(self, subject: Subject, verdict: Verdict) -> bool:
+        return subject.trusted or not self._spec.verifiers[verdict.verifier].needs_reference
 
 
 def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[str, Any]]:
@@ -237,22 +259,21 @@ def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[
     ]  # fmt: skip
 
 
-def judge_all(
-    ctx: Context, subjects: Sequence[Subject], cascade: bool = False
-) -> tuple[list[list[Verdict]], list[Outcome]]:
+def judge_all(ctx: Context, subjects: Sequence[Subject]) -> tuple[list[list[Verdict]], list[Outcome]]:
     """Verdicts and outcome of each subject, in order, with progress."""
-    verdicts = watched(ctx, subjects, ctx.judge(subjects, cascade=cascade))
-    outcomes: list[Outcome] = [outcome_of(found) for found in verdicts]
-    ctx.refuse_unknown(subjects, verdicts)
-    return verdicts, outcomes
+    verdicts = watched(ctx, ctx.judge(subjects), len(subjects))
+    Unknowns(ctx, len(subjects)).add(subjects, verdicts)
+    return verdicts, [outcome_of(found) for found in verdicts]
 
 
-def watched(ctx: Context, subjects: Sequence[Subject], judged: Iterable[list[Verdict]]) -> list[list[Verdict]]:
-    """The verdicts as they come, with progress: how many subjects are judged, and how many of them pass."""
+def watched(
+    ctx: Context, judged: Iterable[list[Verdict]], total: int, done: int = 0, passed: int = 0
+) -> list[list[Verdict]]:
+    """The verdicts as they come, with progress: how many subjects are judged, and how many of them pass. `done`,
+    `passed`: before these."""
     verdicts: list[list[Verdict]] = []
-    passed = 0
     for found in judged:
         verdicts.append(found)
         passed += outcome_of(found) == "pass"
-        ctx.progress(done=len(verdicts), total=len(subjects), what="judged", passed=passed)
+        ctx.progress(done=done + len(verdicts), total=total, what="judged", passed=passed)
     return verdicts

@@ -2,6 +2,6 @@
 
 from flywheel.prompting.answers import parse_rows
 from flywheel.prompting.shots import shots_of
-from flywheel.prompting.templates import check_template, render
+from flywheel.prompting.templates import Templates, check_template, render
 
-__all__ = ["check_template", "parse_rows", "render", "shots_of"]
+__all__ = ["Templates", "check_template", "parse_rows", "render", "shots_of"]

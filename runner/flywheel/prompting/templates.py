@@ -64,8 +64,27 @@ def render(template_path: Path, root: Path, values: Mapping[str, Any]) -> str:
     file and line for bad syntax, unknown names, anything outside the allowed part of Jinja, and output past
     `MAX_CHARACTERS`.
     """
+    return _filled(*_opened(template_path, root), values)
+
+
+class Templates:
+    """The prompt files of a project as they are now: each is read once, however often it is filled in."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._opened = lru_cache(maxsize=None)(_opened)
+
+    def render(self, template_path: str, values: Mapping[str, Any]) -> str:
+        """As `render`."""
+        return _filled(*self._opened(Path(template_path), self._root), values)
+
+
+def _opened(template_path: Path, root: Path) -> tuple[str, Template]:
     name = _name_in(template_path, root)
-    template = _compiled(_read(root / name, name), name)
+    return name, _compiled(_read(root / name, name), name)
+
+
+def _filled(name: str, template: Template, values: Mapping[str, Any]) -> str:
     copies = {key: _plain(value, key) for key, value in values.items()}
     token = _steps.set(0)
     try:
@@ -79,8 +98,7 @@ def render(template_path: Path, root: Path, values: Mapping[str, Any]) -> str:
 def check_template(template_path: Path, root: Path) -> list[Fault]:
     """What is wrong with a prompt file that can be seen without rendering it."""
     try:
-        name = _name_in(template_path, root)
-        _compiled(_read(root / name, name), name)
+        _opened(template_path, root)
     except SpecInvalid as error:
         return error.faults
     return []

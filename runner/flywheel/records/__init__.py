@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, cast
 
-from flywheel.hashing import fingerprint
+from flywheel.hashing import canonical, fingerprint, fingerprint_of_text
 
 Row = dict[str, Any]
 """A row's columns, as JSON values."""
@@ -62,6 +63,14 @@ class Message:
     content: str
 
 
+class SharedRows(tuple[Row, ...]):
+    """Rows that many requests show: written as canonical JSON once."""
+
+    @cached_property
+    def canonical(self) -> str:
+        return canonical(list(self))
+
+
 @dataclass(frozen=True)
 class LessonRequest:
     """One call to a teacher, whatever its kind. `key` identifies it for ever: the same key is never paid twice."""
@@ -90,17 +99,16 @@ class LessonRequest:
     item: Row | None = None
     """What the lesson is made from: `{"row": …, "answer": …}`, and what the strategy adds (direction, tests)."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         later = {"schema": self.schema, "temperature": self.temperature, "item": self.item}
-        return fingerprint(
+        rest = canonical(
             {
                 "teacher": self.teacher,
                 "purpose": self.purpose,
                 "mode": self.mode,
                 "n": self.n,
                 "row": self.row,
-                "failures": list(self.failures),
                 "seeds": list(self.seeds),
                 "messages": [[m.role, m.content] for m in self.messages],
                 "parameters": self.parameters,
@@ -108,7 +116,10 @@ class LessonRequest:
                 "seed": self.seed,
                 **{name: value for name, value in later.items() if value is not None},
             }
-        )[:32]
+        )
+        shown = self.failures if isinstance(self.failures, SharedRows) else SharedRows(self.failures)
+        # The canonical JSON of all: "failures" is the first key in order.
+        return fingerprint_of_text(f'{{"failures":{shown.canonical},{rest[1:]}')[:32]
 
 
 CallStatus = Literal["ok", "failed"]

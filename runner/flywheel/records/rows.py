@@ -14,7 +14,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,28 +50,37 @@ def read_rows(path: Path) -> list[Row]:
     return list(read_row_file(path).rows)
 
 
+def each_row(path: Path) -> Iterator[Row]:
+    """The same a row at a time. Bad lines are left out, and raised as `SpecInvalid` when all others are read."""
+    return (row for _, row in _numbered(path))
+
+
 def read_row_file(path: Path) -> RowFile:
     """Like `read_rows`, with the line of each row."""
+    rows: list[Row] = []
+    lines: list[int] = []
+    for line, row in _numbered(path):
+        rows.append(row)
+        lines.append(line)
+    note = _separator_note(path) if _READERS[path.suffix.lower()] is _csv else ""
+    return RowFile(shown(path), tuple(rows), tuple(lines), note)
+
+
+def _numbered(path: Path) -> _Numbered:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .json, .csv, .tsv, .parquet."
         raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
-    rows: list[Row] = []
-    lines: list[int] = []
     faults: list[Fault] = []
-    for line, row in _guarded(reader, path, faults):
-        rows.append(row)
-        lines.append(line)
+    yield from _guarded(reader, path, faults)
     if faults:
         raise SpecInvalid(_cut(faults))
-    note = _separator_note(path) if reader is _csv else ""
-    return RowFile(shown(path), tuple(rows), tuple(lines), note)
 
 
 def rows_of_text(text: str, name: str) -> list[Row]:
     """The rows of JSON lines that are no file; `name` stands for one where a line is bad. Raises `SpecInvalid`."""
     faults: list[Fault] = []
-    rows = [row for _, row in _lines(text, name, faults)]
+    rows = [row for _, row in _lines(text.split("\n"), name, faults)]
     if faults:
         raise SpecInvalid(_cut(faults))
     return rows
@@ -106,14 +115,19 @@ def _guarded(reader: _Reader, path: Path, faults: list[Fault]) -> _Numbered:
 
 
 def _jsonl(path: Path, faults: list[Fault]) -> _Numbered:
-    yield from _lines(path.read_bytes().decode("utf-8-sig"), shown(path), faults)
+    with path.open(encoding="utf-8-sig", newline="\n") as lines:
+        try:
+            yield from _lines(lines, shown(path), faults)
+        except UnicodeDecodeError:
+            path.read_bytes().decode("utf-8-sig")  # raises with the place in the file, not in what was read last
+            raise
 
 
-def _lines(text: str, name: str, faults: list[Fault]) -> _Numbered:
-    for line, source in enumerate(text.split("\n"), start=1):
+def _lines(lines: Iterable[str], name: str, faults: list[Fault]) -> _Numbered:
+    for line, source in enumerate(lines, start=1):
         if source.strip():
             try:
-                yield line, _row(source)
+                yield line, _row(source.removesuffix("\n"))
             except _BadRow as bad:
                 faults.append(Fault(str(bad), file=name, line=line, hint=bad.hint, source=one_line(source)))
 
@@ -280,7 +294,7 @@ def _row(source: str) -> Row:
 
 def _parsed(source: str) -> Any:
     try:
-        value = json.loads(source, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
+        value = _DECODER.decode(source)
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at column {error.colno}."
         raise _BadRow(message, "Write one JSON object a line.", error.lineno) from None
@@ -288,7 +302,7 @@ def _parsed(source: str) -> Any:
         raise _BadRow("not JSON that can be read: nested too deep.") from None
     except ValueError as error:
         raise error if isinstance(error, _BadRow) else _BadRow("a number with too many digits.") from None
-    if "\\ud" in source.lower() and not _encodable(value):
+    if "\\u" in source and "\\ud" in source.lower() and not _encodable(value):
         raise _BadRow("text with half of a surrogate pair.", "Write the character itself, or both halves.")
     return value
 
@@ -315,6 +329,10 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise _BadRow(f"the number {one_line(digits, 30)} is too large.")
     return value
+
+
+#: `json.loads` would make one a line.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct)
 
 
 def _encodable(value: Any) -> bool:

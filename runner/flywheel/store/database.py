@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,18 @@ import duckdb
 
 from flywheel.errors import StoreError, StoreLocked
 from flywheel.records import Reply
+from flywheel.records.nodes import finished
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 from flywheel.store.rows import decoded, insert_rows
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+
+#: Of one store: what does not fit is read again from the file, or spilled beside it.
+MEMORY_LIMIT = "1GB"
+#: Rows that are on their way into the store in one transaction.
+ROWS_AT_A_TIME = 10_000
 
 
 class Store:
@@ -64,6 +72,16 @@ class Store:
         with self._mutex:
             return rows_of(self._connection, sql, parameters)
 
+    def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        """The same, a block at a time; what is written meanwhile is not seen."""
+        with self._mutex:
+            reader = self._connection.cursor()
+        with closing(reader):
+            reader.execute(sql, parameters)
+            names = [column[0] for column in reader.description or ()]
+            while block := reader.fetchmany(ROWS_AT_A_TIME):
+                yield from (decoded(dict(zip(names, values, strict=True))) for values in block)
+
     # -- writing
 
     @contextmanager
@@ -98,6 +116,24 @@ class Store:
     def write(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         with self.transaction() as transaction:
             transaction.insert(table, rows)
+
+    def write_all(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """More rows than memory holds, in transactions of a block each."""
+        waiting = iter(rows)
+        while block := list(islice(waiting, ROWS_AT_A_TIME)):
+            self.write(table, block)
+
+    def forget_unfinished(self) -> None:
+        """Remove what nodes wrote that were killed before they were done, where the last run did not end."""
+        last = self.query(
+            "SELECT count(ended_at) AS ended FROM runs GROUP BY run_id ORDER BY max(started_at) DESC LIMIT 1"
+        )
+        if not last or last[0]["ended"]:
+            return
+        done = [record.node for record in finished(self.query)]
+        with self.transaction() as transaction:
+            for table in NODE_TABLES:
+                transaction.execute(f"DELETE FROM {table} WHERE NOT list_contains(?, node)", [done])
 
     def save_calls(self, run_id: str, calls: Sequence[tuple[Mapping[str, Any], Reply]]) -> None:
         """Take calls from the journal. Safe to repeat: what is here already is left alone."""
@@ -227,7 +263,7 @@ def _migrated(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 def _open(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(str(path), read_only=read_only)
+        return duckdb.connect(str(path), read_only=read_only, config={"memory_limit": MEMORY_LIMIT})
     except duckdb.Error as error:
         raise _open_error(path, error) from error
 

@@ -26,8 +26,7 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
     import pyarrow as pa
 
     columns = list({key: None for row in rows for key in row})
-    data = {name: [_encoded(name, row.get(name)) for row in rows] for name in columns}
-    batch = pa.table({name: _array(pa, values) for name, values in data.items()})
+    batch = pa.table({name: _array(pa, name, [row.get(name) for row in rows]) for name in columns})
     names = ", ".join(f'"{name}"' for name in columns)
     connection.register("incoming_rows", batch)
     connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming_rows")
@@ -35,10 +34,18 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
     connection.unregister("incoming_rows")
 
 
-def _encoded(column: str, value: Any) -> Any:
-    if column in JSON_COLUMNS and value is not None:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return _storable(value)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _array(pa: Any, column: str, values: list[Any]) -> Any:
+    if column in JSON_COLUMNS:
+        values = [None if value is None else _ENCODER.encode(value) for value in values]
+    if all(value is None for value in values):
+        return pa.array(values, pa.string())
+    try:
+        return pa.array(values)
+    except UnicodeEncodeError:
+        return pa.array([_storable(value) for value in values])
 
 
 def _storable(value: Any) -> Any:
@@ -46,12 +53,6 @@ def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return value
-
-
-def _array(pa: Any, values: list[Any]) -> Any:
-    if all(value is None for value in values):
-        return pa.array(values, pa.string())
-    return pa.array(values)
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Teachers: who writes lessons, and the one desk through which they are asked."""
 
 from flywheel.teachers.desk import Desk, DeskStopped
-from flywheel.teachers.diversity import duplicates
+from flywheel.teachers.diversity import Repeats
 from flywheel.teachers.faults import OUT_OF_REACH, is_final
 from flywheel.teachers.journal import drain, read_journal
 from flywheel.teachers.money import Spent
@@ -12,10 +12,10 @@ __all__ = [
     "OUT_OF_REACH",
     "Desk",
     "DeskStopped",
+    "Repeats",
     "Spent",
     "check_prices",
     "drain",
-    "duplicates",
     "is_final",
     "parameters",
     "read_journal",

@@ -8,14 +8,15 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from flywheel.hashing import canonical, seed_from
 from flywheel.project_code import project_file
 from flywheel.records import LessonRequest, Row
-from flywheel.records.rows import read_rows
+from flywheel.records.rows import each_row
 from flywheel.spec.teachers import DatasetTeacher
 from flywheel.teachers.chat import Completion
 from flywheel.teachers.faults import TeacherFault
@@ -33,11 +34,20 @@ class Dataset:
             self._file = project_file(teacher.path, root)
         self._teacher = teacher
         self._seed = seed_from(seed, name)
-        self._rows: list[Row] = []
+        self._texts: list[str] = []
+        """Each row as JSON: less memory than its values, and what is handed out."""
+        self._values: list[str] = []
+        """Each row's value of the matched column."""
         self._order = lru_cache(maxsize=64)(self._ordered)
 
     async def open(self) -> None:
-        self._rows = await asyncio.to_thread(read_rows, self._file)
+        await asyncio.to_thread(self._read)
+
+    def _read(self) -> None:
+        for row in each_row(self._file):
+            self._texts.append(json.dumps(row, ensure_ascii=False))
+            if self._teacher.match is not None:
+                self._values.append(intern(canonical(row.get(self._teacher.match))))
 
     async def complete(self, request: LessonRequest) -> Completion:
         text = self._answer(request) if request.purpose == "answer" else self._lessons(request)
@@ -50,20 +60,23 @@ class Dataset:
         wanted = tuple(sorted(wanted_values(self._teacher.match, request).items()))
         order = self._order(request.mode or "", wanted)
         start = request.sample * request.n
-        return json.dumps([self._rows[i] for i in order[start : start + request.n]], ensure_ascii=False)
+        return f"[{', '.join(self._texts[i] for i in order[start : start + request.n])}]"
 
     def _ordered(self, mode: str, wanted: tuple[tuple[str, int], ...]) -> list[int]:
         """Indices of rows, the best first; nothing where no row matches."""
-        indices = list(range(len(self._rows)))
+        indices = list(range(len(self._texts)))
         random.Random(seed_from(self._seed, mode)).shuffle(indices)
         if self._teacher.match is None or (self._teacher.match == MODE_COLUMN and not mode):
             return indices
         groups: dict[str, list[int]] = {value: [] for value, _ in wanted}
         for index in indices:
-            value = canonical(self._rows[index].get(self._teacher.match))
-            if value in groups:
-                groups[value].append(index)
+            if self._values[index] in groups:
+                groups[self._values[index]].append(index)
         return in_proportion([(count, groups[value]) for value, count in wanted])
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        return [json.loads(text) for text in self._texts]
 
     def _answer(self, request: LessonRequest) -> str:
         """The recorded answer to `request.row`: the one column of a row that has all the others."""

@@ -333,6 +333,8 @@ class Desk:
     async def _save(self, line: Line, flight: _Flight, result: Completion | TeacherFault) -> Reply:
         reply = flight.reply(line.name, result, self._redact)
         kept = request_json(flight.request, flight.key) | {"attempts": flight.log}
+        if line.spec.recorded:
+            del kept["failures"]  # up to 500 of them beside every slice of a file, and the key covers them
         await self._journal.append(kept, reply, flight.flight)
         if is_final(reply):
             self._answers[flight.key] = reply

@@ -14,8 +14,9 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from flywheel.teachers.bill import plausible
 
 Entry = tuple[dict[str, Any], Reply]
 """A request as JSON values (of an interrupted one its key, teacher, purpose and mode alone) and its reply."""
+
+
+#: Replies that are read back, and on their way into the store, at a time.
+ENTRIES_AT_A_TIME = 5_000
 
 
 class JournalFull(StoreError):
@@ -169,7 +174,8 @@ class Journal:
             return [p for p in segments(self.folder) if int(p.stem) != current]
 
     def drain(self, commit: Callable[[list[Entry]], None]) -> int:
-        """Hands all replies of closed segments to `commit`, then deletes the segments. Returns how many.
+        """Hands all replies of closed segments to `commit`, some at a time, then deletes the segments. Returns how
+        many.
 
         `commit` returns only when the store has them for good; when it raises, nothing is deleted.
         """
@@ -208,12 +214,13 @@ def forget(segment: Path) -> None:
 
 
 def _drain(paths: list[Path], commit: Callable[[list[Entry]], None]) -> int:
-    entries = list(_entries(paths))
-    if entries:
-        commit(entries)
+    entries, count = _entries(paths), 0
+    while block := list(islice(entries, ENTRIES_AT_A_TIME)):
+        commit(block)
+        count += len(block)
     for path in paths:
         forget(path)
-    return len(entries)
+    return count
 
 
 def _entries(paths: list[Path]) -> Iterator[Entry]:
@@ -261,12 +268,18 @@ def _interrupted(record: dict[str, Any]) -> Reply:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_bytes().split(b"\n")
-    # The last piece follows the last line end: empty, or the torn tail of a write that was cut off.
-    for number, line in enumerate(lines[:-1], 1):
-        record = _parsed(line)
+    with path.open("rb") as lines:
+        yield from _read(path, lines)
+
+
+def _read(path: Path, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    waiting = iter(lines)
+    for number, line in enumerate(waiting, 1):
+        if not line.endswith(b"\n"):  # the torn tail of a write that was cut off
+            return
+        record = _parsed(line[:-1])
         if record is None:
-            if any(lines[number:]):
+            if any(later.strip(b"\n") for later in waiting):
                 raise Tampered(
                     f"{path.name}: record {number} is damaged. Move the file out of {path.parent.name}/ to go on "
                     "without its answers (they will be asked for again)."

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from flywheel.hashing import fingerprint
@@ -68,8 +69,9 @@ def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
 
 def accepted(ctx: Context) -> list[Lesson]:
     """What passed verification in this iteration."""
-    rows = ctx.query(
-        """SELECT c.*, j.score AS grade FROM candidates c JOIN judged j ON j.candidate_id = c.candidate_id
+    rows = ctx.stream(
+        """SELECT c.candidate_id, c.task, c.mode, c.teacher, c.generator, c."row", c.target, j.score AS grade
+           FROM candidates c JOIN judged j ON j.candidate_id = c.candidate_id
            WHERE list_contains(?, c.node) AND list_contains(?, j.node) AND j.outcome = 'pass'
            ORDER BY c.candidate_id""",
         [ctx.fingerprints("generate"), ctx.fingerprints("verify")],
@@ -79,9 +81,11 @@ def accepted(ctx: Context) -> list[Lesson]:
 
 def lesson_of(row: Mapping[str, Any]) -> Lesson:
     """Of a row of `candidates` with its `grade`."""
+    # Names are the same few in many rows, and the store gives each row its own copy.
+    mode = None if row["mode"] is None else intern(row["mode"])
     return Lesson(
-        lesson_id_of(row["task"], row["row"], row["target"]), row["candidate_id"], row["task"], row["mode"],
-        row["teacher"], row["generator"], row["row"], row["target"], row["grade"],
+        lesson_id_of(row["task"], row["row"], row["target"]), row["candidate_id"], intern(row["task"]), mode,
+        intern(row["teacher"]), intern(row["generator"]), row["row"], row["target"], row["grade"],
     )  # fmt: skip
 
 
@@ -230,7 +234,7 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Sequence[Lesson]
 # -- mix
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> list[dict[str, Any]]:
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> Iterator[dict[str, Any]]:
     """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
@@ -242,7 +246,8 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> li
     rows = [(lesson, "new") for lesson in kept] + [(lesson, "replay") for lesson in replay]
     rows += [(lesson, "seed") for lesson in seeds]
     rng.shuffle(rows)
-    return [_dataset_row(ctx, place, lesson, origin) for place, (lesson, origin) in enumerate(rows)]
+    for place, (lesson, origin) in enumerate(rows):
+        yield _dataset_row(ctx, place, lesson, origin)
 
 
 def _still_clean(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:

@@ -6,7 +6,7 @@ over 150 words, and those with certain words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from flywheel.nodes.lessons.lesson import words_of
@@ -15,10 +15,11 @@ from flywheel.nodes.lessons.round import Round
 from flywheel.text import matches, one_line
 
 
-def filtered(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces; those that a rule of the generator drops have the status "filtered" and say why."""
-    found = [_dropped(piece, _flaw(g, piece)) for piece in pieces]
-    return _novel(g, found) if g.generator.novelty is not None else found
+def filtered(g: Round, pieces: Iterable[Piece]) -> Iterable[Piece]:
+    """The pieces, as they come but for `novelty`; those that a rule of the generator drops have the status "filtered"
+    and say why."""
+    found = (_dropped(piece, _flaw(g, piece)) for piece in pieces)
+    return _novel(g, list(found)) if g.generator.novelty is not None else found
 
 
 def _dropped(piece: Piece, why: str) -> Piece:
@@ -26,6 +27,8 @@ def _dropped(piece: Piece, why: str) -> Piece:
 
 
 def _flaw(g: Round, piece: Piece) -> str:
+    if not (g.generator.min_words or g.generator.max_words or g.generator.forbid):
+        return ""
     question = words_of(piece.candidate.row)
     words = len(question.split())
     if words < g.generator.min_words:

@@ -12,7 +12,7 @@ from flywheel.records.rows import target_text
 from flywheel.store.similarity import Overlap, contaminated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Lesson:
     lesson_id: str
     candidate_id: str | None

@@ -7,6 +7,7 @@ lesson hangs on it.
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,10 +111,16 @@ def _difficulty(ctx: Context, lessons: Sequence[Lesson]) -> list[float]:
 
 def _rarity(texts: Sequence[str]) -> list[float]:
     """Mean inverse document frequency of a text's words: high for wordings that few others use."""
-    bags = [set(normalised(text).split()) for text in texts]
-    frequency = Counter(word for bag in bags for word in bag)
+    numbers: dict[str, int] = {}
+    # The words of a text as numbers: sets of them would be most of what curation holds in memory.
+    bags = [array("I", {numbers.setdefault(word, len(numbers)) for word in normalised(text).split()}) for text in texts]
+    frequency = [0] * len(numbers)
+    for bag in bags:
+        for number in bag:
+            frequency[number] += 1
+    rare = [math.log(len(bags) / count) for count in frequency]
     # fsum: a plain sum would hang on the order of the set, which differs from process to process.
-    return [math.fsum(math.log(len(bags) / frequency[w]) for w in bag) / len(bag) if bag else 0.0 for bag in bags]
+    return [math.fsum(map(rare.__getitem__, bag)) / len(bag) if bag else 0.0 for bag in bags]
 
 
 def as_ranks(values: Sequence[float]) -> list[float]:

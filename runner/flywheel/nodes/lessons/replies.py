@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from flywheel.errors import NodeFailed
@@ -20,40 +21,74 @@ from flywheel.teachers import is_final
 from flywheel.teachers.faults import OUT_OF_REACH
 from flywheel.text import one_line, plural
 
+#: Requests that are out, or answered and not yet read, at a time.
+AT_A_TIME = 4_096
+
+
+class Heard:
+    """What is remembered of replies, failed attempts included: not their texts."""
+
+    def __init__(self, replies: Iterable[Reply] = ()) -> None:
+        self.number = self.cached = self.failed = self.tokens = 0
+        self.usd = 0.0
+        self.keys: set[str] = set()
+        self.faults: Counter[str] = Counter()
+        self.lost_to: Counter[str] = Counter()
+        """`teacher: fault` of those that asking again may yet bring."""
+        self.last_detail = ""
+        for reply in replies:
+            self.add(reply)
+
+    def add(self, reply: Reply) -> None:
+        self.number += 1
+        self.keys.add(reply.key)
+        if reply.cached:
+            self.cached += 1
+        else:
+            self.usd += reply.usd
+            self.tokens += reply.input_tokens + reply.output_tokens
+        if reply.status == "failed":
+            self.failed += 1
+            self.faults[reply.fault] += 1
+        if not is_final(reply):
+            self.lost_to[f"{reply.teacher}: {reply.fault}"] += 1
+            self.last_detail = reply.detail
+
 
 class Exchange:
-    """Asks. `replies`: all that came, failed attempts included, in the order in which they were asked for. `stopped`:
-    teacher → why it is asked no more."""
+    """Asks. `heard`: of all that came. `stopped`: teacher → why it is asked no more."""
 
     def __init__(self, work: Assignment, requests: Requests) -> None:
         self._work, self._requests = work, requests
-        self.replies: list[Reply] = []
+        self.heard = Heard()
         self.stopped: dict[str, str] = {}
+        self._tried: Counter[str] = Counter()
 
     def ask(self, asks: Sequence[Ask]) -> list[Reply]:
         """Replies in order. One whose teacher is out of reach comes from its fallbacks, if one of them answers."""
         return self.answered([ask.request for ask in asks], [self.stand_ins(ask.request.teacher) for ask in asks])
 
-    def ask_warily(self, asks: Sequence[Ask]) -> list[Reply]:
-        """The same, for rows: the first calls of each paid teacher go out before the rest, and the rest of one that
-        wrote nothing that can be read goes to its fallbacks, or to nobody."""
-        first = self._first_of_each([ask.request for ask in asks])
-        tried = dict(zip(first, self.ask([asks[i] for i in first]), strict=True))
-        self.stopped |= self._unreadable(tried.values())
-        rest = [i for i in range(len(asks)) if i not in tried]
-        going = [i for i in rest if asks[i].request.teacher not in self.stopped]
-        found = tried | dict(zip(going, self.ask([asks[i] for i in going]), strict=True))
-        found |= self._instead([(i, asks[i].request) for i in rest if i not in found])
-        return [found[i] for i in range(len(asks))]
+    def ask_warily(self, asks: Iterable[Ask]) -> Iterator[tuple[Ask, Reply]]:
+        """The same, for rows, in blocks: the first calls of each paid teacher go out before the rest, and the rest of
+        one that wrote nothing that can be read goes to its fallbacks, or to nobody."""
+        waiting = iter(asks)
+        while block := list(islice(waiting, AT_A_TIME)):
+            first = self._first_of_each([ask.request for ask in block])
+            tried = dict(zip(first, self.ask([block[i] for i in first]), strict=True))
+            self.stopped |= self._unreadable(tried.values())
+            rest = [i for i in range(len(block)) if i not in tried]
+            going = [i for i in rest if block[i].request.teacher not in self.stopped]
+            found = tried | dict(zip(going, self.ask([block[i] for i in going]), strict=True))
+            found |= self._instead([(i, block[i].request) for i in rest if i not in found])
+            yield from ((ask, found[i]) for i, ask in enumerate(block))
 
     def _first_of_each(self, requests: Sequence[LessonRequest]) -> list[int]:
-        """So many of each paid teacher's as can stop it; all of the others'."""
-        spec, seen = self._work.ctx.spec, Counter[str]()
+        """So many of each paid teacher's as can stop it; nothing of those that were tried, or cost nothing."""
         first = []
         for index, request in enumerate(requests):
-            seen[request.teacher] += 1
-            wary = spec.teachers[request.teacher].remote and request.purpose == "lessons"
-            if not wary or seen[request.teacher] <= FEWEST:
+            wary = self._work.ctx.spec.teachers[request.teacher].remote and request.purpose == "lessons"
+            if wary and self._tried[request.teacher] < FEWEST:
+                self._tried[request.teacher] += 1
                 first.append(index)
         return first
 
@@ -98,10 +133,12 @@ class Exchange:
             others = [
                 replace(requests[i], teacher=name, parameters=self._requests.parameters(name)) for i, name in again
             ]
-            self.replies += [replies[i] for i, _ in again]
+            for index, _ in again:
+                self.heard.add(replies[index])
             for (index, _), reply in zip(again, self._sent(others), strict=True):
                 replies[index] = reply
-        self.replies += replies
+        for reply in replies:
+            self.heard.add(reply)
         return replies
 
     def stand_ins(self, teacher: str) -> list[str]:
@@ -176,17 +213,15 @@ def _shown(text: str) -> str:
     return repr(one_line(text, 160))
 
 
-def refuse_silence(node: str, replies: Sequence[Reply]) -> None:
+def refuse_silence(node: str, heard: Heard) -> None:
     """Raise NodeFailed where no teacher could be reached at all.
 
     A node that is done is never run again: an outage must not pass for an iteration without lessons.
     """
-    lost = [reply for reply in replies if not is_final(reply)]
-    if not replies or len(lost) < len(replies):
+    if not heard.number or heard.lost_to.total() < heard.number:
         return
-    faults = Counter(f"{reply.teacher}: {reply.fault}" for reply in lost)
-    common = ", ".join(f"{fault} ({number:,})" for fault, number in faults.most_common(3))
+    common = ", ".join(f"{fault} ({number:,})" for fault, number in heard.lost_to.most_common(3))
     raise NodeFailed(
-        f"{node}: no teacher answered any of {plural(len(replies), 'call')}: {common}. The last: "
-        f"{one_line(lost[-1].detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
+        f"{node}: no teacher answered any of {plural(heard.number, 'call')}: {common}. The last: "
+        f"{one_line(heard.last_detail, 300)}. Mend the teacher and run `flywheel apply` again; it goes on here."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from flywheel.hashing import seed_from
 from flywheel.nodes.lessons.pieces import Ask, Assignment, Material
 from flywheel.nodes.lessons.shares import Shares
 from flywheel.nodes.lessons.sources import Sources
-from flywheel.records import LessonRequest, Message, Row
+from flywheel.records import LessonRequest, Message, Row, SharedRows
 
 #: Failures of a mode that a data-set teacher sees, to pick rows like them.
 MATCHED = 500
@@ -25,7 +25,7 @@ class Requests:
 
     # -- new rows
 
-    def rows(self, teacher: str, mode: str, number: int) -> list[Ask]:
+    def rows(self, teacher: str, mode: str, number: int) -> Iterator[Ask]:
         """Requests for `number` new rows, shown failures, seeds and lessons, so many rows each."""
         first = self._shares.first_sample(teacher, mode)
         size = self._work.generator.shown.rows_a_call
@@ -33,17 +33,21 @@ class Requests:
         least = size if self._spec.teachers[teacher].recorded else 1
         sizes = [max(least, min(size, number - start)) for start in range(0, number, size)]
         failures = self._sources.failures(mode) if self._work.generator.has_modes else []
-        return [self._rows(teacher, mode, first + i, n, failures) for i, n in enumerate(sizes)]
+        # A data set is matched against all failures: which of them were drawn first must not change the pick.
+        matched = SharedRows(failure for _, failure in failures[:MATCHED])
+        for place, n in enumerate(sizes):
+            yield self._rows(teacher, mode, first + place, n, failures, matched)
 
-    def _rows(self, teacher: str, mode: str, sample: int, n: int, failures: Sequence[tuple[str, Row]]) -> Ask:
+    def _rows(
+        self, teacher: str, mode: str, sample: int, n: int, failures: Sequence[tuple[str, Row]], matched: SharedRows
+    ) -> Ask:
         request = self.request(teacher, "lessons", mode, sample)
         rng = random.Random(request.seed)
         recorded, shown, seeds = self._spec.teachers[teacher].recorded, self._work.generator.shown, self._sources.seeds
         chosen = rng.sample(failures, min(MATCHED if recorded else shown.examples, len(failures)))
         drawn = rng.sample(seeds, min(shown.examples, len(seeds)))
-        # A data set is matched against all failures: which of them were drawn first must not change the pick.
-        seen = failures[:MATCHED] if recorded else chosen
-        request = replace(request, n=n, failures=tuple(f for _, f in seen), seeds=tuple(drawn))
+        seen = matched if recorded else tuple(failure for _, failure in chosen)
+        request = replace(request, n=n, failures=seen, seeds=tuple(drawn))
         earlier = self._sources.earlier_lessons if shown.lessons else []
         lessons = rng.sample(earlier, min(shown.lessons, len(earlier)))
         own = [{**lesson["row"], self._work.target: lesson["target"]} for lesson in lessons]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from flywheel.hashing import seed_from
 from flywheel.nodes.context import Context, judge_all
 from flywheel.nodes.lessons.pieces import Ask, Assignment, Piece
-from flywheel.nodes.lessons.replies import Exchange, Reader, refuse_silence
+from flywheel.nodes.lessons.replies import Exchange, Heard, Reader, refuse_silence
 from flywheel.nodes.lessons.requests import Requests
-from flywheel.nodes.lessons.shares import Shares
+from flywheel.nodes.lessons.shares import Shares, asked_of
 from flywheel.nodes.lessons.sources import Sources
 from flywheel.records import Candidate, LessonRequest, Reference, Reply, Subject
 from flywheel.spec.teachers import Teacher
+from flywheel.teachers import Repeats
 
 
 class Round:
-    """`opening`: what the first step asked, from which the next round's sample numbers go on. `notes`: for the node's
-    summary."""
+    """`asked`: how much the first step asked of whom, from which the next round's sample numbers go on. `said`: its
+    answers with new rows. `notes`: for the node's summary."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
@@ -31,16 +33,24 @@ class Round:
         self.requests = Requests(self.work, self.sources, self.shares)
         self.exchange = Exchange(self.work, self.requests)
         self.read = Reader(self.work)
-        self.opening: list[Ask] = []
+        self.asked: Counter[str] = Counter()
+        self.said = Repeats()
         self.notes: dict[str, Any] = {}
 
     def teacher(self, name: str) -> Teacher:
         return self.ctx.spec.teachers[name]
 
     def open(self, asks: Sequence[Ask]) -> list[Reply]:
-        """The first step of a strategy: asks, and remembers what was asked."""
-        self.opening = list(asks)
-        return self.exchange.ask_warily(asks)
+        """The first step of a strategy: asks, and remembers how much was asked."""
+        return [reply for _, reply in self.opened(asks)]
+
+    def opened(self, asks: Iterable[Ask]) -> Iterator[tuple[Ask, Reply]]:
+        """The same for more than memory holds: each request with its reply, a block of them at a time."""
+        for ask, reply in self.exchange.ask_warily(asks):
+            self.asked[asked_of(ask)] += 1
+            if ask.request.purpose == "lessons" and reply.key == ask.request.key:
+                self.said.add(reply)
+            yield ask, reply
 
     def ask(self, asks: Sequence[Ask]) -> list[Reply]:
         return self.exchange.ask(asks)
@@ -53,11 +63,14 @@ class Round:
 
     # -- second opinions
 
-    def second_opinions(self, pieces: Sequence[Piece]) -> list[Piece]:
+    def second_opinions(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
         """Pieces without a known answer, answered again by somebody who did not write them."""
+        if not self.generator.opinions:
+            return pieces
+        pieces = list(pieces)
         need = [i for i, p in enumerate(pieces) if p.status == "parsed" and p.candidate.reference is None]
-        if not self.generator.opinions or not need:
-            return list(pieces)
+        if not need:
+            return pieces
         requests = [self._opinion(pieces[i].candidate) for i in need]
         # A stand-in may be the author, who cannot give a second opinion.
         stand_ins = [
@@ -65,8 +78,8 @@ class Round:
             for i, request in zip(need, requests, strict=True)
         ]
         replies = self.exchange.answered(requests, stand_ins)
-        refuse_silence(self.ctx.node.name, replies)
-        found = list(pieces)
+        refuse_silence(self.ctx.node.name, Heard(replies))
+        found = pieces
         for i, reply in zip(need, replies, strict=True):
             row = found[i].candidate.row
             if reply.status == "ok" and (answer := self.ctx.read(self.work.task_name, reply.text, row)):

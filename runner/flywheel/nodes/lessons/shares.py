@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from functools import cached_property
 
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
@@ -94,9 +93,9 @@ class Shares:
         return found
 
 
-def counted(asks: Iterable[Ask]) -> dict[str, int]:
-    """`teacher/mode` → requests; where the next round's sample numbers start."""
-    return dict(Counter(_key(ask.request.teacher, ask.request.mode or "") for ask in asks))
+def asked_of(ask: Ask) -> str:
+    """`teacher/mode`, under which requests are counted; where the next round's sample numbers start."""
+    return _key(ask.request.teacher, ask.request.mode or "")
 
 
 def _key(teacher: str, mode: str) -> str:

@@ -8,7 +8,7 @@ can be read. A strategy is a few steps, whatever its size.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from flywheel.answers import extract_answer, final_answer
@@ -27,16 +27,16 @@ Wanted = Mapping[str, int]
 # --- rows from examples ---
 
 
-def targeted(g: Round, wanted: Wanted) -> list[Piece]:
+def targeted(g: Round, wanted: Wanted) -> Iterable[Piece]:
     """New rows like the failures of a mode; teachers that only answer (`parse: text`, the student) get failed rows."""
-    asks: list[Ask] = []
-    for mode, count in wanted.items():
-        for teacher, number in g.shares.split(count, mode).items():
-            if g.generator.whole_text or g.teacher(teacher).is_student:
-                asks += _row_asks(g, teacher, mode, number)
-            else:
-                asks += g.requests.rows(teacher, mode, number)
-    return _with_opinions(g, _pieces(g, asks, g.open(asks)))
+
+    def asks() -> Iterator[Ask]:
+        for mode, count in wanted.items():
+            for teacher, number in g.shares.split(count, mode).items():
+                answers = g.generator.whole_text or g.teacher(teacher).is_student
+                yield from _row_asks(g, teacher, mode, number) if answers else g.requests.rows(teacher, mode, number)
+
+    return _with_opinions(g, _pieces(g, g.opened(asks())))
 
 
 def _row_asks(g: Round, teacher: str, mode: str, number: int) -> list[Ask]:
@@ -49,23 +49,20 @@ def _row_asks(g: Round, teacher: str, mode: str, number: int) -> list[Ask]:
     return [g.requests.answer(teacher, mode, i, pool[i % len(pool)], prompt) for i in range(first, first + number)]
 
 
-def _with_opinions(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
+def _with_opinions(g: Round, pieces: Iterable[Piece]) -> Iterable[Piece]:
     """Second opinions on what the generator's rules do not drop: the others would be paid for and never verified."""
     return g.second_opinions(filtered(g, pieces))
 
 
-def _pieces(g: Round, asks: Sequence[Ask], replies: Sequence[Reply]) -> list[Piece]:
-    return [
-        piece
-        for ask, reply in zip(asks, replies, strict=True)
-        for piece in (g.read.answers if ask.request.purpose == "answer" else g.read.rows)(ask, reply)
-    ]
+def _pieces(g: Round, answered: Iterable[tuple[Ask, Reply]]) -> Iterator[Piece]:
+    for ask, reply in answered:
+        yield from (g.read.answers if ask.request.purpose == "answer" else g.read.rows)(ask, reply)
 
 
 # --- rows from a row ---
 
 
-def evolve(g: Round, wanted: Wanted) -> list[Piece]:
+def evolve(g: Round, wanted: Wanted) -> Iterable[Piece]:
     """A row made harder, broader or more constrained (Xu et al. 2023, Evol-Instruct). `depth` counts the steps."""
     directions = g.generator.directions
 
@@ -73,23 +70,22 @@ def evolve(g: Round, wanted: Wanted) -> list[Piece]:
         return g.requests.rows_from(teacher, mode, sample, source, direction=directions[sample % len(directions)])
 
     asks = _source_asks(g, wanted, ask, lambda source: source.depth < g.generator.max_depth)
-    return _with_opinions(g, _pieces(g, asks, g.open(asks)))
+    return _with_opinions(g, _pieces(g, g.opened(asks)))
 
 
-def paraphrase(g: Round, wanted: Wanted) -> list[Piece]:
+def paraphrase(g: Round, wanted: Wanted) -> Iterable[Piece]:
     """The question in other words; its answer stays, and somebody must still come to it."""
     asks = _source_asks(g, wanted, g.requests.rows_from, lambda source: source.answer is not None)
-    replies = g.open(asks)
-    pieces = [
+    pieces = (
         piece
-        for ask, reply in zip(asks, replies, strict=True)
+        for ask, reply in g.opened(asks)
         if ask.source is not None
         for piece in g.read.rows(ask, reply, target=ask.source.answer)
-    ]
+    )
     return _with_opinions(g, pieces)
 
 
-def back_translate(g: Round, wanted: Wanted) -> list[Piece]:
+def back_translate(g: Round, wanted: Wanted) -> Iterable[Piece]:
     """A question for a known answer (Li et al. 2023, instruction back-translation). Faithful is one that leads
     somebody back to the answer."""
     return paraphrase(g, wanted)
@@ -223,8 +219,7 @@ def code_with_tests(g: Round, wanted: Wanted) -> list[Piece]:
         for teacher, number in g.shares.split(count, mode).items()
         for ask in g.requests.rows(teacher, mode, number)
     ]
-    written = _pieces(g, asks, g.open(asks))
-    pieces = _with_tests(g, written)
+    pieces = _with_tests(g, list(_pieces(g, g.opened(asks))))
     for attempt in range(g.generator.repairs):
         pieces, repaired = _repaired(g, pieces, attempt)
         if not repaired:
@@ -325,7 +320,7 @@ def _proposed(g: Round, ask: Ask, reply: Reply, problems: list[Piece]) -> Iterat
             problems.append(piece)
 
 
-MAKE: Mapping[str, Callable[[Round, Wanted], list[Piece]]] = {
+MAKE: Mapping[str, Callable[[Round, Wanted], Iterable[Piece]]] = {
     "targeted": targeted,
     "self_instruct": targeted,
     "evolve": evolve,
@@ -340,8 +335,8 @@ MAKE: Mapping[str, Callable[[Round, Wanted], list[Piece]]] = {
 """What runs each strategy. A strategy's keys and facts are its class in `spec.strategies`."""
 
 
-def made(g: Round, wanted: Wanted) -> list[Piece]:
-    """What the round's strategy makes. Raises NodeFailed where a stranger's raises, with its place."""
+def made(g: Round, wanted: Wanted) -> Iterable[Piece]:
+    """What the round's strategy makes, read once. Raises NodeFailed where a stranger's raises, with its place."""
     if g.generator.origin is None:
         return MAKE[g.generator.strategy](g, wanted)
     try:

@@ -231,7 +231,7 @@ def _judged(ctx: Context, suite: Suite, items: Sequence[Measured], once: bool = 
 
 
 def _verdicts(ctx: Context, subjects: Sequence[Subject]) -> list[list[Verdict]]:
-    return watched(ctx, subjects, ctx.judge(subjects)) if subjects else []
+    return watched(ctx, ctx.judge(subjects), len(subjects)) if subjects else []
 
 
 def _by_lm_eval(item: Measured) -> JudgedItem:

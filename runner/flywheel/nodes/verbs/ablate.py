@@ -161,7 +161,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 
 def _trained(ctx: Context, arm: str, lessons: Sequence[Lesson]) -> _Trained:
-    rows = mixed(ctx, lessons, ())
+    rows = list(mixed(ctx, lessons, ()))
     out = ctx.artifact / arm
     result = fitted(ctx, ctx.base().arm, rows, out, f"steps {arm}")
     adapter = {

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from flywheel.hashing import fingerprint
+from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.curation import Curated, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.lesson import Lesson
 from flywheel.records import Counts
 
 
 def curate(ctx: Context) -> NodeResult:
     lessons, history = accepted(ctx), history_of(ctx)
     found = curated(ctx, lessons, history)
-    fates, kept = found.fates, found.kept
-    dataset = mixed(ctx, kept, history) if kept else []
-    digest = fingerprint([[d["lesson_id"], d["prompt"], d["target"]] for d in dataset])
-    places = {lesson.candidate_id: place for place, lesson in enumerate(found.ranked)}
+    kept = found.kept
+    ctx.write("curation", _fates(ctx, lessons, found))
+    digest, origins = ListFingerprint(), Counter[str]()
+
+    def dataset() -> Iterator[dict[str, Any]]:
+        for row in mixed(ctx, kept, history) if kept else ():
+            digest.add([row["lesson_id"], row["prompt"], row["target"]])
+            origins[row["origin"]] += 1
+            yield row
+
+    ctx.write("dataset", dataset())
     return NodeResult(
-        Counts(len(lessons), len(kept), len(fates)),
-        {
-            "curation": [
-                {
-                    "node": ctx.node.fingerprint, "candidate_id": lesson.candidate_id,
-                    "decision": "dropped" if lesson.candidate_id in fates else "kept",
-                    "stage": fates[lesson.candidate_id].stage if lesson.candidate_id in fates else "",
-                    "reason": fates[lesson.candidate_id].reason if lesson.candidate_id in fates else "",
-                    "difficulty": found.difficulty.get(lesson.candidate_id), "rank": places.get(lesson.candidate_id),
-                }
-                for lesson in lessons
-            ],
-            "dataset": dataset,
-        },
-        {
+        Counts(len(lessons), len(kept), len(found.fates)),
+        summary={
             "accepted": len(lessons),
             "new": len(kept),
-            "dropped": dict(Counter(fate.stage for fate in fates.values())),
-            "origins": dict(Counter(d["origin"] for d in dataset)),
-            "dataset_hash": digest,
+            "dropped": dict(Counter(fate.stage for fate in found.fates.values())),
+            "origins": dict(origins),
+            "dataset_hash": digest.done(),
             **({"alike": list(found.alike)} if found.alike else {}),
         },
-    )  # fmt: skip
+    )
+
+
+def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:
+    places = {lesson.candidate_id: place for place, lesson in enumerate(found.ranked)}
+    for lesson in lessons:
+        fate = found.fates.get(lesson.candidate_id)
+        yield {
+            "node": ctx.node.fingerprint, "candidate_id": lesson.candidate_id,
+            "decision": "kept" if fate is None else "dropped", "stage": fate.stage if fate else "",
+            "reason": fate.reason if fate else "", "difficulty": found.difficulty.get(lesson.candidate_id),
+            "rank": places.get(lesson.candidate_id),
+        }  # fmt: skip

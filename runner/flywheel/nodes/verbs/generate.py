@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flywheel.nodes.context import Context, NodeResult
@@ -16,37 +16,42 @@ from flywheel.nodes.lessons.filters import filtered
 from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.replies import refuse_silence
 from flywheel.nodes.lessons.round import Round
-from flywheel.nodes.lessons.shares import counted
 from flywheel.nodes.lessons.strategies import made
 from flywheel.plan.estimates import ACCEPTANCE_GUESS
 from flywheel.plan.shares import whole
 from flywheel.records import Counts
-from flywheel.teachers import duplicates
 
 
 def generate(ctx: Context) -> NodeResult:
     g = Round(ctx)
     wanted = _short(g)
-    pieces = filtered(g, made(g, wanted))
-    replies = g.exchange.replies
-    refuse_silence(ctx.node.name, replies)
-    # What an attempt failed to bring, a fallback may have: it is lost only where nothing came in its place.
-    failed = [reply for reply in replies if reply.status == "failed"]
-    kept = sum(piece.status == "parsed" for piece in pieces)
+    written, rules = Counter[str](), Counter[str]()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for piece in filtered(g, made(g, wanted)):
+            written[piece.status] += 1
+            if piece.status == "filtered":
+                rules[_rule(piece.problem)] += 1
+            yield _stored(g, piece)
+
+    ctx.write("candidates", rows())
+    heard = g.exchange.heard
+    refuse_silence(ctx.node.name, heard)
+    kept, all_ = written["parsed"], written.total()
     return NodeResult(
-        Counts(len(pieces) + len(failed), kept, len(pieces) - kept, len(failed)),
-        {"candidates": [_stored(g, piece) for piece in pieces]},
-        {
+        # What an attempt failed to bring, a fallback may have: it is lost only where nothing came in its place.
+        Counts(all_ + heard.failed, kept, all_ - kept, heard.failed),
+        summary={
             "wanted": wanted,
-            "asked": counted(g.opening),
-            "calls": len(replies),
-            "calls_cached": sum(r.cached for r in replies),
-            "calls_failed": dict(Counter(r.fault for r in failed)),
-            "keys": sorted({r.key for r in replies}),
-            "usd": sum(r.usd for r in replies if not r.cached),
-            "tokens": sum(r.input_tokens + r.output_tokens for r in replies if not r.cached),
-            "filtered": dict(Counter(_rule(p.problem) for p in pieces if p.status == "filtered")),
-            "same_answers": round(_repeated(g), 4),
+            "asked": dict(g.asked),
+            "calls": heard.number,
+            "calls_cached": heard.cached,
+            "calls_failed": dict(heard.faults),
+            "keys": sorted(heard.keys),
+            "usd": heard.usd,
+            "tokens": heard.tokens,
+            "filtered": dict(rules),
+            "same_answers": round(g.said.share, 4),
             "notes": _stopped(g),
             **({"allocation": _rounded(g.shares.learned)} if g.shares.learned else {}),
             **g.notes,
@@ -67,12 +72,6 @@ def _rounded(shares: Mapping[str, float]) -> dict[str, float]:
 def _rule(problem: str) -> str:
     """What a filter's reason has in common with its others: "ROUGE-L 0.72 with …" without the figure."""
     return re.sub(r"[\d.]+ ", "", problem.partition(":")[0])
-
-
-def _repeated(g: Round) -> float:
-    """Share of answers with new rows that repeat another. (That second opinions and votes agree is their purpose.)"""
-    keys = {ask.request.key for ask in g.opening if ask.request.purpose == "lessons"}
-    return duplicates(reply for reply in g.exchange.replies if reply.key in keys)
 
 
 # -- how many
