@@ -18,11 +18,12 @@ from openai import BadRequestError, NotFoundError, OpenAI
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
+from flywheel.api import Project
 from flywheel.engine.serving import batching, guard
 from flywheel.engine.serving import server as serving
 from flywheel.engine.serving.log import read_served
 from flywheel.errors import FlywheelError
-from mini_domain import Domain
+from mini_domain import Domain, rows
 
 SKY, ROSE = {"text": "old sky 1"}, {"text": "old rose 2"}
 
@@ -508,7 +509,21 @@ def test_an_edit_of_what_is_served_is_seen_and_said(served: Served) -> None:
 
     assert edited == restored == (deployed(served.domain), "blue")
     assert any("README.md: has changed since it was deployed" in words for words in served.said)
-    assert served.said[-1] == f"serving {deployed(served.domain)} from now on"
+    assert served.said[-1] == f"serving {deployed(served.domain)} from now on, by the spec as it is"
+
+
+def test_a_spec_that_is_not_valid_is_said_and_a_mended_one_taken(served: Served) -> None:
+    file = served.domain.root / "flywheel.yaml"
+    whole = file.read_text()
+
+    file.write_text(f"{whole}\nnonsense: 1\n")
+    broken = colour_of(served.ask(SKY))
+    file.write_text(whole.replace("name: colours", "name: hues"))
+    mended = colour_of(served.ask(SKY, model="deployed"))
+
+    assert broken == mended == (deployed(served.domain), "blue")
+    assert any("nonsense" in words for words in served.said)
+    assert served.ask(SKY, model="hues").status_code == 200
 
 
 def test_nothing_is_served_where_nothing_is_deployed(domain: Domain) -> None:
@@ -525,3 +540,32 @@ def test_a_port_that_is_taken_is_said(applied: Domain) -> None:
             serving.model_server(file, "127.0.0.1", port, (), print),
         ):
             pass
+
+
+# --- a real student -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_real_student_answers_as_ask_does_to_the_token(real_domain: Domain) -> None:
+    real_domain.edit(lambda spec: spec.update(gate=[{"suite": "guard", "not_worse_than": 0.99}]))
+    assert real_domain.apply().promoted
+    asked = [{"text": row["text"]} for row in rows(300, 12)]
+    with Project.open(real_domain.root) as project:
+        alone = project.answers("colour", asked)
+
+    with running(real_domain) as served, ThreadPoolExecutor(12) as pool:
+        together = [one.json() for one in pool.map(served.ask, asked)]
+        drawn = [served.ask(asked[0], temperature=1.5, seed=7, max_tokens=20).json() for _ in range(2)]
+        stream = served.openai().chat.completions.create(
+            model="deployed", messages=[], stream=True, extra_body={"flywheel": {"task": "colour", "row": asked[0]}}
+        )
+        pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
+
+    said = [(one["choices"][0]["message"]["content"], one["usage"]["completion_tokens"]) for one in together]
+    assert said == [(one.text, one.tokens) for one in alone]
+    assert {one["model"] for one in together} == {one.model_id for one in alone}
+    assert [one["choices"][0]["finish_reason"] == "length" for one in together] == [one.truncated for one in alone]
+    assert "".join(pieces) == alone[0].text
+    assert drawn[0]["choices"] == drawn[1]["choices"]
+    assert drawn[0]["choices"] != together[0]["choices"]

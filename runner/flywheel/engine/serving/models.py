@@ -54,7 +54,7 @@ class CurrentModel:
         try:
             self.served = self._opened(open_project(self._file))
             self.refused, self._mark = "", mark
-            self._say(f"serving {self.served.model_id} from now on")
+            self._say(f"serving {self.served.model_id} from now on, by the spec as it is")
         except StoreError:  # an apply that has just begun holds the store: the next batch looks again
             pass
         except (FlywheelError, OSError, ValueError) as error:
@@ -73,7 +73,8 @@ def _home(project: Workspace) -> Path:
 
 
 def _marked(project: Workspace) -> Mark:
-    """Changes when another model is deployed, or a file of this one is written."""
+    """Changes when another model is deployed, or a file of this one or the spec is written."""
     home = _home(project)
-    files = [(path, path.stat()) for path in sorted(home.rglob("*"))] if home.is_dir() else []
-    return tuple((path.as_posix(), found.st_mtime_ns, found.st_size) for path, found in files)
+    files = [project.file, *(sorted(home.rglob("*")) if home.is_dir() else [])]
+    found = [(path, path.stat()) for path in files if path.exists()]
+    return tuple((path.as_posix(), one.st_mtime_ns, one.st_size) for path, one in found)
