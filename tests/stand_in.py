@@ -33,6 +33,12 @@ class StandInWorker:
 
     close = cancel
 
+    def __enter__(self) -> StandInWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def learned(adapter: str | None) -> dict[str, str]:
     from safetensors.numpy import load_file
@@ -52,6 +58,27 @@ def answer(job: Any, progress: Progress) -> list[Any]:
 
     progress({"done": len(job.prompts), "total": len(job.prompts)})
     return [Generation(name, say(job.arm.adapter, text), 1, False) for name, text in job.prompts]
+
+
+def ready(arm: Any, progress: Progress) -> None:
+    if arm.adapter is not None:
+        from flywheel.student.loading import check_adapter
+
+        check_adapter(Path(arm.adapter), arm.adapter_hash)
+
+
+def respond(job: Any, progress: Progress) -> None:
+    """A word at a time where it is streamed; a prompt of "crash" is too much for it."""
+    from flywheel.records import Generation
+
+    for place, question in enumerate(job.questions):
+        asked = question.turns[-1][1] if question.text is None else question.text
+        if asked == "crash":
+            raise RuntimeError("too much")
+        said = say(job.arm.adapter, asked)
+        if question.streamed:
+            progress({"said": [(place, said[:2])], "done": []})
+        progress({"said": [], "done": [(place, Generation(str(place), said, 1, False), len(asked))]})
 
 
 def losses(job: Any, progress: Progress) -> list[float]:
@@ -132,6 +159,8 @@ def pack(job: Any, progress: Progress) -> None:
 
 WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:answer": answer,
+    "flywheel.student.serving:ready": ready,
+    "flywheel.student.serving:respond": respond,
     "flywheel.student.work:losses": losses,
     "flywheel.student.work:effect": effect,
     "flywheel.training:calibrate": calibrate,

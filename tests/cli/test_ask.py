@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from mini_domain import Domain
+from stand_in import WORK, answer
 
 LINES = '{"text": "old sky 1"}\n{"text": "old rose 2"}\n'
 
@@ -32,6 +33,17 @@ def test_a_row_is_asked(applied: Domain, flywheel, monkeypatch, words: list[str]
     monkeypatch.setattr(sys, "stdin", io.StringIO(LINES))
 
     assert flywheel(applied, "ask", "colour", *words) == (0, answers, "")
+
+
+def test_an_answer_stops_where_the_tasks_answers_stop(applied: Domain, flywheel, monkeypatch) -> None:
+    stops: list[tuple[str, ...]] = []
+    monkeypatch.setitem(
+        WORK, "flywheel.student.work:answer", lambda job, told: stops.append(job.stop) or answer(job, told)
+    )
+    applied.edit(lambda spec: spec["tasks"]["colour"].update(stop=["\n"]))
+
+    assert flywheel(applied, "ask", "colour", "text=old sky 1")[0] == 0
+    assert stops == [("\n",)]
 
 
 def test_the_verifiers_are_shown_where_they_are_asked(applied: Domain, flywheel) -> None:

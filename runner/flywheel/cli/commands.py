@@ -188,6 +188,32 @@ def ask(
 
 
 @app.command()
+def serve(
+    file: SpecFile = DEFAULT_SPEC,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; elsewhere than on this machine needs --keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    keys: Annotated[
+        str | None, typer.Option(help="The environment variable with the API keys, of which clients show one.")
+    ] = None,
+) -> None:
+    """Serve the deployed model by OpenAI's protocol, until Ctrl-C; every answer is kept, with a receipt."""
+    _root(file)
+    try:
+        from flywheel.engine.serving.guard import keys_of
+        from flywheel.engine.serving.server import serve as run
+    except ModuleNotFoundError as error:
+        raise UsageError(f"serving needs {error.name}: pip install 'flywheel-loop[serve]'") from None
+
+    def say(words: str) -> None:
+        print(f"flywheel: {words}", file=sys.stderr, flush=True)
+
+    _stop_on_signals()
+    run(file, host, port, keys_of(keys, host), say)
+
+
+@app.command()
 def show(
     row_id: Annotated[str, typer.Argument(help="An answer, failure, candidate, lesson, call, model or item id.")],
     file: SpecFile = DEFAULT_SPEC,

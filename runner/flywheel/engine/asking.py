@@ -58,7 +58,7 @@ def ask(
     iteration: int | None = None,
     judge: bool = False,
 ) -> list[StudentAnswer]:
-    """Greedy answers to `rows`, in order: asked by the task's prompt, as when the model was measured.
+    """Greedy answers to `rows`, in order: asked by the task's prompt, up to its stops, as when the model was measured.
 
     `iteration` names the model that it trained, 0 the base; without it the deployed one answers. The column with the
     right answer may be among a row's: the student does not see it. With `judge` the task's verifiers speak too; of
@@ -67,13 +67,14 @@ def ask(
     Raises UsageError for a task, an iteration or a row that is none, Tampered where the adapter is not the recorded
     one.
     """
-    wanted = _task(project, task)
+    wanted = task_of(project, task)
     name, arm = chosen_model(project, iteration)
-    inputs = [{column: value for column, value in row.items() if column != wanted.target} for row in rows]
+    inputs = [inputs_of(wanted, row) for row in rows]
     prompts = tuple((str(i), _prompt(project, task, i, row)) for i, row in enumerate(inputs))
     student = project.spec.student
     asking = Asking.of(student)
-    said: list[Generation] = worker.call("flywheel.student.work:answer", AnswerJob(arm, asking, prompts))
+    job = AnswerJob(arm, asking, prompts, stop=tuple(wanted.stop))
+    said: list[Generation] = worker.call("flywheel.student.work:answer", job)
     answers = [
         StudentAnswer(dict(row), text.text, final_answer(text.text, wanted.final), text.truncated, text.tokens, name)
         for row, text in zip(rows, said, strict=True)
@@ -94,9 +95,9 @@ def example_row(project: Workspace, task: str) -> str:
     return words if is_short and all(name.isidentifier() for name in values) else shlex.quote(str(path))
 
 
-def new_worker(project_root: Path) -> Worker:
-    """The process that holds the model; close it."""
-    return Worker(project_root / ".flywheel" / "asking.log")
+def new_worker(project_root: Path, log: str = "asking.log") -> Worker:
+    """The process that holds the model; close it. What it prints goes to `log`."""
+    return Worker(project_root / ".flywheel" / log)
 
 
 def arm_of(project: Workspace, adapter: Path | None, adapter_hash: str | None) -> Arm:
@@ -118,11 +119,17 @@ def refuse_other_base(project: Workspace, name: str, made_from: Mapping[str, Any
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _task(project: Workspace, name: str) -> Task:
+def task_of(project: Workspace, name: str) -> Task:
+    """A task of the spec. Raises UsageError for a name that is none's."""
     tasks = project.spec.tasks
     if name not in tasks:
         raise UsageError(f'the spec has no task "{name}". {did_you_mean(name, tasks)}'.strip())
     return tasks[name]
+
+
+def inputs_of(task: Task, row: Mapping[str, Any]) -> Row:
+    """What of a row the student may see: all but the column with the right answer."""
+    return {column: value for column, value in row.items() if column != task.target}
 
 
 def prompt_of(project: Workspace, task: str, inputs: Mapping[str, Any]) -> str:
@@ -199,6 +206,7 @@ def _judged(project: Workspace, name: str, answers: Sequence[StudentAnswer]) -> 
 
 
 def _subject(name: str, task: Task, answer: StudentAnswer) -> Subject:
-    inputs = {column: value for column, value in answer.row.items() if column != task.target}
     gold = answer.row.get(task.target)
-    return Subject(row_id(answer.row), name, inputs, answer.text, None if gold is None else target_text(gold))
+    return Subject(
+        row_id(answer.row), name, inputs_of(task, answer.row), answer.text, None if gold is None else target_text(gold)
+    )

@@ -71,7 +71,7 @@ class Prompter:
     def read(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> tuple[str, list[int]]:
         """`text` and `ids`."""
         text = self.text(prompt, shots)
-        return text, self._ids(text, prompt, shots)
+        return text, self._ids(text, _turns(prompt, shots))
 
     def text(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> str:
         """The chat template around the prompt, solved examples as turns before it; without a template the prompt
@@ -87,12 +87,23 @@ class Prompter:
         """
         return self.read(prompt, shots)[1]
 
-    def _ids(self, text: str, prompt: str, shots: Sequence[tuple[str, str]]) -> list[int]:
-        if not self._meets_added(prompt, self.chat.system or "", *(part for shot in shots for part in shot)):
+    def conversation(self, turns: Sequence[Turn]) -> list[int]:
+        """Token ids of a conversation up to the student's next word; without a template of its last turn alone. A
+        template raises what it likes about turns that it does not take."""
+        if not self._template:
+            return self.ids(turns[-1][1])
+        return self._ids(self._render(turns, prompted=True) + self._header, turns)
+
+    def raw(self, text: str) -> list[int]:
+        """Token ids of a text to go on from as it stands: what is a control token in it is one."""
+        return self._encoded(text, first=True)
+
+    def _ids(self, text: str, turns: Sequence[Turn]) -> list[int]:
+        if not self._meets_added(self.chat.system or "", *(content for _, content in turns)):
             return self._encoded(text, first=True)
         if not self._template:
             return list(self.tokenizer.encode(text, split_special_tokens=True))
-        ids = self._rendered(_turns(prompt, shots), prompted=True, tokenize=True, sanitize_control_tokens=True)
+        ids = self._rendered(turns, prompted=True, tokenize=True, sanitize_control_tokens=True)
         start = [] if self._has_start(text) else self._start
         return [*start, *ids, *self._encoded(self._header)]
 

@@ -61,10 +61,9 @@ def batches(
     stop: Sequence[str] = (),
 ) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
     """Generate for `encoded` in `order`, a batch at a time: (places in `encoded`, new token ids of each)."""
-    torch = prepare_torch()
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        noise = _noise(torch, loaded, [seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
+        noise = sampler([seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
         rows = [encoded[i] for i in batch]
         yield batch, generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
 
@@ -96,10 +95,17 @@ def generate_batch(
     max_new_tokens: int,
     noise: Callable[[Any, Any], Any] | None,
     stop: Sequence[str] = (),
+    watch: Callable[[list[list[int]]], list[bool]] | None = None,
 ) -> list[list[int]]:
-    """The new token ids of each row, of at most `max_new_tokens`, up to one of `ends`; then padding."""
+    """The new token ids of each row, of at most `max_new_tokens`, up to one of `ends`; then padding.
+
+    `watch` is shown them after every step, and says which rows end there.
+    """
     torch = prepare_torch()
     batch = loaded.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(loaded.device)
+    start = batch["input_ids"].shape[1]
+    criteria = [_stopping(torch, loaded, stop, start)] if stop else []
+    criteria += [_watching(torch, watch, start)] if watch else []
     with torch.inference_mode():
         output = loaded.model.generate(
             input_ids=batch["input_ids"],
@@ -108,14 +114,21 @@ def generate_batch(
             pad_token_id=loaded.tokenizer.pad_token_id,
             eos_token_id=ends,
             logits_processor=[noise] if noise else [],
-            stopping_criteria=[_stopping(torch, loaded, stop, batch["input_ids"].shape[1])] if stop else None,
+            stopping_criteria=criteria or None,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
         )
-    tokens: list[list[int]] = output[:, batch["input_ids"].shape[1] :].tolist()
+    tokens: list[list[int]] = output[:, start:].tolist()
     return tokens
+
+
+def _watching(torch: Any, watch: Callable[[list[list[int]]], list[bool]], start: int) -> Callable[[Any, Any], Any]:
+    def has_ended(ids: Any, scores: Any) -> Any:
+        return torch.tensor(watch(ids[:, start:].tolist()), device=ids.device)
+
+    return has_ended
 
 
 def _stopping(torch: Any, loaded: Loaded, stop: Sequence[str], start: int) -> Callable[[Any, Any], Any]:
@@ -133,14 +146,13 @@ def _stopping(torch: Any, loaded: Loaded, stop: Sequence[str], start: int) -> Ca
     return has_stopped
 
 
-def _noise(
-    torch: Any, loaded: Loaded, seeds: Sequence[int], temperature: float, top_p: float
-) -> Callable[[Any, Any], Any]:
+def sampler(seeds: Sequence[int], temperature: float, top_p: float) -> Callable[[Any, Any], Any]:
     """Sampling as argmax of logits plus Gumbel noise (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030).
 
     Each row draws from its own generator, so that an answer does not depend on the rows it was batched with, and a
     run that goes on after a crash samples what it would have sampled.
     """
+    torch = prepare_torch()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def add_noise(_: Any, scores: Any) -> Any:

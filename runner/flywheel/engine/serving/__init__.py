@@ -1,0 +1,1 @@
+"""The deployed model behind OpenAI's protocol: `flywheel serve`."""
