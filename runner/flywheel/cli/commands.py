@@ -263,6 +263,43 @@ def reject(iteration: Iteration, by: By, note: Note = "", file: SpecFile = DEFAU
 
 
 @app.command()
+def certify(
+    iteration: Iteration,
+    file: SpecFile = DEFAULT_SPEC,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Where to; packed if it ends in .gz. Default: here, by iteration."),
+    ] = None,
+) -> None:
+    """Write an iteration's decision as a certificate: all that it follows from, and no text of any row."""
+    from flywheel.engine.certifying import certify as write
+
+    place = out or Path(f"certificate-iter-{iteration:03d}.json.gz")
+    document = write(_open(file), iteration, place)
+    print(f"{place}: {document['decision']['outcome']} (iteration {iteration}). Anybody: flywheel verify {place}")
+
+
+@app.command()
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="What `flywheel certify` wrote.")],
+    project: Annotated[
+        Path | None, typer.Option("--project", help="Hold its hashes against this project's folder.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option("--spec", help="… against this spec.")] = None,
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="… against this folder with an adapter.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="… against this iteration's report.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive a certificate's decision again, without project, model or network; exit 1 where anything differs."""
+    from flywheel.console.certificate import verified_json, verified_text
+    from flywheel.engine.certifying import verify as look
+
+    found = look(certificate, project, spec, adapter, report)
+    print(to_json(verified_json(found), indent=1) if as_json else verified_text(found))
+    raise typer.Exit(int(not found.agrees))
+
+
+@app.command()
 def audit(
     file: SpecFile = DEFAULT_SPEC,
     verifier: Annotated[str | None, typer.Option(help="Only this verifier, by itself.")] = None,
