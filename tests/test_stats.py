@@ -16,6 +16,7 @@ from flywheel.stats import (
     design_effect,
     holm,
     items_needed,
+    krippendorff_alpha,
     mcnemar_p,
     noninferiority_p,
     paired_difference_interval,
@@ -264,3 +265,26 @@ def test_power_ends():
 def test_no_number_of_items_shows_a_gain_of_zero():
     with pytest.raises(ValueError, match="gain of zero"):
         items_needed(0.0, 0.1)
+
+
+def units(*raters: str) -> list[list[str]]:
+    """One text a rater, a character a unit; "." where there is no rating."""
+    return [[value for value in column if value != "."] for column in zip(*raters, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("raters", "alpha"),
+    [
+        (("0100000010", "1110010000"), 0.095),  # binary, two observers
+        (("aabbdcccedda", "babbbcccedd" + "d"), 0.692),  # nominal, two observers
+        (("123321412...", "12332241" + "25.3", ".333234225" + "1.", "12332441" + "251."), 0.743),  # four, some missing
+    ],
+)
+def test_alpha_is_krippendorffs_own_in_his_examples(raters, alpha):
+    assert krippendorff_alpha(units(*raters)) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_alpha_is_1_where_all_agree_and_nothing_where_chance_alone_would_agree():
+    assert krippendorff_alpha([["a", "a"], ["b", "b", "b"]]) == 1.0
+    assert krippendorff_alpha([["a", "a"], ["a", "a"]]) is None
+    assert krippendorff_alpha([["a"], [], ["b"]]) is None

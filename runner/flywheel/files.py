@@ -1,11 +1,14 @@
-"""Write, sync, rename: a file or folder that is there is whole."""
+"""Write, sync, rename: a file or folder that is there is whole. And lines of a log that say whether they are."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from flywheel.errors import FlywheelError, UsageError
 
@@ -108,6 +111,36 @@ def point(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names of files in it survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- lines of a log ---------------------------------------------------------------------------------------------------
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+
+
+def checked_line(record: Mapping[str, Any]) -> bytes:
+    """A record as one line with its checksum and length."""
+    body = _ENCODER.encode(record).encode()
+    return b"%08x %d %s\n" % (zlib.crc32(body), len(body), body)
+
+
+def record_in(line: bytes) -> dict[str, Any] | None:
+    """What `checked_line` wrote, without the line end; None where it is not whole."""
+    crc, _, rest = line.partition(b" ")
+    length, _, body = rest.partition(b" ")
+    if not (length.isdigit() and int(length) == len(body) and crc == b"%08x" % zlib.crc32(body)):
+        return None
+    record: dict[str, Any] = json.loads(body)
+    return record
 
 
 def _cannot_write(path: Path, error: OSError) -> FlywheelError:

@@ -7,7 +7,8 @@ unchanged ones included. Numpy is imported where it is needed, so that counting 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,26 @@ def cohen_kappa(table: Sequence[Sequence[int]], confidence: float = 0.95) -> tup
     low, high = wilson(agreed, n, confidence)
     kappa, least, most = ((rate - expected) / (1 - expected) for rate in (agreed / n, low, high))
     return kappa, least, most
+
+
+def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
+    """Agreement of any number of raters beyond chance, nominal (Krippendorff 2011, "Computing Krippendorff's
+    Alpha-Reliability", University of Pennsylvania).
+
+    `units`: of each thing that was rated, the categories that raters put it into; raters may miss any. One who is alone
+    says nothing. 1 is perfect, 0 is chance. None where nothing was rated twice, or every rating is the same.
+    """
+    pairable = [Counter(values) for values in units if len(values) > 1]
+    totals = sum(pairable, Counter())
+    n = totals.total()
+    expected = n * n - sum(count * count for count in totals.values())
+    if not expected:
+        return None
+    observed = math.fsum(
+        (values.total() ** 2 - sum(count * count for count in values.values())) / (values.total() - 1)
+        for values in pairable
+    )
+    return 1 - (n - 1) * observed / expected
 
 
 # --- paired 0/1 results -------------------------------------------------------------------------------------

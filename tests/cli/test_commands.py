@@ -392,7 +392,7 @@ def test_json_is_valid_whatever_number_is_in_it(applied: Domain, flywheel) -> No
         ["validate"], ["plan"], ["graph"], ["apply"], ["status"], ["query", "SELECT 1"], ["ask", "t", "a=b"],
         ["show", "0123456789"], ["report"], ["approve", "1", "--by", "me"], ["reject", "1", "--by", "me"], ["audit"],
         ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["export", "out"],
-        ["export-dataset", "out"], ["serve"],
+        ["export-dataset", "out"], ["serve"], ["certify", "1"], ["review"],
     ],
 )  # fmt: skip
 def test_outside_of_a_project_every_command_says_so(tmp_path: Path, flywheel, command: list[str]) -> None:
@@ -410,7 +410,7 @@ def test_every_command_that_needs_a_project_is_tried_outside_of_one() -> None:
 
     tried = test_outside_of_a_project_every_command_says_so.pytestmark[0].args[1]
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert {command[0] for command in tried} == set(commands) - {"schema", "init", "doctor"}
+    assert {command[0] for command in tried} == set(commands) - {"schema", "init", "doctor", "verify"}
 
 
 def test_a_report_is_opened_or_one_line_says_that_there_is_no_browser(

@@ -289,6 +289,80 @@ def reject(iteration: Iteration, by: By, note: Note = "", file: SpecFile = DEFAU
 
 
 @app.command()
+def review(
+    file: SpecFile = DEFAULT_SPEC,
+    by: Annotated[str, typer.Option("--by", help="Your name; the page asks for it without.")] = "",
+    reviewers: Annotated[int, typer.Option(min=1, help="People that each item takes.")] = 1,
+    rows: Annotated[
+        list[Path] | None, typer.Option(help="JSON lines without right answers: review these and nothing else.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Of --rows: the column that right answers go into.")] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write what was settled into --rows or the judges' cases, and serve nothing."),
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="To serve on; 0 takes a free one.")] = 0,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Serve a page with all that waits for a person to this machine: lessons, a judge's cases, approvals."""
+    from flywheel.console.looks import written_text
+    from flywheel.engine.reviewing.items import tables_of
+    from flywheel.engine.reviewing.server import ReviewRoom, desk_at, serve
+    from flywheel.engine.reviewing.writing import write as write_settled
+
+    if not rows:
+        _open(file)
+    desk = desk_at(file, tables_of(rows or [], target))
+    if write:
+        print(written_text(write_settled(desk)))
+        return
+
+    def say(address: str) -> None:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_:
+            _browse(address)
+
+    serve(ReviewRoom(desk, by.strip(), reviewers), port, say)
+
+
+@app.command()
+def certify(
+    iteration: Iteration,
+    file: SpecFile = DEFAULT_SPEC,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Where to; packed if it ends in .gz. Default: here, by iteration."),
+    ] = None,
+) -> None:
+    """Write an iteration's decision as a certificate: all that it follows from, and no text of any row."""
+    from flywheel.engine.certifying import certify as write
+
+    place = out or Path(f"certificate-iter-{iteration:03d}.json.gz")
+    document = write(_open(file), iteration, place)
+    print(f"{place}: {document['decision']['outcome']} (iteration {iteration}). Anybody: flywheel verify {place}")
+
+
+@app.command()
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="What `flywheel certify` wrote.")],
+    project: Annotated[
+        Path | None, typer.Option("--project", help="Hold its hashes against this project's folder.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option("--spec", help="… against this spec.")] = None,
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="… against this folder with an adapter.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="… against this iteration's report.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive a certificate's decision again, without project, model or network; exit 1 where anything differs."""
+    from flywheel.console.certificate import verified_json, verified_text
+    from flywheel.engine.certifying import verify as look
+
+    found = look(certificate, project, spec, adapter, report)
+    print(to_json(verified_json(found), indent=1) if as_json else verified_text(found))
+    raise typer.Exit(int(not found.agrees))
+
+
+@app.command()
 def audit(
     file: SpecFile = DEFAULT_SPEC,
     verifier: Annotated[str | None, typer.Option(help="Only this verifier, by itself.")] = None,

@@ -38,7 +38,7 @@ _EXIT_CODES = """## Exit codes
 | code | means |
 |---|---|
 | 0 | done: something was promoted, or there was nothing to do |
-| 1 | a node failed, or a saved plan is out of date |
+| 1 | a node failed, a saved plan is out of date, or a certificate does not hold |
 | 2 | `plan --detailed-exitcode`: there is something to do |
 | 3 | the run promoted nothing |
 | 4 | the spec, or a file that it names, is invalid |

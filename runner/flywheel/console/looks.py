@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flywheel.engine.dataset import ExportedDataset
     from flywheel.engine.doctor import Diagnosis
     from flywheel.engine.export import Exported
+    from flywheel.engine.reviewing.writing import Written
 
 Row = dict[str, Any]
 
@@ -137,3 +138,9 @@ def exported_dataset_text(found: ExportedDataset) -> str:
     origins = ", ".join(f"{count:,} {origin}" for origin, count in sorted(found.origins.items()))
     what = f"{plural(found.rows, 'row')} ({origins}) of {found.model_id} (iteration {found.iteration})"
     return f"{found.folder}: {what}\nHow to load it: {found.folder / 'README.md'}"
+
+
+def written_text(found: Sequence[Written]) -> str:
+    """A line for each file that settled words went into."""
+    lines = [f"{file.path}: {plural(file.rows, 'row')} written, {file.left:,} still open" for file in found]
+    return "\n".join(lines or ["nothing to write: no --rows, and no judge with a file of cases"])

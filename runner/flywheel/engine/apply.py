@@ -15,6 +15,7 @@ from flywheel.engine.overview import write_overview
 from flywheel.engine.planning import check_saved, make_plan
 from flywheel.engine.project import Workspace, refuse_unready
 from flywheel.engine.resources import Resources
+from flywheel.engine.reviewing.log import take_in
 from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
 from flywheel.nodes import RUN, Context, NodeResult
@@ -68,6 +69,7 @@ def apply(
                 listener({"event": "store_recovered", "at": time.time(), "moved": str(store.quarantined)})
             resources.take_in_journal()
             store.forget_unfinished()
+            take_in(project.state, store)
             plan = make_plan(project, iterations, store.query)
             if saved_plan is not None:
                 check_saved(dict(saved_plan), plan)

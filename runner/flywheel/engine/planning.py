@@ -49,15 +49,17 @@ def _compile(project: Workspace, iterations: int, query: Query, known: History) 
     plan = compile_plan(
         project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
     )
-    if project.spec.deploy.approve != "human":
+    unspoken = waiting(project, plan, query)
+    held = {node.name for node in plan.of("deploy") if node.iteration in unspoken and node.status != "reused"}
+    if not held:
         return plan
-    waiting = _waiting(plan, query)
-    held = {node.name for node in plan.of("deploy") if node.iteration in waiting and node.status != "reused"}
     return replace(plan, nodes=tuple(_with_wait(node) if node.name in held else node for node in plan.nodes))
 
 
-def _waiting(plan: Plan, query: Query) -> set[int]:
-    """Iterations whose candidate the gate promoted, and of which no person has spoken."""
+def waiting(project: Workspace, plan: Plan, query: Query) -> set[int]:
+    """Iterations whose candidate the gate promoted, and of which no person has spoken; none where nobody is asked."""
+    if project.spec.deploy.approve != "human":
+        return set()
     gates = [node.fingerprint for node in plan.of("gate") if node.status == "reused"]
     rows = query(
         """SELECT iteration FROM decisions WHERE list_contains(?, node) AND outcome = 'promote'

@@ -56,6 +56,11 @@ def render_life(row_id: str, chapters: Sequence[tuple[str, Mapping[str, Any]]]) 
     return _page("life.html.j2", row_id=row_id, chapters=chapters)
 
 
+def render_review(view: str, **values: Any) -> str:
+    """A page of `flywheel review`; `view` is who, overview or item. Its forms go to the server that sent it."""
+    return _page(f"review_{view}.html.j2", forms="'self'", **values)
+
+
 def _page(template: str, script: str = "", forms: str = "'none'", **values: Any) -> str:
     style = _source("style.css")
     allowed = f"style-src {_hashed(style)}" + (f"; script-src {_hashed(script)}" if script else "")

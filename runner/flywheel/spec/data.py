@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -294,9 +295,15 @@ def _row_faults(use: Use, file: RowFile, columns: dict[str, set[str]]) -> Iterat
     for column in everywhere:
         present = {name for row in file.rows for name in row}
         message = f'none of its {len(file.rows):,} rows has the column "{column}".'
-        yield Fault(message, use.place, did_you_mean(column, present), file.file, file.lines[0])
+        hint = did_you_mean(column, present) + (_ask_people(file, column) if column == use.target else "")
+        yield Fault(message, use.place, hint, file.file, file.lines[0])
     for line, row in zip(file.lines, file.rows, strict=True):
         yield from _lacking(use.place, file.file, line, row, [c for c in needed if c not in everywhere])
+
+
+def _ask_people(file: RowFile, target: str) -> str:
+    words = shlex.join(["flywheel", "review", "--rows", file.file, "--target", target])
+    return f" Where nobody knows it yet, people say it: `{words}`."
 
 
 def _gold_faults(outline: Outline, use: Use, file: RowFile, good: Mapping[Path_, Path]) -> Iterator[Fault]:

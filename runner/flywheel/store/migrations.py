@@ -141,9 +141,17 @@ FATES = """
 UPDATE judged SET outcome = 'spare', verifier = NULL WHERE verifier = '(selection)';
 """
 
+REVIEWS = """
+-- What people said in `flywheel review`, taken in when an apply begins: append-only, the last word of a person counts.
+-- `item`: kind, place and id; `value`: the answer, NULL where there is no right one; `needed`: people that it takes.
+CREATE TABLE reviews (
+    sequence BIGINT, review_id VARCHAR, item VARCHAR, person VARCHAR, value VARCHAR, note VARCHAR, needed INTEGER,
+    given_at TIMESTAMPTZ);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
-    ("0005_fates", FATES),
+    ("0005_fates", FATES), ("0007_reviews", REVIEWS),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

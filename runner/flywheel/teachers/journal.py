@@ -10,10 +10,8 @@ store has them, their segment is deleted.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError, StoreError, Tampered
+from flywheel.files import checked_line, record_in, sync_folder
 from flywheel.records import LessonRequest, Reply
 from flywheel.teachers.bill import plausible
 
@@ -90,14 +89,14 @@ class Journal:
         """Notes an attempt before it goes out. Written, not synced: it outlives the process, not a power cut."""
         with self._lock:
             self._open[record.flight] = record
-            self._write(_line(_sent_json(record)))
+            self._write(checked_line(_sent_json(record)))
 
     async def append(self, request: dict[str, Any], reply: Reply, flight: str = "") -> None:
         """Makes an answer durable. Raises `JournalFull` when the disk cannot take it."""
         record = {"kind": "reply", "flight": flight, "request": request, "reply": _reply_json(reply)}
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((_line(record), flight, done))
+        self._waiting.append((checked_line(record), flight, done))
         if self._flush is None or self._flush.done():
             self._flush = loop.create_task(self._flush_waiting())
         await done
@@ -151,7 +150,7 @@ class Journal:
         path = self.folder / f"{self._number:08d}.journal"
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise _full(self.folder, error) from error
 
@@ -165,9 +164,9 @@ class Journal:
             if self._file >= 0:
                 old, self._file = self._file, -1
                 for record in self._open.values():
-                    self._write(_line(_sent_json(record)))
+                    self._write(checked_line(_sent_json(record)))
                 for flight in self._open:
-                    os.write(old, _line({"kind": "moved", "flight": flight}))
+                    os.write(old, checked_line({"kind": "moved", "flight": flight}))
                 os.fdatasync(old)
                 os.close(old)
             current = self._number if self._file >= 0 else -1
@@ -210,7 +209,7 @@ def drain(folder: Path, commit: Callable[[list[Entry]], None]) -> int:
 def forget(segment: Path) -> None:
     """Deletes a segment whose replies the store has committed."""
     segment.unlink(missing_ok=True)
-    _sync_folder(segment.parent)
+    sync_folder(segment.parent)
 
 
 def _drain(paths: list[Path], commit: Callable[[list[Entry]], None]) -> int:
@@ -277,7 +276,7 @@ def _read(path: Path, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(waiting, 1):
         if not line.endswith(b"\n"):  # the torn tail of a write that was cut off
             return
-        record = _parsed(line[:-1])
+        record = record_in(line[:-1])
         if record is None:
             if any(later.strip(b"\n") for later in waiting):
                 raise Tampered(
@@ -286,23 +285,6 @@ def _read(path: Path, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
                 )
             return
         yield record
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    crc, _, rest = line.partition(b" ")
-    length, _, body = rest.partition(b" ")
-    if not (length.isdigit() and int(length) == len(body) and crc == b"%08x" % zlib.crc32(body)):
-        return None
-    record: dict[str, Any] = json.loads(body)
-    return record
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    body = _ENCODER.encode(record).encode()
-    return b"%08x %d %s\n" % (zlib.crc32(body), len(body), body)
 
 
 def _sent_json(record: Sent) -> dict[str, Any]:
@@ -318,11 +300,3 @@ def _full(folder: Path, error: OSError) -> JournalFull:
         f"{folder}: an answer could not be written ({error.strerror}). Free some space, then run "
         "`flywheel apply` again: answers written so far are kept."
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,14 +2,14 @@
 
 `human/<generator>.jsonl` gets one line a failure, with the target left null. A person fills in targets, whenever; the
 next generate node takes what is filled in and has not been taken. The file is no part of a fingerprint: a person at
-work must not make the wheel start over.
+work must not make the wheel start over. What `flywheel review` settled counts where the file has no answer.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from flywheel.errors import NodeFailed, SpecInvalid
@@ -17,6 +17,7 @@ from flywheel.hashing import fingerprint
 from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.round import Round
 from flywheel.records import Candidate, Reference, Row
+from flywheel.records.reviews import Review, item_name, last_words, settled
 from flywheel.records.rows import read_rows, target_text
 
 FOLDER = "human"
@@ -33,12 +34,14 @@ def human(g: Round, wanted: Mapping[str, int]) -> list[Piece]:
             "columns it needs."
         )
     path = g.ctx.root / FOLDER / f"{g.generator.name}.jsonl"
-    waiting = _read(path)
+    spoken = _spoken(g)
+    waiting = [_filled(g, row, spoken) for row in _read(path)]
     taken = _taken(g)
     # By id: a line that an editor doubled is one lesson, as it was last answered.
     ready = {row["id"]: row for row in waiting if _is_answered(g, row) and row["id"] not in taken}
-    _append(path, [row for mode, count in wanted.items() for row in _wished(g, mode, count, waiting)])
-    g.notes |= {"answered": len(ready), "waiting": sum(not _is_answered(g, row) for row in _read(path))}
+    _append(path, [row for mode, count in wanted.items() for row in _wished(g, mode, count, waiting, spoken)])
+    left = [row for row in _read(path) if not _is_answered(g, row) and row["id"] not in spoken]
+    g.notes |= {"answered": len(ready), "waiting": len(left)}
     return [Piece(_candidate(g, row)) for row in ready.values()]
 
 
@@ -46,6 +49,22 @@ def _is_answered(g: Round, row: Row) -> bool:
     """Blank is not an answer yet: taken once, a row is never taken again."""
     value = row.get(g.work.target)
     return value is not None and target_text(value).strip() != ""
+
+
+def _spoken(g: Round) -> dict[str, str | None]:
+    """Id → what people settled on the page; None where they found no right answer."""
+    before = item_name("lesson", g.generator.name, "")
+    rows = g.ctx.query(
+        """SELECT review_id, item, person, value, note, needed FROM reviews WHERE starts_with(item, ?)
+           ORDER BY sequence""",
+        [before],
+    )
+    found = {item: settled(words) for item, words in last_words(Review(**row) for row in rows).items()}
+    return {item.removeprefix(before): said.value for item, said in found.items() if said.state == "settled"}
+
+
+def _filled(g: Round, row: Row, spoken: Mapping[str, str | None]) -> Row:
+    return row if _is_answered(g, row) else {**row, g.work.target: spoken.get(row["id"], row.get(g.work.target))}
 
 
 def _read(path: Path) -> list[Row]:
@@ -67,10 +86,11 @@ def _taken(g: Round) -> set[str]:
     return {row["parent_id"] for row in rows}
 
 
-def _wished(g: Round, mode: str, count: int, waiting: list[Row]) -> list[Row]:
+def _wished(g: Round, mode: str, count: int, waiting: list[Row], spoken: Collection[str]) -> list[Row]:
     """Failures of the mode to ask about: as many as are wanted and not waiting already."""
     known = {row["id"] for row in waiting}
-    open_ = sum(row.get("mode") == mode and not _is_answered(g, row) for row in waiting)
+    left = [row for row in waiting if not _is_answered(g, row) and row["id"] not in spoken]
+    open_ = sum(row.get("mode") == mode for row in left)
     items = [item for item in g.sources.of(mode) if item.source_id not in known]
     shown = dict(g.sources.failures(mode))
     return [

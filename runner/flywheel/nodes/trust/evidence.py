@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flywheel.errors import FlywheelError, Tampered
-from flywheel.gate import decide
+from flywheel.gate.grounds import Grounds
 from flywheel.gate.refusals import is_refusal
 from flywheel.hashing import fingerprint, hash_file, short
 from flywheel.nodes.lessons.lesson import lesson_id_of
@@ -68,9 +68,22 @@ def ruling(
 
     `noise`: suite → `items` measured twice with one model, and how many of them `differ`.
     """
+    return grounds_of(rules, incumbent, candidate, preconditions, look, seed, noise).decide()
+
+
+def grounds_of(
+    rules: Sequence[GateRule],
+    incumbent: Scores,
+    candidate: Scores,
+    preconditions: Sequence[Precondition],
+    look: int,
+    seed: int,
+    noise: Mapping[str, Mapping[str, int]],
+) -> Grounds:
+    """What the gate reads of two models' scores; arguments as of `ruling`."""
     items = sorted({*incumbent, *candidate})
     pairs = [(suite, item, incumbent.get((suite, item), {}), candidate.get((suite, item), {})) for suite, item in items]
-    return decide(
+    return Grounds(
         rules,
         {rule.suite: [_scored(*pair[1:]) for pair in pairs if pair[0] == rule.suite] for rule in rules},
         preconditions,
@@ -218,14 +231,17 @@ _RESTORE = (
 
 
 def _decided_again(query: Query, lineage: Lineage, decision: Row) -> Decision:
+    return grounds_in(query, lineage, decision).decide()
+
+
+def grounds_in(query: Query, lineage: Lineage, decision: Row) -> Grounds:
+    """What the gate read when it made `decision`, out of the store."""
     gate, evaluated = record_of(query, lineage.gate), record_of(query, lineage.evaluate)
-    rules = [GateRule(**rule) for part, rule in gate.inputs.items() if part.startswith("gate[")]
-    preconditions = [Precondition(**found) for found in decision["preconditions"]]
-    return ruling(
-        rules,
+    return grounds_of(
+        [GateRule(**rule) for part, rule in gate.inputs.items() if part.startswith("gate[")],
         scores_of(query, lineage.evaluate, "incumbent"),
         scores_of(query, lineage.evaluate, "candidate"),
-        preconditions,
+        [Precondition(**found) for found in decision["preconditions"]],
         decision["look"],
         gate.inputs["seed"],
         evaluated.summary.get("noise", {}),
