@@ -324,7 +324,7 @@ def calls(nodes: Nodes, by: str) -> str:
 
     `own`: dollars of the calls that candidates came from, and of failed ones.
     """
-    others = of(nodes, "probe", "verify", "curate", "evaluate", "ablate")
+    others = of(nodes, "probe", "mine", "verify", "curate", "evaluate", "ablate")
     return f"""WITH asking AS (
   SELECT node, subject AS generator,
     unnest(CAST(json_extract(summary, '/keys') AS VARCHAR[])) AS key
