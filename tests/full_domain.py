@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.engine.ingest import ingest
 from mini_domain import Domain, rows
 
 Path_ = tuple[str | int, ...]
@@ -266,6 +267,20 @@ SPEC: dict[str, Any] = {
         "iterations": Two(2, 3), "max_usd": Two(None, 1.0), "max_calls": Two(None, 10_000),
         "max_tokens": Two(None, 10**9), "max_unknown": Two(1.0, 0.9),
     },
+    "traffic": {
+        "match": {
+            "colour": {
+                "name": Two("asked", None), "system": Two("colour", None), "limit": Two(3, 2),
+                "user": Two("(?P<text>.+)", "is (?P<text>.+)"),
+            }
+        },
+        "columns": {
+            "answer": Two("answer", "said"), "prompt": Two(None, "asked"), "id": Two(None, "nr"),
+            "conversation": Two(None, "talk"), "at": Two(None, "when"), "model": Two(None, "who"),
+            "rating": Two(None, "thumb"), "correction": Two(None, "fixed"),
+        },
+        "redact": Two(["email"], []), "keep_days": Two(None, 30),
+    },
     "deploy": {"kind": "folder", "path": Two("deploy", "shipped"), "approve": Two("gate", "human")},
 }  # fmt: skip
 
@@ -408,6 +423,21 @@ def prepare(domain: Domain, patch: pytest.MonkeyPatch) -> None:
     patch.setitem(stand_in.WORK, "flywheel.harness:evaluate", evaluate)
     patch.setitem(stand_in.WORK, "flywheel.harness.texts:item_texts", lambda job, progress: [])
     patch.setitem(stand_in.WORK, "flywheel.student.embedding:embed", embed)
+    _take_in_traffic(domain)
+
+
+def _take_in_traffic(domain: Domain) -> None:
+    """Calls of production that are rows of `colour`."""
+    system = {"role": "system", "content": "Say the colour."}
+    lines = [
+        {
+            "metadata": {"prompt_name": "asked"},
+            "messages": [system, {"role": "user", "content": text}, {"role": "assistant", "content": answer}],
+        }
+        for text, answer in (("odd sky 900001", "red"), ("odd sky 900002", "blue"))
+    ]
+    domain.write_rows("asked.jsonl", lines)
+    assert [done.stored for done in ingest(domain.open(), [domain.root / "asked.jsonl"])] == [2]
 
 
 def evaluate(job: Any, progress: Any) -> Any:

@@ -95,3 +95,15 @@ def first_match(pattern: str, text: str) -> int | None:
     except TimeoutError:
         return None
     return None if found is None else max(found.start(1), found.start())
+
+
+def named_groups(pattern: str, text: str) -> dict[str, str] | None:
+    """The named groups of the first match, those aside that took no part; None where there is no match, or looking
+    takes over a second."""
+    import regex  # here: `validate` has no use for it
+
+    try:
+        found = regex.search(pattern, text, timeout=PATTERN_SECONDS)
+    except TimeoutError:
+        return None
+    return None if found is None else {name: value for name, value in found.groupdict().items() if value is not None}

@@ -390,6 +390,7 @@ def test_json_is_valid_whatever_number_is_in_it(applied: Domain, flywheel) -> No
     "command",
     [
         ["validate"], ["plan"], ["graph"], ["apply"], ["status"], ["query", "SELECT 1"], ["ask", "t", "a=b"],
+        ["ingest", "log.jsonl"], ["forget", "r1"],
         ["show", "0123456789"], ["report"], ["approve", "1", "--by", "me"], ["reject", "1", "--by", "me"], ["audit"],
         ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["export", "out"],
         ["export-dataset", "out"], ["serve"], ["certify", "1"], ["review"],

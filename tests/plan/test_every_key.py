@@ -37,6 +37,7 @@ from tracing import Path_, Reads, models_in, names_of, trace
 
 PACE = "how fast a teacher is asked, and when that stops, changes no answer"
 PRICE = "what an answer costs changes no answer"
+INGEST = "`flywheel ingest` reads it; nodes read what it stored"
 NOT_KEPT: Mapping[str, str] = {
     "Teacher.concurrency": PACE,
     "Teacher.timeout_seconds": PACE,
@@ -50,6 +51,12 @@ NOT_KEPT: Mapping[str, str] = {
     "LitellmTeacher.usd_per_million_output": PRICE,
     "LitellmTeacher.usd_per_million_cached": PRICE,
     "Verifier.golden": "`flywheel audit` reads it, and no node",
+    **{
+        f"Columns.{key}": INGEST
+        for key in ("answer", "prompt", "id", "conversation", "at", "model", "rating", "correction")
+    },
+    "Traffic.redact": INGEST,
+    "Traffic.keep_days": INGEST,
     "Loop.iterations": "the iterations that there are stay as they are",
     "Loop.max_usd": "a run stops at it; what is done stays done",
     "Loop.max_calls": "a run stops at it; what is done stays done",
@@ -70,10 +77,11 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
         "verify",
     ): "a judge's cases hold right answers in that column; a run's first node calibrates for all",
     ("Generator.task", "verify"): "says whose verifiers are asked; the node finds the task in the lessons",
+    ("Task.seeds", "mine"): "where a prompt reads the whole row, its columns are those of the first seed",
     ("Suite.teachers", "ablate"): "an ablation takes its suite with all its keys",
     **{
         ("Spec.allow_unsafe_execution", verb): "one pool runs programs for all; whoever comes first is seen to open it"
-        for verb in ("generate", "verify", "evaluate", "ablate")
+        for verb in ("mine", "generate", "verify", "evaluate", "ablate")
     },
 }
 """(key, verb) → why nodes of the verb move by their own parts, though none of them was seen to read the key."""

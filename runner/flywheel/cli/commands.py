@@ -214,6 +214,38 @@ def serve(
 
 
 @app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Logs, traces or exports, as they are.")],
+    file: SpecFile = DEFAULT_SPEC,
+    format: Annotated[str, typer.Option(help="What they are; told by their content where it is auto.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what production was asked and answered, without personal data; each file whole or not at all."""
+    from flywheel.console.traffic import ingested_json, ingested_text
+    from flywheel.engine.ingest import ingest as take_in
+
+    for done in take_in(_open(file), files, format, dry_run):
+        print(to_json(ingested_json(done)) if as_json else ingested_text(done))
+
+
+@app.command()
+def forget(
+    source_id: Annotated[str, typer.Argument(help="The id of an exchange, as its log has it.")],
+    file: SpecFile = DEFAULT_SPEC,
+    as_json: AsJson = False,
+) -> None:
+    """Remove an exchange and all that was said of it, for ever; says which models learned from it."""
+    from dataclasses import asdict
+
+    from flywheel.console.traffic import forgotten_text
+    from flywheel.engine.forget import forget as remove
+
+    found = remove(_open(file), source_id)
+    print(to_json(asdict(found)) if as_json else forgotten_text(found))
+
+
+@app.command()
 def show(
     row_id: Annotated[str, typer.Argument(help="An answer, failure, candidate, lesson, call, model or item id.")],
     file: SpecFile = DEFAULT_SPEC,

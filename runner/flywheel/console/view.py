@@ -154,7 +154,7 @@ def found_in_words(kind: str, event: Event) -> str:
     """What a finished node found, in a few words."""
     summary, counts = event["summary"], event["counts"]
     match kind:
-        case "probe":
+        case "probe" | "mine":
             right, wrong = summary["right"], summary["wrong"]
             return in_words({"pass": right, "fail": wrong, "unknown": summary["rows"] - right - wrong}) + _notes(
                 summary

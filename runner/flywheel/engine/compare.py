@@ -79,9 +79,11 @@ def compare_untargeted(
         paid = query("SELECT * FROM calls WHERE status = 'ok'")
         known = {table: query(sql) for table, sql in _MEASURED.items()}
         known["nodes"] = rows_as_stored(query, {row["node"] for rows in known.values() for row in rows})
+        traffic = {table: query(f"SELECT * FROM {table}") for table in ("traffic", "feedback", "ingests")}
     other = _scratch(project)
     _give_answers(other, paid)
     _give_measurements(other, known)
+    _give_traffic(other, traffic)
     if not _turned(other, wanted, listener, confirm):
         return None
     with open_lookup(other.state) as query:
@@ -227,6 +229,14 @@ def _give_measurements(other: Workspace, known: Mapping[str, Sequence[Row]]) -> 
         have = {record.node for record in finished(store.query)}
         for table, rows in known.items():
             transaction.insert(table, [row for row in rows if row["node"] not in have])
+
+
+def _give_traffic(other: Workspace, known: Mapping[str, Sequence[Row]]) -> None:
+    """What production was asked, it was asked here too."""
+    with Store(other.store_path) as store, store.transaction() as transaction:
+        for table, rows in known.items():
+            transaction.execute(f"DELETE FROM {table}")
+            transaction.insert(table, rows)
 
 
 def _turned(other: Workspace, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:

@@ -47,7 +47,7 @@ def training_in_words(project: Workspace) -> str:
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:
     history = replace(measured(query), rows=known.rows, speed=known.speed)
     plan = compile_plan(
-        project.spec, project.spec_hash, project.facts(), done_nodes(query, project.root), history, iterations
+        project.spec, project.spec_hash, project.facts(query), done_nodes(query, project.root), history, iterations
     )
     unspoken = waiting(project, plan, query)
     held = {node.name for node in plan.of("deploy") if node.iteration in unspoken and node.status != "reused"}

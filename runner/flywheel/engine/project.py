@@ -10,9 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.engine.mining import traffic_digests
 from flywheel.errors import Fault, FlywheelError, SpecInvalid
 from flywheel.files import write_text
 from flywheel.hashing import fingerprint, hash_file
+from flywheel.records.nodes import Query
 from flywheel.records.rows import read_rows
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
@@ -141,7 +143,8 @@ class Workspace:
         of_judges = [verifier.cases_of_people for verifier in spec.verifiers.values()]
         return {file: len(read_rows(self.root / file)) for file in {*of_tasks, *of_suites, *of_judges} if file}
 
-    def facts(self) -> ProjectFacts:
+    def facts(self, query: Query | None = None) -> ProjectFacts:
+        """`query`: of the store, where there is one."""
         from flywheel.plan import ProjectFacts
         from flywheel.verifiers import parts
 
@@ -160,6 +163,7 @@ class Workspace:
             },
             eval_tasks=self._eval_tasks(),
             embedder=self._embedder(),
+            traffic=traffic_digests(self.spec.traffic, self.state, query),
             blocked=self._blocked(),
             predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,

@@ -13,6 +13,7 @@ from flywheel.nodes.verbs.diagnose import diagnose
 from flywheel.nodes.verbs.evaluate import evaluate
 from flywheel.nodes.verbs.gate import gate
 from flywheel.nodes.verbs.generate import generate
+from flywheel.nodes.verbs.mine import mine
 from flywheel.nodes.verbs.probe import probe
 from flywheel.nodes.verbs.report import report
 from flywheel.nodes.verbs.train import train
@@ -20,6 +21,7 @@ from flywheel.nodes.verbs.verify import verify
 
 RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "probe": probe,
+    "mine": mine,
     "diagnose": diagnose,
     "budget": budget,
     "generate": generate,

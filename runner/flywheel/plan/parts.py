@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.hashing import seed_from
 from flywheel.spec.models import Spec, Suite
+from flywheel.spec.outline import judged_columns
 from flywheel.spec.strategies import Generator
 
 
@@ -28,6 +29,8 @@ class ProjectFacts:
     """The hash of the model that `curate.dedup.semantic` uses."""
     predicates: str = ""
     """What computes the taxonomy's predicates, with its version: functions change their meaning between patches."""
+    traffic: Mapping[str, str] = field(default_factory=dict)
+    """Task → digest of its rows of production; of the tasks in `traffic.match`."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
     """Lessons are made from probe rows as they come, whatever the student fails at: the other side of `flywheel
@@ -155,6 +158,18 @@ class Iteration:
         inputs = {part: file for suite in suites for part, file in self.files(suite.data).items()}
         named = any(suite.lm_eval is not None for suite in suites)
         return {**inputs, "lm-eval task files": self.facts.eval_tasks} if named else inputs
+
+    def decontaminating(self) -> dict[str, Any]:
+        """By what it is told whether a row overlaps an item of a suite."""
+        inputs: dict[str, Any] = {"curate.decontaminate.ngram": self.spec.curate.decontaminate.ngram}
+        for name, suite in self.spec.evals.items():
+            inputs[f"evals.{name}"] = [suite.task, suite.data, suite.lm_eval]
+            if suite.task is not None:
+                task = self.spec.tasks[suite.task]
+                columns = judged_columns(self.spec.verifiers[verifier] for verifier in task.verify)
+                inputs |= {**self.question(suite.task), f"tasks.{suite.task}.judged columns": columns}
+                inputs |= self.files(task.seeds)
+        return {**inputs, **self.items(self.spec.evals.values())}
 
     def file(self, path: str) -> dict[str, str]:
         return {f"file {path}": self.facts.files[path]}

@@ -107,13 +107,41 @@ class ProbeStep(Verb):
         return answering(history.speed, history.rows_of(task.probes, task.probe_limit))
 
 
+class MineStep(Verb):
+    name = "mine"
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(name, 0) for name in it.spec.tasks if name in it.spec.traffic.match]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return it.incumbent()
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        name = place[0]
+        task = it.spec.tasks[name]
+        return {
+            **flatten(f"traffic.match.{name}", it.spec.traffic.match[name].model_dump(mode="json")),
+            f"traffic of {name}": it.facts.traffic[name],
+            **it.question(name),
+            **it.judging(name),
+            **it.unknown_limit(),
+            **it.files(task.probes, task.seeds),  # by them numbers are told, and columns
+            **it.decontaminating(),
+        }
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        yield from votes(spec, place[0], spec.traffic.match[place[0]].limit)
+
+
 class DiagnoseStep(Verb):
     name = "diagnose"
     implementation = 2
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
-        return [it.name("probe", task) for task, _ in VERBS["probe"].places(it)] or it.incumbent()
+        found = [it.name(verb, task) for verb in ("probe", "mine") for task, _ in VERBS[verb].places(it)]
+        return found or it.incumbent()
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         return it.modes()
@@ -374,8 +402,8 @@ def _generator(spec: Spec, place: Place) -> Generator:
 VERBS: Mapping[str, Verb] = {
     verb.name: verb()
     for verb in (
-        ProbeStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, EvaluateStep, AblateStep,
-        GateStep, ReportStep, DeployStep,
+        ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, EvaluateStep,
+        AblateStep, GateStep, ReportStep, DeployStep,
     )
 }  # fmt: skip
 """In the order in which an iteration has them."""

@@ -227,31 +227,31 @@ def _parquet(path: Path, faults: list[Fault]) -> _Numbered:
         return
     found: dict[str, tuple[int, str, int]] = {}
     for number, row in enumerate(rows, start=1):
-        plain = {}
+        values = {}
         for column, value in row.items():
             try:
-                plain[column] = _plain(value)
-                canonical(plain[column])
+                values[column] = plain(value)
+                canonical(values[column])
             except (FlywheelError, ValueError, TypeError) as error:
                 first, why, count = found.get(column, (number, str(error).removeprefix("cannot fingerprint "), 0))
                 found[column] = (first, why, count + 1)
-        yield number, plain
+        yield number, values
     for column, (first, why, count) in found.items():
         message = f'column "{column}": {why}; so in {plural(count, "row")}.'
         faults.append(Fault(message, file=shown(path), line=first, hint="Store it as text, or leave the column out."))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value of Arrow as JSON has it. Raises ValueError for bytes that are no text."""
     match value:
         case dict():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case list() if value and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):  # an Arrow map
             by_name = all(isinstance(key, str) for key, _ in value) and len(dict(value)) == len(value)
-            pairs = [[_plain(key), _plain(item)] for key, item in value]
+            pairs = [[plain(key), plain(item)] for key, item in value]
             return {key: item for key, item in pairs} if by_name else pairs  # noqa: C416
         case list():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case bytes():
             return _decoded(value)
         case decimal.Decimal():

@@ -175,6 +175,8 @@ class Mode(ReportPart):
     description: str
     before: Rate | None
     probe_failures: int
+    in_traffic: Rate | None = None
+    """Of the answers of production that could be judged; a wrong one that nobody noticed counts as none."""
     budget: int
     """Lessons that its failures bought."""
     candidates: int
@@ -191,10 +193,14 @@ class Modes(ReportPart):
     suites: tuple[str, ...]
     probes: int
     probe_failures: int
+    traffic: int = 0
+    """Answers of production that could be judged."""
+    traffic_failures: int = 0
     undecided: tuple[str, ...] = ()
     """Of modes whose predicate could not be computed for some wrong answers: where, which, how many, and why."""
     rates_query: str
     failures_query: str
+    traffic_query: str = ""
     budget_query: str
     lessons_query: str
 

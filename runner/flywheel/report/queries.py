@@ -187,8 +187,23 @@ FROM scores WHERE node IN {of(nodes, "evaluate")} GROUP BY suite, arm ORDER BY s
 
 
 def failures(nodes: Nodes) -> str:
+    """Among the probes."""
+    of_traffic = f"""
+  AND answer_id NOT IN (SELECT answer_id FROM answers WHERE node IN {of(nodes, "mine")})"""
     return f"""SELECT mode, count(*) AS failures FROM failures
-WHERE node IN {of(nodes, "diagnose")} GROUP BY mode ORDER BY mode"""
+WHERE node IN {of(nodes, "diagnose")}{of_traffic if nodes.get("mine") else ""} GROUP BY mode ORDER BY mode"""
+
+
+def in_traffic(nodes: Nodes) -> str:
+    """Failures in what production answered, each mode beside all answers that could be judged."""
+    return f"""WITH asked AS (SELECT answer_id, outcome FROM answers WHERE node IN {of(nodes, "mine")})
+SELECT mode, count(*) AS failures, (SELECT count(*) FROM asked WHERE outcome <> 'unknown') AS judged
+FROM failures JOIN asked USING (answer_id) WHERE node IN {of(nodes, "diagnose")} GROUP BY mode ORDER BY mode"""
+
+
+def traffic(nodes: Nodes) -> str:
+    return f"""SELECT count(*) FILTER (outcome <> 'unknown') AS judged, count(*) FILTER (outcome = 'fail') AS failures
+FROM answers WHERE node IN {of(nodes, "mine")}"""
 
 
 def undecided(nodes: Nodes) -> str:
@@ -309,7 +324,7 @@ def calls(nodes: Nodes, by: str) -> str:
 
     `own`: dollars of the calls that candidates came from, and of failed ones.
     """
-    others = of(nodes, "probe", "verify", "curate", "evaluate", "ablate")
+    others = of(nodes, "probe", "mine", "verify", "curate", "evaluate", "ablate")
     return f"""WITH asking AS (
   SELECT node, subject AS generator,
     unnest(CAST(json_extract(summary, '/keys') AS VARCHAR[])) AS key

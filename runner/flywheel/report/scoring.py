@@ -147,7 +147,7 @@ def _mode_facts(facts: ReportFacts, seen: set[str]) -> list[ModeFact]:
     ]
 
 
-def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[str, Row]]) -> Mode:
+def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[str, Row]], judged: int) -> Mode:
     seen = {kind: found.get(fact.name, {}) for kind, found in rows.items()}
     moved = seen["rates"]
     if fact.name == ANY and not moved:
@@ -160,6 +160,7 @@ def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[
         after=rate(moved.get("after", 0), items) if trained else None,
         change=change(moved.get("caught", 0), moved.get("cured", 0), items) if trained else None,
         probe_failures=seen["failures"].get("failures", 0),
+        in_traffic=rate(seen["traffic"].get("failures", 0), judged) if judged else None,
         budget=int(seen["budget"].get("lessons", 0)),
         candidates=seen["lessons"].get("generated", 0),
         accepted=seen["lessons"].get("chosen", 0),
@@ -173,6 +174,7 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts
     sql = {
         "rates": queries.mode_rates({iteration: nodes}, suites),
         "failures": queries.failures(nodes),
+        "traffic": queries.in_traffic(nodes),
         "budget": queries.budgets(nodes),
         "lessons": queries.lessons(nodes, "mode"),
     }
@@ -180,16 +182,20 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts
     on_target = [s for s in scored.suites if s.suite in suites]
     items = sum(s.items for s in on_target)
     trained = any(s.candidate is not None for s in on_target)
+    live = query(queries.traffic(nodes), ())[0]
     every = _mode_facts(facts, {name for found in rows.values() for name in found})
     return Modes(
-        rows=tuple(_mode(fact, items, trained, rows) for fact in every),
+        rows=tuple(_mode(fact, items, trained, rows, live["judged"]) for fact in every),
         items=items,
         suites=suites,
         probes=query(queries.probes(nodes), ())[0]["probes"],
         probe_failures=sum(row["failures"] for row in rows["failures"].values()),
+        traffic=live["judged"],
+        traffic_failures=live["failures"],
         undecided=_undecided(query(queries.undecided(nodes), ())),
         rates_query=sql["rates"],
         failures_query=sql["failures"],
+        traffic_query=sql["traffic"],
         budget_query=sql["budget"],
         lessons_query=sql["lessons"],
     )

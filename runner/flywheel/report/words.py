@@ -158,7 +158,7 @@ def _unmet(rules: tuple[RuleResult, ...], blocked: tuple[str, ...]) -> str:
 def why_untrained(modes: Modes, funnel: Funnel) -> str:
     """Which step left nothing to train on."""
     rows = {stage.name: stage.rows for stage in funnel.stages}
-    if modes.probes and not modes.probe_failures and not rows["generated"]:
+    if modes.probes and not modes.probe_failures and not modes.traffic_failures and not rows["generated"]:
         return f"the student failed none of its {plural(modes.probes, 'probe')}, so no lessons were bought"
     if not rows["generated"]:
         return "no teacher proposed a lesson"
@@ -274,8 +274,9 @@ def taught(mode: Mode) -> str:
     """From an error mode's failures to what became of it."""
     after = f" → {percent(mode.after.value)}" if mode.after else ""
     rates = f"; its rate {percent(mode.before.value)}{after}" if mode.before else ""
+    live = f" and {percent(mode.in_traffic.value)} of traffic" if mode.in_traffic else ""
     return (
-        f"{plural(mode.probe_failures, 'failure')} among the probes → {plural(mode.budget, 'lesson')} bought → "
+        f"{plural(mode.probe_failures, 'failure')} among the probes{live} → {plural(mode.budget, 'lesson')} bought → "
         f"{mode.candidates:,} candidates → {mode.accepted:,} accepted → {mode.trained:,} trained on{rates}"
     )
 

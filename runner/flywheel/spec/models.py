@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
 from flywheel.spec.strategies import AnyGenerator, Generator
 from flywheel.spec.teachers import AnyTeacher
+from flywheel.spec.traffic import Traffic
 from flywheel.spec.verifiers import AnyVerifier
 
 # --- student ----------------------------------------------------------------------------------------------------------
@@ -355,6 +356,8 @@ class Spec(SpecModel):
     """Which parts are measured by leaving them out; each costs two small trainings an iteration."""
     loop: Loop = Loop()
     """How far the wheel turns, and what it may spend."""
+    traffic: Traffic = Traffic()
+    """What production was asked and answered."""
     deploy: Deploy = Deploy()
     """Where the promoted model goes."""
 

@@ -18,6 +18,7 @@ from flywheel.spec.kinds import Kind
 from flywheel.spec.models import Ablation, Deploy, ErrorMode, GateRule, Spec, Student, Suite, Task
 from flywheel.spec.strategies import AnyGenerator, Generator
 from flywheel.spec.teachers import AnyTeacher, Teacher
+from flywheel.spec.traffic import Traffic
 from flywheel.spec.verifiers import AnyVerifier, Verifier
 
 
@@ -39,6 +40,7 @@ class Outline:
     ablate: dict[int, Ablation]
     names: dict[str, list[str]]
     deploy: Deploy
+    traffic: Traffic
 
     def whole(self, section: str) -> bool:
         """Whether every entry of the section is valid, so that what is *not* there can be told."""
@@ -77,6 +79,7 @@ def outline_of(spec: Spec) -> Outline:
             "ablate": [ablation.name for ablation in spec.ablate],
         },
         deploy=spec.deploy,
+        traffic=spec.traffic,
     )
 
 
@@ -103,6 +106,7 @@ def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_], root: Path) -
         ablate=_listing(Ablation, tree.get("ablate"), root),
         names={section: found for section, found in names.items() if found is not None},
         deploy=_valid(Deploy, tree.get("deploy"), root) or Deploy(),
+        traffic=_valid(Traffic, tree.get("traffic"), root) or Traffic(),
     )
 
 

@@ -62,6 +62,7 @@ def _references(outline: Outline) -> Iterator[tuple[Path_, str, str]]:
         yield from _each(("evals", name, "teachers"), "teachers", suite.teachers)
     for index, ablation in outline.ablate.items():
         yield from _each(("ablate", index), "evals", {"suite": ablation.suite})
+    yield from _each(("traffic", "match"), "tasks", {task: task for task in outline.traffic.match})
     for index, rule in outline.gate.items():
         yield from _each(("gate", index), "evals", {"suite": rule.suite})
         yield from _each(("gate", index), "taxonomy", {"mode": rule.mode})

@@ -118,8 +118,9 @@ def _section(schema: Schema, heading: str, model: Schema) -> Iterator[str]:
         yield model["description"] + "\n"
     yield _table(schema, model)
     for key, value in model["properties"].items():
-        if "$ref" in value:
-            yield from _section(schema, f"#{heading.split()[0]} {_path(heading)}.{key}", _resolve(schema, value))
+        entry = value if "$ref" in value else next(iter(value.get("patternProperties", {}).values()), value)
+        if "$ref" in entry:
+            yield from _section(schema, f"#{heading.split()[0]} {_path(heading)}.{key}", _resolve(schema, entry))
 
 
 def _path(heading: str) -> str:

@@ -14,7 +14,7 @@ ANY_REFERENCE = re.compile(r"\$\{?\s*env\b|\$\{")
 """Also what was meant as a reference and is not one."""
 
 #: The beginnings that well-known services give to their keys.
-_KEY = re.compile(
+KEY = re.compile(
     r"(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
     r"|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}|xox[abpr]-[\w-]{10,}|AIza[\w-]{30,}|gsk_[A-Za-z0-9]{20,}"
 )
@@ -35,7 +35,7 @@ def names(value: str) -> list[str]:
 
 
 def looks_like_key(value: str) -> bool:
-    return _KEY.search(value) is not None
+    return KEY.search(value) is not None
 
 
 def secret_words(value: Any, under_key: bool = False) -> Iterator[str]:
@@ -59,7 +59,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` with everything that may be a secret as asterisks; columns stay where they were."""
     for secret in secrets:
         text = text.replace(secret, "*" * len(secret))
-    text = _KEY.sub(lambda m: "*" * len(m[0]), text)
+    text = KEY.sub(lambda m: "*" * len(m[0]), text)
     text = _USERINFO.sub(lambda m: _starred(m[0]), text)
     text = _PARAMETER.sub(lambda m: m[1] + _starred(m[2]), text)
     return _KEY_LINE.sub(lambda m: m[1] + "*" * len(m[2]), text)

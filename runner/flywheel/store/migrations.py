@@ -141,6 +141,31 @@ FATES = """
 UPDATE judged SET outcome = 'spare', verifier = NULL WHERE verifier = '(selection)';
 """
 
+TRAFFIC = """
+-- One call of a model in production, without personal data. `flags`: why it is never learned from (records.traffic).
+-- `asked`, `held`: of the conversation before the answer, and with it; `earlier`: the same of each of its turns before.
+CREATE TABLE traffic (
+    source_id VARCHAR, format VARCHAR, file VARCHAR, conversation VARCHAR, trace VARCHAR, name VARCHAR, turn INTEGER,
+    messages JSON, tools JSON, answer VARCHAR, "row" JSON, model VARCHAR, called_at TIMESTAMPTZ, input_tokens BIGINT,
+    output_tokens BIGINT, usd DOUBLE, flags VARCHAR[], asked VARCHAR, held VARCHAR, earlier VARCHAR[],
+    ingested_at TIMESTAMPTZ);
+
+-- What was said of it. `about`: a source_id, or a trace. `author`: person, or what graded it.
+CREATE TABLE feedback (
+    opinion_id VARCHAR, about VARCHAR, given_at TIMESTAMPTZ, rating INTEGER, correction VARCHAR, comment VARCHAR,
+    author VARCHAR, file VARCHAR, ingested_at TIMESTAMPTZ);
+
+-- Append-only: each file that was taken in (items = stored + completed + known + opinions + refused), and each removal.
+CREATE TABLE ingests (
+    sequence BIGINT, action VARCHAR, file VARCHAR, format VARCHAR, items BIGINT, stored BIGINT, completed BIGINT,
+    known BIGINT, opinions BIGINT, refused JSON, flagged JSON, redacted JSON, removed BIGINT, done_at TIMESTAMPTZ);
+
+-- What is never taken in again: hashes of source ids.
+CREATE TABLE forgotten (source_hash VARCHAR, forgotten_at TIMESTAMPTZ);
+
+ALTER TABLE answers ADD COLUMN source_id VARCHAR;         -- of an answer from production: the call in `traffic`
+"""
+
 REVIEWS = """
 -- What people said in `flywheel review`, taken in when an apply begins: append-only, the last word of a person counts.
 -- `item`: kind, place and id; `value`: the answer, NULL where there is no right one; `needed`: people that it takes.
@@ -151,7 +176,7 @@ CREATE TABLE reviews (
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
-    ("0005_fates", FATES), ("0007_reviews", REVIEWS),
+    ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

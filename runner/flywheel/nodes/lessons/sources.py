@@ -35,7 +35,8 @@ class Sources:
 
     def failed(self, mode: str) -> list[Material]:
         return [
-            Material(failure_id, self._work.inputs(shown["row"]), shown["gold"], (failure_id,))
+            # Of what production was asked, nobody may know the answer.
+            Material(failure_id, self._work.inputs(shown["row"]), shown["gold"] or None, (failure_id,))
             for failure_id, shown in self.failures(mode)
         ]
 
@@ -83,12 +84,12 @@ class Sources:
         rows = self._ctx.query(
             """SELECT answer_id, "row", gold FROM answers WHERE list_contains(?, node) AND task = ?
                ORDER BY answer_id""",
-            [self._ctx.fingerprints("probe"), self._work.task_name],
+            [self._ctx.fingerprints("probe", "mine"), self._work.task_name],
         )
         return [(r["answer_id"], {"row": r["row"], "gold": r["gold"], "answer": "", "reason": ""}) for r in rows]
 
     def _read_failures(self, mode: str) -> list[tuple[str, Row]]:
-        probes = self._ctx.fingerprints("probe")
+        probes = self._ctx.fingerprints("probe", "mine")
         rows = self._ctx.query(
             """SELECT f.failure_id, a."row", a.gold, a.answer,
                    (SELECT string_agg(v.verifier || ': ' || v.reason, '; ' ORDER BY v.verifier) FROM verdicts v

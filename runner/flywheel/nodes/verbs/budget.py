@@ -18,7 +18,7 @@ def budget(ctx: Context) -> NodeResult:
         for row in ctx.query(
             "SELECT task, count(*) AS n FROM answers WHERE list_contains(?, node) AND outcome != 'unknown' "
             "GROUP BY task",
-            [ctx.fingerprints("probe")],
+            [ctx.fingerprints("probe", "mine")],
         )
     }
     failed = {

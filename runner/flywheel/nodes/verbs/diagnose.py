@@ -12,18 +12,21 @@ from flywheel.store.taxonomy import Failed, Named, name_failures
 
 
 def diagnose(ctx: Context) -> NodeResult:
-    probes = ctx.fingerprints("probe")
+    probes = ctx.fingerprints("probe", "mine")
     answers = ctx.query(
-        "SELECT * FROM answers WHERE list_contains(?, node) AND outcome = 'fail' ORDER BY task, row_id", [probes]
+        "SELECT * FROM answers WHERE list_contains(?, node) AND outcome = 'fail' ORDER BY task, row_id, answer_id",
+        [probes],
     )
     verdicts = _verdicts(ctx, probes)
     rows: list[dict[str, Any]] = []
     undecided: dict[str, dict[str, Any]] = {}
-    for task in ctx.spec.tasks:
-        of_task = [a for a in answers if a["task"] == task]
+    # Each by itself: columns get their types from the rows that are looked at together.
+    for task, of_traffic in [(task, of_traffic) for task in ctx.spec.tasks for of_traffic in (False, True)]:
+        of_task = [a for a in answers if a["task"] == task and (a["source_id"] is not None) == of_traffic]
         named = _named(ctx, task, of_task, verdicts)
         rows += _failures(ctx, task, of_task, named.modes)
-        undecided |= {f"{task}: {mode}": found for mode, found in named.summary().items()}
+        where = f"{task} in traffic" if of_traffic else task
+        undecided |= {f"{where}: {mode}": found for mode, found in named.summary().items()}
     counted = Counter(row["mode"] for row in rows)
     return NodeResult(
         Counts(len(answers), kept=len(rows)),
