@@ -41,7 +41,7 @@ def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], 
 def training_in_words(project: Workspace) -> str:
     """What is chosen for what `train` leaves open; nothing where it leaves nothing open, or the base is not here."""
     size = size_in(Path(project.student.source))
-    return in_words(project.spec.train.model_dump(mode="json"), size) if size else ""
+    return in_words(project.spec.train.of_lessons, size) if size else ""
 
 
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:

@@ -13,8 +13,10 @@ from flywheel.nodes.verbs.diagnose import diagnose
 from flywheel.nodes.verbs.evaluate import evaluate
 from flywheel.nodes.verbs.gate import gate
 from flywheel.nodes.verbs.generate import generate
+from flywheel.nodes.verbs.prefer import prefer
 from flywheel.nodes.verbs.probe import probe
 from flywheel.nodes.verbs.report import report
+from flywheel.nodes.verbs.sample import sample
 from flywheel.nodes.verbs.train import train
 from flywheel.nodes.verbs.verify import verify
 
@@ -26,6 +28,8 @@ RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "verify": verify,
     "curate": curate,
     "train": train,
+    "sample": sample,
+    "prefer": prefer,
     "evaluate": evaluate,
     "ablate": ablate,
     "gate": gate,

@@ -560,6 +560,43 @@ class Training(ReportPart):
     mix_query: str
 
 
+class RewardRound(ReportPart):
+    """What the student earned before a round of learning from its judged answers, and what the round learned from."""
+
+    round: int
+    questions: int
+    answers: int
+    unknown: int
+    """Answers that could not be judged: they teach nothing."""
+    reward: Rate | None
+    """Share of the others that passed."""
+    units: int
+    """Pairs (dpo) or answers (kto, grpo) that it learned from."""
+    left_out: int
+    """Of them too long, or of the same tokens."""
+    steps: int
+
+
+class RewardError(ReportPart):
+    """How often those who say what an answer earns were found wrong, in the newest audit."""
+
+    task: str
+    verifier: str
+    false_accept: AuditRate
+    false_reject: AuditRate
+
+
+class Rewards(ReportPart):
+    """Learning from judged answers; empty where the student learned from lessons alone."""
+
+    method: str = ""
+    rounds: tuple[RewardRound, ...] = ()
+    errors: tuple[RewardError, ...] = ()
+    verdict: str = ""
+    """Whether what the student earned rose, and the holdout with it."""
+    query: str = ""
+
+
 class TrendScore(ReportPart):
     iteration: int
     suite: str
@@ -760,6 +797,7 @@ class Report(ReportPart):
     audit: Audit
     ablations: Ablations
     training: Training
+    rewards: Rewards = Rewards()
     trend: Trend
     costs: Costs
     measurement: Measurement
