@@ -40,6 +40,15 @@ def test_a_round_samples_judges_and_learns_and_the_last_makes_the_candidate(
     assert asked == {1: made["i1.train"], 2: made["i1.prefer.r1"]}
 
 
+def test_the_plan_says_how_many_answers_are_judged(domain: Domain) -> None:
+    shown = preferring(domain, "grpo").run("plan").stdout
+
+    assert "prefer.r2" in shown
+    assert (
+        "2 rounds of 8 questions at most with 6 answers to each: up to 96 answers are judged in an iteration" in shown
+    )
+
+
 def test_done_rounds_are_not_done_again(domain: Domain) -> None:
     preferring(domain, "grpo").apply()
 
