@@ -198,6 +198,20 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
     assert "How often the reward is wrong is not known" in page
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_real_student_learns_from_its_answers(real_domain: Domain, method: str) -> None:
+    """In the real model worker. It knows nothing yet: all samples are wrong, and gold is what it should have said."""
+    real_domain.edit(lambda spec: spec["train"].update(max_steps=30))
+    outcome = preferring(real_domain, method, questions=6, samples=4, learning_rate=0.005).apply()
+
+    assert not outcome.error
+    assert real_domain.query("SELECT count(*) AS n FROM losses l JOIN nodes n USING (node) WHERE n.kind = 'prefer'")[0][
+        "n"
+    ]
+    assert not real_domain.plan().pending
+
+
 # --- canaries ---------------------------------------------------------------------------------------------------------
 
 
