@@ -196,6 +196,19 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
     assert found["method"] == "grpo"
     assert found["verdict"] in page.replace("&#39;", "'")
     assert "How often the reward is wrong is not known" in page
+    assert "What the lessons alone would have scored was not measured" in found["verdict"]
+
+
+def test_a_reward_that_rises_without_the_holdout_is_said_in_words(domain: Domain) -> None:
+    """The lessons alone get all of the holdout right; learning to waver no more adds nothing to it."""
+    domain.apply()
+    preferring(domain, "grpo").apply()
+
+    found = json.loads((domain.root / "reports/iter-001/report.json").read_text())["rewards"]
+    assert [suite["change"]["value"] for suite in found["suites"]] == [0.0, 0.0]
+    assert "The reward rose" in found["verdict"]
+    assert "what should rise did not, beyond chance: holdout" in found["verdict"]
+    assert "may have learned to please the verifiers" in found["verdict"]
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         audit=audit,
         ablations=trust.ablations(query, nodes),
         training=training,
-        rewards=rewards.rewards(query, nodes, facts, audit, scores),
+        rewards=rewards.rewards(query, nodes, facts, audit),
         trend=scoring.trend(query, turns, facts),
         costs=lessons.costs(query, turns, iteration),
         measurement=trust.measurement(query, nodes),

@@ -586,15 +586,27 @@ class RewardError(ReportPart):
     false_reject: AuditRate
 
 
+class SinceLessons(ReportPart):
+    """A suite before the first round and after the last."""
+
+    suite: str
+    before: Rate | None
+    after: Rate | None
+    change: Change | None
+
+
 class Rewards(ReportPart):
     """Learning from judged answers; empty where the student learned from lessons alone."""
 
     method: str = ""
     rounds: tuple[RewardRound, ...] = ()
     errors: tuple[RewardError, ...] = ()
+    suites: tuple[SinceLessons, ...] = ()
+    """Where the model before the first round was measured, too."""
     verdict: str = ""
     """Whether what the student earned rose, and the holdout with it."""
     query: str = ""
+    suites_query: str = ""
 
 
 class TrendScore(ReportPart):

@@ -427,6 +427,19 @@ SELECT sampled.*, coalesce(units, 0) AS units, coalesce(steps, 0) AS steps, coal
 FROM sampled LEFT JOIN learned USING (round) ORDER BY round"""
 
 
+def since_first_round(nodes: Nodes) -> str:
+    """Of each suite, the candidate beside the model that the first round started from, where that was measured, too:
+    as the incumbent here, or by another run."""
+    return f"""WITH start AS (
+  SELECT suite, item_id, any_value(score) AS score FROM scores WHERE score IS NOT NULL AND model_id IN (
+    SELECT model_id FROM samples WHERE node IN {of(nodes, "sample")} AND round = 1) GROUP BY ALL)
+SELECT suite, count(*) AS items, sum(start.score) AS before, sum(after.score) AS after,
+  sum(greatest(after.score - start.score, 0)) AS gained, sum(greatest(start.score - after.score, 0)) AS lost
+FROM start JOIN scores after USING (suite, item_id)
+WHERE after.node IN {of(nodes, "evaluate")} AND after.arm = 'candidate' AND after.score IS NOT NULL
+GROUP BY suite ORDER BY suite"""
+
+
 def training_notes(nodes: Nodes) -> str:
     """What training had to say, as a JSON list of texts; builds before 0.2 had nothing."""
     return f"""SELECT json_extract(summary, '/notes') AS notes FROM nodes
