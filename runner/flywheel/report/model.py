@@ -596,17 +596,17 @@ class SinceLessons(ReportPart):
 
 
 class Rewards(ReportPart):
-    """Learning from judged answers; empty where the student learned from lessons alone."""
+    """Learning from judged answers."""
 
-    method: str = ""
-    rounds: tuple[RewardRound, ...] = ()
-    errors: tuple[RewardError, ...] = ()
-    suites: tuple[SinceLessons, ...] = ()
+    method: str
+    rounds: tuple[RewardRound, ...]
+    errors: tuple[RewardError, ...]
+    suites: tuple[SinceLessons, ...]
     """Where the model before the first round was measured, too."""
-    verdict: str = ""
+    verdict: str
     """Whether what the student earned rose, and the holdout with it."""
-    query: str = ""
-    suites_query: str = ""
+    query: str
+    suites_query: str
 
 
 class TrendScore(ReportPart):
@@ -809,7 +809,8 @@ class Report(ReportPart):
     audit: Audit
     ablations: Ablations
     training: Training
-    rewards: Rewards = Rewards()
+    rewards: Rewards | None = None
+    """None where the student learned from lessons alone."""
     trend: Trend
     costs: Costs
     measurement: Measurement

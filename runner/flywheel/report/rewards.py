@@ -19,10 +19,10 @@ _NOT_MEASURED = (
 )
 
 
-def rewards(query: Query, nodes: queries.Nodes, facts: ReportFacts, audit: Audit) -> Rewards:
-    """Empty where the student learned from lessons alone."""
+def rewards(query: Query, nodes: queries.Nodes, facts: ReportFacts, audit: Audit) -> Rewards | None:
+    """None where the student learned from lessons alone."""
     if not facts.rounds:
-        return Rewards()
+        return None
     sql, suites_sql = queries.rewards(nodes), queries.since_first_round(nodes)
     rounds = tuple(_round(row) for row in query(sql, ()))
     suites = tuple(_since(row) for row in query(suites_sql, ()))

@@ -81,7 +81,7 @@ def _modes(report: Report) -> str:
 
 
 def _rewards(report: Report) -> str:
-    if not report.rewards.method:
+    if report.rewards is None:
         return ""
     rows = [[str(r.round), _share(r.reward), f"{r.answers:,}", f"{r.units:,}"] for r in report.rewards.rounds]
     shown = table(["round", "reward before it", "answers", "learned from"], rows)
