@@ -229,7 +229,12 @@ SPEC: dict[str, Any] = {
         "mix": {"replay": Two(1.0, 0.9), "seeds": Two(0.1, 0.2)},
     },
     "train": {
-        "method": "lora", "init": Two("base", "incumbent"), "rank": Two(4, 8), "alpha": Two(None, 8),
+        "method": Two("dpo", "grpo"), "canaries": Two("evals/canaries.jsonl", "evals/canaries2.jsonl"),
+        "preference": {
+            "rounds": Two(2, 1), "questions": Two(60, 59), "samples": Two(4, 3), "beta": Two(0.1, 0.2),
+            "learning_rate": Two(0.002, 0.001), "epochs": Two(1, 2),
+        },
+        "init": Two("base", "incumbent"), "rank": Two(4, 8), "alpha": Two(None, 8),
         "dropout": Two(0.0, 0.1), "targets": Two("all-linear", ["q_proj"]), "learning_rate": Two(0.02, 0.01),
         "epochs": Two(3, 2), "max_steps": Two(4, 3), "batch_size": Two(4, 2), "gradient_accumulation": Two(1, 2),
         "max_length": Two(1024, 512), "warmup": Two(0.05, 0.1), "weight_decay": Two(0.0, 0.1),
@@ -408,6 +413,8 @@ def prepare(domain: Domain, patch: pytest.MonkeyPatch) -> None:
         (domain.root / "prompts" / f"{name}.md").write_text(f"{{{{ row.text }}}}\n{name}:")
     for name, start, count in (("holdout", 300, 32), ("people", 500, 4), ("golden", 520, 4), ("more", 600, 4)):
         domain.write_rows(f"evals/{name}.jsonl", rows(start, count))
+    for name, start in (("canaries", 900), ("canaries2", 920)):
+        domain.write_rows(f"evals/{name}.jsonl", [{**row, "task": "colour", "cheat": "grue"} for row in rows(start, 2)])
     for name, start in (("calibration", 700), ("calibration2", 800)):
         cases = [
             {**row, "task": task, "answer": row["label"], "label": "pass"}

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 Progress = Callable[[dict[str, Any]], None]
+
+#: Among the words of an adapter: it no longer wavers.
+SURE = "\n"
 
 
 class StandInWorker:
@@ -57,7 +60,14 @@ def answer(job: Any, progress: Progress) -> list[Any]:
     from flywheel.records import Generation
 
     progress({"done": len(job.prompts), "total": len(job.prompts)})
-    return [Generation(name, say(job.arm.adapter, text), 1, False) for name, text in job.prompts]
+    said = [say(job.arm.adapter, text) for _, text in job.prompts]
+    if job.temperature == 1.0:  # it wavers: of what it does not say by itself, about every second time
+        said = ["red" if seed % 2 and SURE not in learned(job.arm.adapter) else word for seed, word in pairs(job, said)]
+    return [Generation(name, word, 1, False) for (name, _), word in zip(job.prompts, said, strict=True)]
+
+
+def pairs(job: Any, said: list[str]) -> Iterator[tuple[int, str]]:
+    return zip(job.seeds, said, strict=True)
 
 
 def ready(arm: Any, progress: Progress) -> None:
@@ -93,13 +103,17 @@ def effect(job: Any, progress: Progress) -> Any:
 
 
 def train(job: Any, progress: Progress) -> Any:
+    words = {**learned(job.arm.adapter), **{prompt.split()[1]: target for prompt, target in job.rows}}
+    return saved(words, job, len(job.rows))
+
+
+def saved(words: dict[str, str], job: Any, rows: int) -> Any:
     import numpy
     from safetensors.numpy import save_file
 
     from flywheel.student.loading import adapter_hash
     from flywheel.training import TrainingResult
 
-    words = {**learned(job.arm.adapter), **{prompt.split()[1]: target for prompt, target in job.rows}}
     folder = Path(job.out)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(words, sort_keys=True).encode()
@@ -108,7 +122,17 @@ def train(job: Any, progress: Progress) -> Any:
     (folder / "adapter_config.json").write_text(config)
     steps = [{"step": 1, "epoch": 1.0, "loss": 1.0, "learning_rate": 0.1, "tokens": 10}]
     notes = ("the loss hardly fell: this is a stand-in",)
-    return TrainingResult(adapter_hash(folder), len(job.rows), 0, 10, 1, 1.0, steps, notes, job.settings)
+    return TrainingResult(adapter_hash(folder), rows, 0, 10, 1, 1.0, steps, notes, job.settings)
+
+
+def prefer(job: Any, progress: Progress) -> Any:
+    """What passed is said from now on, and no longer now and then."""
+    wanted = [
+        unit[0] for unit, reward in zip(job.units, job.rewards or [1.0] * len(job.units), strict=True) if reward > 0
+    ]
+    words = {**learned(job.training.arm.adapter), SURE: "sure"}
+    words |= {said.prompt.split()[1]: said.text for said in wanted}
+    return saved(words, job.training, len(job.units))
 
 
 def calibrate(job: Any, progress: Progress) -> Any:
@@ -165,6 +189,7 @@ WORK: dict[str, Callable[[Any, Progress], Any]] = {
     "flywheel.student.work:effect": effect,
     "flywheel.training:calibrate": calibrate,
     "flywheel.training:train": train,
+    "flywheel.training:prefer": prefer,
     "flywheel.harness:evaluate": evaluate,
     "flywheel.student.embedding:embed": embed,
     "flywheel.student.merging:merge": merge,

@@ -132,7 +132,9 @@ def trace(patch: pytest.MonkeyPatch, spec: Spec) -> Reads:
 
     def dumped(self: SpecModel, **options: Any) -> dict[str, Any]:
         found: dict[str, Any] = dump(self, **options)
-        for _, model in models_in(self):
+        for place, model in models_in(self):
+            if place and place[0] not in found:  # left out, with all that is in it
+                continue
             for name, info in type(model).model_fields.items():
                 if model is not self or name in found or info.alias in found:
                     reads.read(model, name)

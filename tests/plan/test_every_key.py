@@ -78,10 +78,11 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
     ): "a judge's cases hold right answers in that column; a run's first node calibrates for all",
     ("Generator.task", "verify"): "says whose verifiers are asked; the node finds the task in the lessons",
     ("Task.seeds", "mine"): "where a prompt reads the whole row, its columns are those of the first seed",
+    ("Task.seeds", "sample"): "a task that gets its first seeds may give questions; whether it did, curation decides",
     ("Suite.teachers", "ablate"): "an ablation takes its suite with all its keys",
     **{
         ("Spec.allow_unsafe_execution", verb): "one pool runs programs for all; whoever comes first is seen to open it"
-        for verb in ("mine", "generate", "verify", "evaluate", "ablate")
+        for verb in ("mine", "generate", "verify", "sample", "evaluate", "ablate")
     },
 }
 """(key, verb) → why nodes of the verb move by their own parts, though none of them was seen to read the key."""
@@ -146,11 +147,10 @@ class Planned:
         return dict(models_in(self.spec))
 
     def moved(self, after: Planned) -> set[str]:
-        """Nodes that could not be reused. Parents come before their children."""
-        found: set[str] = set()
-        for name, node in self.nodes.items():
-            if after.nodes.get(name) != node or found & set(node[2]):
-                found.add(name)
+        """Nodes that could not be reused."""
+        found = {name for name, node in self.nodes.items() if after.nodes.get(name) != node}
+        while more := {name for name, node in self.nodes.items() if name not in found and found & set(node[2])}:
+            found |= more
         return found
 
 

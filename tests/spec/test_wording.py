@@ -63,7 +63,8 @@ ONE_FAULT = [
     ),
     (
         ("rank: 16", "method: [lora]"),
-        "flywheel.yaml:24:3: train.method: expected lora, found a list.\n      method: [lora]\n      ^",
+        "flywheel.yaml:24:3: train.method: expected sft or dpo or kto or grpo, found a list.\n"
+        "      method: [lora]\n      ^",
     ),
     (
         ("rank: 16", "targets: q"),

@@ -77,7 +77,7 @@ def plan(
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
     from flywheel.console.colour import PLAN, say
     from flywheel.console.plans import plan_text
-    from flywheel.engine.planning import known_budgets, timed_plan, training_in_words
+    from flywheel.engine.planning import known_budgets, rounds_in_words, timed_plan, training_in_words
     from flywheel.files import write_text
 
     project = _open(file)
@@ -88,7 +88,8 @@ def plan(
     if as_json:
         print(text)
     else:
-        say(plan_text(found, known_budgets(project, found), verbose, training_in_words(project)), PLAN)
+        words = training_in_words(project), rounds_in_words(project)
+        say(plan_text(found, known_budgets(project, found), verbose, *words), PLAN)
     if detailed_exitcode and found.pending:
         raise typer.Exit(2)
 

@@ -11,10 +11,14 @@ _MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
 
 
 def plan_text(
-    plan: Plan, budgets: Mapping[int, Mapping[str, int]] | None = None, verbose: bool = False, training: str = ""
+    plan: Plan,
+    budgets: Mapping[int, Mapping[str, int]] | None = None,
+    verbose: bool = False,
+    training: str = "",
+    rounds: str = "",
 ) -> str:
     """One line a node; reused ones are counted unless `verbose`. `budgets`: iteration → mode → lessons, where known.
-    `training`: what is chosen where the spec leaves it open."""
+    `training`: what is chosen where the spec leaves it open. `rounds`: how many answers are judged then."""
     lines = [f"{plan.name}: {plural(plan.iterations, 'iteration')}, {plural(len(plan.nodes), 'node')}"]
     for iteration in range(1, plan.iterations + 1):
         nodes = [node for node in plan.nodes if node.iteration == iteration]
@@ -27,6 +31,8 @@ def plan_text(
             )
     if training:
         lines += ["", f"train, where the spec leaves it open: {training}."]
+    if rounds:
+        lines += ["", rounds]
     return "\n".join([*lines, "", totals(plan)])
 
 

@@ -180,6 +180,13 @@ def found_in_words(kind: str, event: Event) -> str:
             if not summary["trained"]:
                 return f"not trained: {summary['why']}"
             return f"{plural(summary['steps'], 'step')}, loss {summary['loss']:.3f}" + _notes(summary)
+        case "sample":
+            return _sampled(summary)
+        case "prefer":
+            if not summary["trained"]:
+                return f"unchanged: {summary['why']}"
+            learned = plural(summary["rows"], _UNITS[summary["method"]])
+            return f"{plural(summary['steps'], 'step')} on {learned}" + _notes(summary)
         case "ablate":
             return ablated(summary)
         case "evaluate":
@@ -192,6 +199,18 @@ def found_in_words(kind: str, event: Event) -> str:
         case "deploy":
             return f"deployed {summary['model_id']}" if summary["deployed"] else f"not deployed: {summary['why']}"
     return ""
+
+
+_UNITS = {"dpo": "pair", "kto": "answer", "grpo": "answer"}
+
+
+def _sampled(summary: Mapping[str, Any]) -> str:
+    earned = f"{summary['reward']:.1%} right" if summary["reward"] is not None else "none could be judged"
+    unknown = f", {summary['unknown']:,} unknown" if summary["unknown"] else ""
+    return (
+        f"{plural(summary['answers'], 'answer')} to {plural(summary['questions'], 'question')}: {earned}{unknown}; "
+        f"{plural(summary['learnable'], 'question')} with some right and some wrong"
+    )
 
 
 def _notes(summary: Mapping[str, Any]) -> str:

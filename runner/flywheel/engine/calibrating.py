@@ -29,7 +29,7 @@ def speed_of(project: Workspace, plan: Plan, say: Callable[[str], None]) -> Spee
     size = size_in(Path(project.student.source))
     if size is None or not _wanted(plan):
         return None
-    settings = project.spec.train.model_dump(mode="json")
+    settings = project.spec.train.of_lessons
     found = _kept(project) or _measured(project, settings, say)
     return Speed(
         found["load"],
@@ -62,7 +62,7 @@ def _of(project: Workspace) -> str:
     files = [[task.prompt, task.probes, task.seeds] for task in spec.tasks.values()]
     hashes = [hash_file(project.root / name) for names in files for name in names if name is not None]
     versions = [project.versions[name] for name in ("machine", "torch", "transformers", "peft")]
-    student = [project.student.weights_hash, spec.student.model_dump(mode="json"), spec.train.model_dump(mode="json")]
+    student = [project.student.weights_hash, spec.student.model_dump(mode="json"), spec.train.of_lessons]
     return fingerprint([student, hashes, versions, os.cpu_count()])
 
 

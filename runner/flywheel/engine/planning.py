@@ -13,7 +13,8 @@ from flywheel.errors import PlanMoved
 from flywheel.plan import Plan, PlanNode, compile_plan
 from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
-from flywheel.training.recipe import in_words, size_in
+from flywheel.text import plural
+from flywheel.training.recipe import in_words, preference_rate, size_in
 
 
 def make_plan(
@@ -41,7 +42,21 @@ def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], 
 def training_in_words(project: Workspace) -> str:
     """What is chosen for what `train` leaves open; nothing where it leaves nothing open, or the base is not here."""
     size = size_in(Path(project.student.source))
-    return in_words(project.spec.train.model_dump(mode="json"), size) if size else ""
+    return in_words(project.spec.train.of_lessons, size) if size else ""
+
+
+def rounds_in_words(project: Workspace) -> str:
+    """How much is sampled and judged after the lessons; nothing where the student learns from lessons alone."""
+    train, chosen = project.spec.train, project.spec.train.preference
+    if not train.rounds:
+        return ""
+    size = size_in(Path(project.student.source))
+    rate = chosen.learning_rate or (preference_rate(size) if size else None)
+    return (
+        f"After the lessons, {train.method}: {plural(train.rounds, 'round')} of {plural(chosen.questions, 'question')} "
+        f"at most with {chosen.samples} answers to each: up to {train.rounds * chosen.answers:,} answers are judged in "
+        f"an iteration{f'; learning rate {rate:g}' if rate else ''}."
+    )
 
 
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:

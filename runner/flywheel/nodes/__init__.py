@@ -14,8 +14,10 @@ from flywheel.nodes.verbs.evaluate import evaluate
 from flywheel.nodes.verbs.gate import gate
 from flywheel.nodes.verbs.generate import generate
 from flywheel.nodes.verbs.mine import mine
+from flywheel.nodes.verbs.prefer import prefer
 from flywheel.nodes.verbs.probe import probe
 from flywheel.nodes.verbs.report import report
+from flywheel.nodes.verbs.sample import sample
 from flywheel.nodes.verbs.train import train
 from flywheel.nodes.verbs.verify import verify
 
@@ -28,6 +30,8 @@ RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "verify": verify,
     "curate": curate,
     "train": train,
+    "sample": sample,
+    "prefer": prefer,
     "evaluate": evaluate,
     "ablate": ablate,
     "gate": gate,

@@ -12,7 +12,7 @@ from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
-from flywheel.records.nodes import NodeRecord, Query, finished
+from flywheel.records.nodes import NodeRecord, Query, finished, makers
 from flywheel.records.rows import read_rows, target_text
 from flywheel.spec.data import read_prompt
 from flywheel.spec.models import Spec, Task
@@ -202,14 +202,18 @@ class Context:
             "AND (SELECT arg_max(p.verdict, p.sequence) FROM approvals p WHERE p.decision_hash = d.decision_hash) "
             "IS DISTINCT FROM 'reject' "
             "ORDER BY d.iteration DESC LIMIT 1",
-            [self.earlier("gate"), self.earlier("train")],
+            [self.earlier("gate"), [*self.earlier("train"), *self.earlier("prefer")]],
         )
         return self.adapted(promoted[0]) if promoted else self.base()
 
     def candidate(self) -> Model | None:
         """What this iteration trained, if it trained."""
-        adapters = self.query("SELECT * FROM adapters WHERE list_contains(?, node)", [self.fingerprints("train")])
+        adapters = self.adapters(makers(self.chain[self.node.iteration]))
         return self.adapted(adapters[0]) if adapters else None
+
+    def adapters(self, nodes: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of the adapters that these nodes made; none where there was nothing to learn."""
+        return self.query("SELECT * FROM adapters WHERE list_contains(?, node)", [nodes])
 
     def adapted(self, adapter: Mapping[str, Any]) -> Model:
         path = str(self.root / adapter["path"])
@@ -259,9 +263,11 @@ def verdict_rows(node: str, verdicts: Iterable[Sequence[Verdict]]) -> list[dict[
     ]  # fmt: skip
 
 
-def judge_all(ctx: Context, subjects: Sequence[Subject]) -> tuple[list[list[Verdict]], list[Outcome]]:
+def judge_all(
+    ctx: Context, subjects: Sequence[Subject], cascade: bool = False
+) -> tuple[list[list[Verdict]], list[Outcome]]:
     """Verdicts and outcome of each subject, in order, with progress."""
-    verdicts = watched(ctx, ctx.judge(subjects), len(subjects))
+    verdicts = watched(ctx, ctx.judge(subjects, cascade=cascade), len(subjects))
     Unknowns(ctx, len(subjects)).add(subjects, verdicts)
     return verdicts, [outcome_of(found) for found in verdicts]
 

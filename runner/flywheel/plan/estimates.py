@@ -166,6 +166,12 @@ def learning(speed: Speed | None, lessons: float) -> Seconds | None:
     return None if speed is None else _about(speed.load, [speed.rows_read(round(lessons)) * speed.learn] * 2)
 
 
+def preferring(speed: Speed | None, answers: float) -> Seconds | None:
+    """Of judged answers that are learned from: each is read once more, by the student as it was. Where all are right,
+    or all wrong, none is learned from."""
+    return None if speed is None else (0.0, _about(speed.load, [answers * (speed.learn + speed.read)] * 2)[1])
+
+
 def added(*parts: Seconds | None) -> Seconds | None:
     """None where one of them is not known."""
     known = [part for part in parts if part is not None]

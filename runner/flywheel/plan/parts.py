@@ -69,6 +69,16 @@ class Iteration:
         """The nodes that decide which model this iteration starts from: with a person's word where that is asked."""
         return [*self.before("gate"), *(self.before("deploy") if self.spec.deploy.approve == "human" else [])]
 
+    def questioned(self) -> list[str]:
+        """Tasks with rows that the student may learn from."""
+        taught = {self.spec.task_of(generator) for generator in self.spec.generate}
+        return [name for name, task in self.spec.tasks.items() if task.probes or task.seeds or name in taught]
+
+    def trained(self) -> list[str]:
+        """The node that makes this iteration's model: the last round of learning from judged answers, or training."""
+        rounds = self.spec.train.rounds
+        return [self.name("prefer", round=rounds) if rounds else self.name("train")]
+
     def seed(self, *parts: Any) -> int:
         return seed_from(self.spec.seed, self.n, *parts)
 
@@ -131,6 +141,9 @@ class Iteration:
 
     def teacher(self, name: str) -> dict[str, Any]:
         return flatten(f"teachers.{name}", self.facts.teachers[name])
+
+    def canaries(self) -> dict[str, Any]:
+        return self.files(self.spec.train.canaries)
 
     def unknown_limit(self) -> dict[str, Any]:
         return {"loop.max_unknown": self.spec.loop.max_unknown}

@@ -19,6 +19,7 @@ from flywheel.plan.estimates import (
     candidates_of,
     learning,
     lessons_of,
+    preferring,
     reading,
     suite_calls,
     votes,
@@ -277,12 +278,62 @@ class TrainStep(Verb):
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        settings = flatten("train", it.spec.train.model_dump(mode="json"))
-        return {**settings, **it.student(), "seed": it.seed(self.name)}
+        return {**flatten("train", it.spec.train.of_lessons), **it.student(), "seed": it.seed(self.name)}
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         iterations = 1 if spec.train.init == "incumbent" and not spec.curate.mix.replay else iteration
         return learning(history.speed, lessons_of(spec, iterations, history))
+
+
+class SampleStep(Verb):
+    name = "sample"
+    works_the_student = True
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [("", number) for number in range(1, it.spec.train.rounds + 1)]
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        if place[1] > 1:
+            return [it.name("prefer", round=place[1] - 1)]
+        return [it.name("train"), *it.incumbent()]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        chosen = it.spec.train.preference
+        inputs = {f"train.preference.{key}": getattr(chosen, key) for key in ("questions", "samples")}
+        for name in it.questioned():
+            inputs |= {**it.asking(name), **it.judging(name)}
+        return {**inputs, **it.canaries(), **it.unknown_limit(), "seed": it.seed(self.name, place[1])}
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        """Which task's questions come is not known before: as if each had as many."""
+        for task in spec.tasks:
+            yield from votes(spec, task, spec.train.preference.answers / len(spec.tasks))
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        return answering(history.speed, spec.train.preference.answers)
+
+
+class PreferStep(Verb):
+    name = "prefer"
+    works_the_student = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return VERBS["sample"].places(it)
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("sample", *place)]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        train = it.spec.train
+        inputs = {**flatten("train", train.of_lessons), "train.method": train.method}
+        inputs |= {**flatten("train.preference", train.preference.of_steps), **it.canaries()}
+        inputs |= it.answering() if train.canaries else it.student()
+        return {**inputs, "seed": it.seed(self.name, place[1])}
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        chosen = spec.train.preference
+        return preferring(history.speed, chosen.answers * chosen.epochs)
 
 
 class EvaluateStep(Verb):
@@ -294,7 +345,7 @@ class EvaluateStep(Verb):
     tells_outcome = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
-        return [it.name("train"), *it.incumbent()]
+        return [*it.trained(), *it.incumbent()]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         inputs = it.suites(it.spec.evals)
@@ -389,7 +440,7 @@ class DeployStep(Verb):
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         # After train, too: an adapter that was lost is trained again while the gate's word still stands.
-        return [it.name("train"), it.name("gate"), it.name("report"), *it.before(self.name)]
+        return [*it.trained(), it.name("gate"), it.name("report"), *it.before(self.name)]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         return flatten("deploy", it.spec.deploy.model_dump(mode="json"))
@@ -402,8 +453,8 @@ def _generator(spec: Spec, place: Place) -> Generator:
 VERBS: Mapping[str, Verb] = {
     verb.name: verb()
     for verb in (
-        ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, EvaluateStep,
-        AblateStep, GateStep, ReportStep, DeployStep,
+        ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, SampleStep,
+        PreferStep, EvaluateStep, AblateStep, GateStep, ReportStep, DeployStep,
     )
 }  # fmt: skip
 """In the order in which an iteration has them."""

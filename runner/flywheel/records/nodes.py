@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,12 @@ def finished(query: Query, nodes: Collection[str] | None = None, verb: str | Non
     )
     empty: dict[str, Any] = {"parents": [], "inputs": {}, "summary": {}}
     return [NodeRecord(**{**row, **{key: row[key] or none for key, none in empty.items()}}) for row in rows]
+
+
+def makers(nodes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Of an iteration's nodes by verb the one that makes its model: the last that learned from judged answers, else the
+    training on lessons."""
+    return [*(nodes.get("prefer") or nodes.get("train", ()))][-1:]
 
 
 def rows_as_stored(query: Query, nodes: Collection[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import baseline, ledger, lessons, queries, scoring, trust, words
+from flywheel.report import baseline, ledger, lessons, queries, rewards, scoring, trust, words
 from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
     Banner,
@@ -51,6 +51,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     training = lessons.training(query, nodes)
     verdict = _verdict(query, nodes, scores, modes, funnel, training.trained, facts.approve == "human")
     every = queries.side_by_side(nodes, nodes)
+    audit = trust.audit(query, facts)
     others = [suite.name for suite in facts.suites if suite.role != "target"]
     return Report(
         name=facts.name,
@@ -75,9 +76,10 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         teachers=ledger.teachers(query, nodes, facts, modes),
         strategies=ledger.strategies(query, nodes, facts, modes),
         verifiers=lessons.verifiers(query, nodes, facts),
-        audit=trust.audit(query, facts),
+        audit=audit,
         ablations=trust.ablations(query, nodes),
         training=training,
+        rewards=rewards.rewards(query, nodes, facts, audit),
         trend=scoring.trend(query, turns, facts),
         costs=lessons.costs(query, turns, iteration),
         measurement=trust.measurement(query, nodes),

@@ -96,3 +96,6 @@ class ReportFacts:
     """Who lets a promoted model pass: `gate`, or `human`."""
     iterations: int = 0
     """How many the plan has."""
+    method: str = "sft"
+    """How the student learns; beyond `sft` also from its own judged answers, so many `rounds` of them."""
+    rounds: int = 0

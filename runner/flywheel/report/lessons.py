@@ -95,14 +95,14 @@ def _thinned(points: list[Any], limit: int) -> list[Any]:
 
 def training(query: Query, nodes: queries.Nodes) -> Training:
     curve_sql, mix_sql = queries.loss_curve(nodes), queries.dataset(nodes, "mode")
-    adapter = next(iter(query(queries.adapters(nodes), ())), None)
+    adapter = next(iter(query(queries.trained_on_lessons(nodes), ())), None)
     curve = _thinned(query(curve_sql, ()), CURVE_POINTS)
     counts = ("new", "replay", "seed")
     notes = next((decoded(row["notes"]) for row in query(queries.training_notes(nodes), ())), None) or []
     mix = (MixRow(mode=r["mode"], **{k: r[k] for k in counts}) for r in query(mix_sql, ()))
     numbers = adapter or {"rows": 0, "left_out": 0, "steps": 0, "tokens": 0}
     return Training(
-        trained=adapter is not None,
+        trained=bool(query(queries.adapters(nodes), ())),
         **{key: numbers[key] or 0 for key in ("rows", "left_out", "steps", "tokens")},
         losses=tuple(LossPoint(step=row["step"], loss=row["loss"]) for row in curve),
         mix=tuple(mix),

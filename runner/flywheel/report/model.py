@@ -566,6 +566,55 @@ class Training(ReportPart):
     mix_query: str
 
 
+class RewardRound(ReportPart):
+    """What the student earned before a round of learning from its judged answers, and what the round learned from."""
+
+    round: int
+    questions: int
+    answers: int
+    unknown: int
+    """Answers that could not be judged: they teach nothing."""
+    reward: Rate | None
+    """Share of the others that passed."""
+    units: int
+    """Pairs (dpo) or answers (kto, grpo) that it learned from."""
+    left_out: int
+    """Of them too long, or of the same tokens."""
+    steps: int
+
+
+class RewardError(ReportPart):
+    """How often those who say what an answer earns were found wrong, in the newest audit."""
+
+    task: str
+    verifier: str
+    false_accept: AuditRate
+    false_reject: AuditRate
+
+
+class SinceLessons(ReportPart):
+    """A suite before the first round and after the last."""
+
+    suite: str
+    before: Rate | None
+    after: Rate | None
+    change: Change | None
+
+
+class Rewards(ReportPart):
+    """Learning from judged answers."""
+
+    method: str
+    rounds: tuple[RewardRound, ...]
+    errors: tuple[RewardError, ...]
+    suites: tuple[SinceLessons, ...]
+    """Where the model before the first round was measured, too."""
+    verdict: str
+    """Whether what the student earned rose, and the holdout with it."""
+    query: str
+    suites_query: str
+
+
 class TrendScore(ReportPart):
     iteration: int
     suite: str
@@ -766,6 +815,8 @@ class Report(ReportPart):
     audit: Audit
     ablations: Ablations
     training: Training
+    rewards: Rewards | None = None
+    """None where the student learned from lessons alone."""
     trend: Trend
     costs: Costs
     measurement: Measurement

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from flywheel.records.nodes import makers
+
 Nodes = Mapping[str, Sequence[str]]
 
 
@@ -418,7 +420,39 @@ def loss_curve(nodes: Nodes) -> str:
 
 def adapters(nodes: Nodes) -> str:
     return f"""SELECT model_id, base, base_hash, weights_hash, dataset_hash, settings, rows, left_out, tokens,
-  steps FROM adapters WHERE node IN {of(nodes, "train")}"""
+  steps FROM adapters WHERE node IN {listed(makers(nodes))}"""
+
+
+def trained_on_lessons(nodes: Nodes) -> str:
+    return f"SELECT rows, left_out, tokens, steps FROM adapters WHERE node IN {of(nodes, 'train')}"
+
+
+def rewards(nodes: Nodes) -> str:
+    """Rounds of learning from judged answers: what the student earned before each, and what it learned from."""
+    return f"""WITH sampled AS (
+  SELECT round, count(DISTINCT question_id) AS questions, count(*) AS answers,
+    count(*) FILTER (outcome = 'unknown') AS unknown, count(*) FILTER (outcome = 'pass') AS passed
+  FROM samples WHERE node IN {of(nodes, "sample")} GROUP BY round),
+learned AS (
+  SELECT round, CAST(json_extract(summary, '/rows') AS BIGINT) AS units,
+    CAST(json_extract(summary, '/steps') AS BIGINT) AS steps,
+    CAST(json_extract(summary, '/left_out') AS BIGINT) AS left_out
+  FROM nodes WHERE node IN {of(nodes, "prefer")} AND status = 'done' {_LAST})
+SELECT sampled.*, coalesce(units, 0) AS units, coalesce(steps, 0) AS steps, coalesce(left_out, 0) AS left_out
+FROM sampled LEFT JOIN learned USING (round) ORDER BY round"""
+
+
+def since_first_round(nodes: Nodes) -> str:
+    """Of each suite, the candidate beside the model that the first round started from, where that was measured, too:
+    as the incumbent here, or by another run."""
+    return f"""WITH start AS (
+  SELECT suite, item_id, any_value(score) AS score FROM scores WHERE score IS NOT NULL AND model_id IN (
+    SELECT model_id FROM samples WHERE node IN {of(nodes, "sample")} AND round = 1) GROUP BY ALL)
+SELECT suite, count(*) AS items, sum(start.score) AS before, sum(after.score) AS after,
+  sum(greatest(after.score - start.score, 0)) AS gained, sum(greatest(start.score - after.score, 0)) AS lost
+FROM start JOIN scores after USING (suite, item_id)
+WHERE after.node IN {of(nodes, "evaluate")} AND after.arm = 'candidate' AND after.score IS NOT NULL
+GROUP BY suite ORDER BY suite"""
 
 
 def training_notes(nodes: Nodes) -> str:
@@ -436,9 +470,9 @@ FROM decisions WHERE node IN {of(nodes, "gate")}"""
 def turns(chain: Mapping[int, Nodes]) -> str:
     """Each iteration: what its gate said, the rows it trained on, how long its nodes took."""
     return f"""WITH {_turns(chain)},
-last AS (SELECT node, seconds FROM nodes WHERE status = 'done' {_LAST})
+last AS (SELECT node, kind, seconds FROM nodes WHERE status = 'done' {_LAST})
 SELECT turn.iteration, any_value(d.outcome) AS outcome, any_value(a.model_id) AS trained,
-  any_value(a.rows) AS rows, coalesce(sum(n.seconds), 0) AS seconds
+  any_value(a.rows) FILTER (n.kind = 'train') AS rows, coalesce(sum(n.seconds), 0) AS seconds
 FROM turn LEFT JOIN last n ON n.node = turn.node
 LEFT JOIN decisions d ON d.node = turn.node LEFT JOIN adapters a ON a.node = turn.node
 GROUP BY turn.iteration ORDER BY turn.iteration"""

@@ -23,6 +23,7 @@ def render_summary(report: Report) -> str:
         _scores(report),
         _modes(report),
         _strategies(report),
+        _rewards(report),
         _trust(report),
         _cost(report),
     ]
@@ -77,6 +78,14 @@ def _modes(report: Report) -> str:
     ]
     unknown = [f"Unknown: {plain(line)}" for line in report.modes.undecided]
     return "\n\n".join([table(["error mode", "before", "lessons", "after", "change"], rows), *unknown])
+
+
+def _rewards(report: Report) -> str:
+    if report.rewards is None:
+        return ""
+    rows = [[str(r.round), _share(r.reward), f"{r.answers:,}", f"{r.units:,}"] for r in report.rewards.rounds]
+    shown = table(["round", "reward before it", "answers", "learned from"], rows)
+    return f"{plain(report.rewards.verdict)}\n\n{shown}"
 
 
 def _warnings(report: Report) -> str:

@@ -14,6 +14,7 @@ from flywheel.answers import final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
 from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
+from flywheel.spec.canaries import canary_of, canary_problem
 from flywheel.spec.document import Document
 from flywheel.spec.models import Task
 from flywheel.spec.outline import Outline, hidden_columns, judged_columns
@@ -55,6 +56,7 @@ def data_faults(document: Document, root: Path, outline: Outline, good: dict[Pat
     faults += _overlaps(outline, uses, files)
     faults += _few_shots(outline, uses, files)
     faults += _cases(document, outline, good, prompts, columns)
+    faults += _canaries(document, outline, good, prompts)
     return faults
 
 
@@ -70,6 +72,9 @@ class Prompt:
     """Columns of `row` with their first line; None where the whole row is used."""
     unknown: dict[str, int]
     """Variables other than `row`, with their line."""
+
+
+Prompts = dict[Path_, Prompt]
 
 
 def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_, Prompt], list[Fault]]:
@@ -435,6 +440,27 @@ def _case_faults(
             yield Fault(problem[0], place, problem[1], file.file, line)
         else:
             yield from _lacking(place, file.file, line, row, needed[case_task(row, tasks)])
+
+
+def _canaries(document: Document, outline: Outline, good: dict[Path_, Path], prompts: Prompts) -> Iterator[Fault]:
+    """Faults of `train.canaries`, which are read after the lessons are learned."""
+    place: Path_ = ("train", "canaries")
+    if place not in good or not outline.whole("tasks"):
+        return
+    files: dict[Path_, RowFile] = {}
+    yield from _read(document, Use(place, "canary", "", None, (), (), {}), good[place], files)
+    for file in files.values():
+        yield from _cut(place, _canary_faults(place, file, outline, prompts))
+
+
+def _canary_faults(place: Path_, file: RowFile, outline: Outline, prompts: Prompts) -> Iterator[Fault]:
+    for line, row in zip(file.lines, file.rows, strict=True):
+        if problem := canary_problem(row, outline.tasks):
+            yield Fault(problem[0], place, problem[1], file.file, line)
+            continue
+        canary = canary_of(row, line, outline.tasks)
+        needed = _input_columns(canary.task, outline.tasks[canary.task], prompts)
+        yield from _lacking(place, file.file, line, canary.row, needed)
 
 
 def _few_shots(outline: Outline, uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:

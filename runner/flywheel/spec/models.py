@@ -7,7 +7,7 @@ The docstrings are the reference: `schemas/flywheel.schema.json` and `docs/spec.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -180,11 +180,51 @@ class Curate(SpecModel):
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
-class Train(SpecModel):
-    """LoRA fine-tuning by peft."""
+Method = Literal["sft", "dpo", "kto", "grpo"]
 
-    method: Literal["lora"] = "lora"
-    """Low-rank adapters."""
+
+class Preference(SpecModel):
+    """What the student learns from its own judged answers, once the lessons are learned (`train.method`)."""
+
+    rounds: Annotated[int, Field(gt=0, le=100)] | None = None
+    """So many times answers are sampled from the student as it then is, judged, and learned from. Default: 1, with
+    `grpo` 4."""
+    questions: Positive = 128
+    """Questions of a round, the same in each: probe rows first, then training rows of the iteration."""
+    samples: Annotated[int, Field(ge=2, le=64)] = 8
+    """Answers to each question, at temperature 1."""
+    beta: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """`dpo`, `kto`: how firmly the student is held to what it was. Lower moves further."""
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The peak, in each round. Default: a fortieth of what is right for lessons."""
+    epochs: Positive = 1
+    """Passes over the pairs or answers of a round."""
+
+    @property
+    def answers(self) -> int:
+        """Of a round."""
+        return self.questions * self.samples
+
+    @property
+    def of_steps(self) -> dict[str, Any]:
+        """What decides how judged answers are learned from."""
+        return self.model_dump(mode="json", include={"beta", "learning_rate", "epochs"})
+
+
+class Train(SpecModel):
+    """LoRA fine-tuning by peft: on the lessons and, where `method` says so, on the student's own judged answers then.
+
+    What an answer earns is what `tasks.*.verify` says of it: 1 for pass, 0 for fail; unknown teaches nothing.
+    """
+
+    method: Method = "sft"
+    """`sft`: the lessons alone (it was called `lora`). After them `dpo`: pairs of a right and a wrong answer to one
+    question; `kto`: right and wrong answers, unpaired; `grpo`: groups of answers, some right and some wrong."""
+    preference: Preference = Preference()
+    """The stage after the lessons, for `dpo`, `kto` and `grpo`."""
+    canaries: str | None = None
+    """For `dpo`, `kto` and `grpo`: JSON lines of rows on which a known cheat would pass, each with the `cheat` (an
+    answer) or a `cheat_pattern`. An answer that takes it stops the iteration."""
     init: Literal["base", "incumbent"] = "base"
     """`base`: from the base on everything accumulated. `incumbent`: on from the deployed adapter."""
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
@@ -212,6 +252,23 @@ class Train(SpecModel):
     """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of AdamW."""
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _as_it_was_called(cls, method: Any) -> Any:
+        return "sft" if method == "lora" else method
+
+    @property
+    def of_lessons(self) -> dict[str, Any]:
+        """What decides the adapter that the lessons make, under the names that it always had."""
+        return {**self.model_dump(mode="json", exclude={"method", "preference", "canaries"}), "method": "lora"}
+
+    @property
+    def rounds(self) -> int:
+        """Of sampling, judging and learning from both."""
+        if self.method == "sft":
+            return 0
+        return self.preference.rounds or (4 if self.method == "grpo" else 1)
 
 
 # --- evals and gate ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from flywheel.errors import Path_
 from flywheel.spec.kinds import Kind
-from flywheel.spec.models import Ablation, Deploy, ErrorMode, GateRule, Spec, Student, Suite, Task
+from flywheel.spec.models import Ablation, Deploy, ErrorMode, GateRule, Spec, Student, Suite, Task, Train
 from flywheel.spec.strategies import AnyGenerator, Generator
 from flywheel.spec.teachers import AnyTeacher, Teacher
 from flywheel.spec.traffic import Traffic
@@ -39,6 +39,7 @@ class Outline:
     gate: dict[int, GateRule]
     ablate: dict[int, Ablation]
     names: dict[str, list[str]]
+    train: Train
     deploy: Deploy
     traffic: Traffic
 
@@ -78,6 +79,7 @@ def outline_of(spec: Spec) -> Outline:
             "gate": [rule.suite for rule in spec.gate],
             "ablate": [ablation.name for ablation in spec.ablate],
         },
+        train=spec.train,
         deploy=spec.deploy,
         traffic=spec.traffic,
     )
@@ -105,6 +107,7 @@ def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_], root: Path) -
         gate=_listing(GateRule, tree.get("gate"), root),
         ablate=_listing(Ablation, tree.get("ablate"), root),
         names={section: found for section, found in names.items() if found is not None},
+        train=_valid(Train, tree.get("train"), root) or Train(),
         deploy=_valid(Deploy, tree.get("deploy"), root) or Deploy(),
         traffic=_valid(Traffic, tree.get("traffic"), root) or Traffic(),
     )
@@ -180,6 +183,7 @@ def files_of(outline: Outline) -> list[tuple[Path_, str]]:
         found.append((("verifiers", name, "golden"), verifier.golden))
     for name, suite in outline.evals.items():
         found.append((("evals", name, "data"), suite.data))
+    found.append((("train", "canaries"), outline.train.canaries))
     return [(path, file) for path, file in found if file is not None]
 
 

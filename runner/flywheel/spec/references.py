@@ -11,10 +11,10 @@ from typing import get_args
 
 from flywheel.errors import Fault, Path_
 from flywheel.spec.document import Document
-from flywheel.spec.models import GateRule, Measure, Suite
+from flywheel.spec.models import GateRule, Loop, Measure, Preference, Suite, Train
 from flywheel.spec.outline import Outline, kinds_of
 from flywheel.spec.strategies import Generator
-from flywheel.spec.verifiers import pattern_faults
+from flywheel.spec.verifiers import Verifier, pattern_faults
 from flywheel.text import did_you_mean
 
 COMPARISONS = ("better_by", "not_worse_than", "at_least", "at_most", "falls_by")
@@ -365,6 +365,51 @@ def _unsafe(document: Document, outline: Outline) -> Iterator[Fault]:
         yield document.warning(("allow_unsafe_execution",), message, hint)
 
 
+# --- training -----------------------------------------------------------------------------------------------
+
+
+BEYOND_LESSONS = ("dpo", "kto", "grpo")
+
+
+def _preference(document: Document, outline: Outline) -> Iterator[Fault]:
+    train, given = outline.train, document.tree.get("train")
+    if train.method not in BEYOND_LESSONS:
+        for key in ("preference", "canaries"):
+            if isinstance(given, dict) and given.get(key) is not None:
+                hint = f"Remove it, or set train.method: {', '.join(BEYOND_LESSONS)}."
+                yield document.fault(("train", key), f"{key} is for learning from judged answers.", hint)
+        return
+    if train.method == "grpo" and train.preference.beta != Preference().beta:
+        message = "grpo has no reference to be held to: a clipped ratio bounds its steps."
+        yield document.fault(("train", "preference", "beta"), message, "Remove it.")
+    if train.init == "base" and _iterations(document) > 1:
+        message = "every iteration starts from the base again: what judged answers taught is learned anew each time."
+        yield document.warning(("train", "method"), message, "Write init: incumbent, to go on from it.")
+    for name, task in outline.tasks.items():
+        judges = {v: outline.verifiers[v] for v in task.verify if v in outline.verifiers and outline.verifiers[v].asks}
+        yield from _rewards(document, train, name, judges)
+
+
+def _iterations(document: Document) -> int:
+    loop = document.tree.get("loop")
+    found = loop.get("iterations") if isinstance(loop, dict) else None
+    return found if isinstance(found, int) else Loop().iterations
+
+
+def _rewards(document: Document, train: Train, task: str, judges: Mapping[str, Verifier]) -> Iterator[Fault]:
+    """A reward is followed wherever it leads: a judge's is one only where its worth is measured, and it costs."""
+    place: Path_ = ("train", "method")
+    for name, judge in judges.items():
+        if not judge.may_gate:
+            message = f'the student would follow the judge "{name}", whose agreement with people is not measured.'
+            yield document.fault(place, message, f"Add verifiers.{name}.calibration: rows that people judged.")
+    if judges:
+        calls = train.rounds * train.preference.answers * sum(judge.calls_each for judge in judges.values())
+        message = f'"{task}" is judged by {", ".join(judges)}: up to {calls:,.0f} calls for answers in an iteration.'
+        hint = "`plan` has the cost; what a verifier before it fails is not asked about."
+        yield document.warning(place, message, hint)
+
+
 # --- verifiers, suites, gate --------------------------------------------------------------------------------
 
 
@@ -468,6 +513,7 @@ _CHECKS = (
     _ablations,
     _finals,
     _shots,
+    _preference,
     _sources,
     _own,
     _unused,

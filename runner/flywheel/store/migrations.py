@@ -174,13 +174,28 @@ CREATE TABLE reviews (
     given_at TIMESTAMPTZ);
 """
 
+PREFERENCE = """
+-- The student's own answers to questions that it may learn from, sampled and judged. `pass_rate`: of the question's
+-- answers that could be judged, in the same round.
+CREATE TABLE samples (
+    node VARCHAR, sample_id VARCHAR, round INTEGER, model_id VARCHAR, task VARCHAR, question_id VARCHAR, "row" JSON,
+    gold VARCHAR, prompt VARCHAR, answer VARCHAR, tokens INTEGER, truncated BOOLEAN, outcome VARCHAR,
+    pass_rate DOUBLE);
+
+-- What a round of learning from judged answers was given: a pair, or one answer with its reward. `origin` of a wrong
+-- answer: sample, probe, candidate.
+CREATE TABLE preferences (
+    node VARCHAR, position INTEGER, task VARCHAR, question_id VARCHAR, prompt VARCHAR, chosen VARCHAR,
+    rejected VARCHAR, reward DOUBLE, origin VARCHAR);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
-    ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS),
+    ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions", "ablations",
+    "scores", "decisions", "ablations", "samples", "preferences",
 )  # fmt: skip

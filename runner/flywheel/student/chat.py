@@ -118,14 +118,14 @@ class Prompter:
 
     # -- what it should write
 
-    def supervised(self, prompt: str, target: str) -> tuple[list[int], int]:
+    def supervised(self, prompt: str, target: str, ended: bool = True) -> tuple[list[int], int]:
         """A training row: token ids of prompt and completion, and how many of them are prompt (masked in the loss).
 
         The completion is what the student must write itself: what the template puts before an answer, the answer, the
-        end of the turn.
+        end of the turn. An answer that was cut is not `ended`: nothing comes after it.
         """
         asked = self.ids(prompt)
-        before, target, end = self._lead_of(target), self._answer_of(target), self.end
+        before, target, end = self._lead_of(target), self._answer_of(target), self.end if ended else ""
         if not self._meets_added(target):
             return asked + self._encoded(f"{before}{target}{end}"), len(asked)
         said = self._encoded(target, split_special_tokens=True)

@@ -197,9 +197,20 @@ def completion_losses(
     rows = [prompter.supervised(prompt, target) for prompt, target in pairs]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     losses: dict[int, float] = {}
-    room = reading_room(loaded.model)
-    waiting = list(room.parts(rows, order))
     progress(0)
+    for part, token_losses, owners in read_losses(torch, loaded, rows, order):
+        sums = torch.zeros(len(part), device=token_losses.device).index_add(0, owners, token_losses)
+        counts = owners.bincount(minlength=len(part)).clamp(min=1)
+        losses.update(zip(part, (sums / counts).tolist(), strict=True))
+        progress(len(losses))
+    return [losses[i] for i in range(len(rows))]
+
+
+def read_losses(
+    torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], order: Sequence[int]
+) -> Iterator[tuple[list[int], Any, Any]]:
+    """`target_losses` of all rows, in parts that fit into memory: (places in `rows`, losses, places in the part)."""
+    waiting = list(reading_room(loaded.model).parts(rows, order))
     while waiting:
         part = waiting.pop(0)
         try:
@@ -210,11 +221,7 @@ def completion_losses(
                 raise
             waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
             continue
-        sums = torch.zeros(len(part), device=token_losses.device).index_add(0, owners, token_losses)
-        counts = owners.bincount(minlength=len(part)).clamp(min=1)
-        losses.update(zip(part, (sums / counts).tolist(), strict=True))
-        progress(len(losses))
-    return [losses[i] for i in range(len(rows))]
+        yield part, token_losses, owners
 
 
 def target_losses(torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]]) -> tuple[Any, Any]:

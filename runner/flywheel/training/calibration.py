@@ -13,7 +13,7 @@ from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
 from flywheel.student.memory import training_room
 from flywheel.student.sampling import completion_losses, generate_batch
 from flywheel.student.work import Asking
-from flywheel.training.lora import learning_step, with_adapter
+from flywheel.training.lora import Imitation, learning_step, with_adapter
 from flywheel.training.recipe import filled
 
 Progress = Callable[[dict[str, Any]], None]
@@ -83,7 +83,7 @@ def _learning(loaded: Loaded, job: CalibrationJob, rows: Sequence[tuple[list[int
     room = training_room(learner.model, learner.device)
 
     def learning(number: int) -> object:
-        return learning_step(torch, learner, rows, [list(range(number))], room)
+        return learning_step(torch, learner, Imitation(rows), [list(range(number))], room)
 
     return seconds_a_row(learning, min(len(rows), settings["batch_size"]))
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from flywheel.errors import NodeFailed
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, adapter_hash, computed_on, load_base, prepare_torch
-from flywheel.student.memory import Room, can_recompute, out_of_memory, recomputing, training_room
+from flywheel.student.memory import Room, Row, can_recompute, out_of_memory, recomputing, training_room
 from flywheel.student.sampling import target_losses
 from flywheel.training.recipe import filled
 
@@ -66,6 +66,41 @@ class TrainingResult:
     """As the job's, with what was chosen for what it left open, and what it was computed on."""
 
 
+class Objective(Protocol):
+    """What a training lowers: a sum over units, a step's over the sum of their weights."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """What goes through the model for each unit; several rows as one, for their length."""
+        ...
+
+    def weight(self, unit: int) -> int: ...
+
+    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> None:
+        """What a whole step needs to know of the model as it is, before any of its parts."""
+
+    def loss(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> Any:
+        """The sum over these units, as a tensor to go back from."""
+        ...
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """The mean loss of a target token: to say what the lessons say."""
+
+    rows: Sequence[Row]
+
+    def weight(self, unit: int) -> int:
+        return len(self.rows[unit][0]) - self.rows[unit][1]
+
+    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> None:
+        pass
+
+    def loss(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> Any:
+        losses, _ = target_losses(torch, loaded, [self.rows[i] for i in units])
+        return losses.sum()
+
+
 @dataclass
 class _State:
     """What a checkpoint holds besides weights and optimizer."""
@@ -83,8 +118,6 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     Raises NodeFailed where no row fits, or the loss is not finite.
     """
     torch = prepare_torch()
-    from safetensors import SafetensorError
-
     torch.manual_seed(job.seed)
     loaded = load_base(job.arm)
     limit = job.settings["max_length"]
@@ -95,17 +128,27 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
         raise NodeFailed(f"none of the {len(encoded)} lessons fits train.max_length: {limit} tokens. Raise it.")
     job = replace(job, settings=filled(job.settings, loaded.model, len(rows)))
     loaded.model = with_adapter(loaded.model, job.settings, job.arm.adapter)
+    result = learned(torch, loaded, Imitation(rows), job, len(encoded) - len(rows), progress)
+    return replace(result, notes=(*result.notes, *_hardly_learned(result.losses, job.settings)))
+
+
+def learned(
+    torch: Any, loaded: Loaded, objective: Objective, job: TrainingJob, left_out: int, progress: Progress
+) -> TrainingResult:
+    """The adapter of a loaded model, trained by an objective and written to `job.out`. Raises as `train`."""
+    from safetensors import SafetensorError
+
     scratch = Path(f"{job.out}.part")
     scratch.mkdir(parents=True, exist_ok=True)
     try:
-        state = _loop(torch, loaded, rows, job, scratch, progress)
+        state = _loop(torch, loaded, objective, job, scratch, progress)
         _save(loaded.model, job, scratch)
     except (OSError, SafetensorError) as error:
         raise NodeFailed(
             f"the adapter could not be written to {scratch}: {error}. Free some space; the next apply goes on from the "
             "last checkpoint."
         ) from error
-    return _result(state, job, len(rows), len(encoded) - len(rows), computed_on(loaded.device))
+    return _result(state, job, len(objective.rows), left_out, computed_on(loaded.device))
 
 
 def with_adapter(model: Any, settings: Mapping[str, Any], adapter: str | None) -> Any:
@@ -133,13 +176,13 @@ def with_adapter(model: Any, settings: Mapping[str, Any], adapter: str | None) -
 def _loop(
     torch: Any,
     loaded: Loaded,
-    rows: Sequence[tuple[list[int], int]],
+    objective: Objective,
     job: TrainingJob,
     scratch: Path,
     progress: Progress,
 ) -> _State:
     settings = job.settings
-    batches = list(_batches(rows, settings["batch_size"], settings["epochs"], job.seed))
+    batches = list(_batches(objective.rows, settings["batch_size"], settings["epochs"], job.seed))
     accumulate = settings["gradient_accumulation"]
     total = min(math.ceil(len(batches) / accumulate), settings["max_steps"] or len(batches))
     trained = [p for p in loaded.model.parameters() if p.requires_grad]
@@ -153,7 +196,7 @@ def _loop(
     progress({"done": state.step, "total": total})
     while state.step < total:
         group = batches[state.step * accumulate : (state.step + 1) * accumulate]
-        loss, tokens = _fitting_step(torch, loaded, rows, group, state)
+        loss, tokens = _fitting_step(torch, loaded, objective, group, state)
         if not math.isfinite(loss):
             raise NodeFailed(
                 f"training diverged: the loss is {loss} at step {state.step + 1} of {total}. "
@@ -189,7 +232,7 @@ def _record(state: _State, loss: float, rate: float, tokens: int, total: int, ep
 def _fitting_step(
     torch: Any,
     loaded: Loaded,
-    rows: Sequence[tuple[list[int], int]],
+    objective: Objective,
     group: list[list[int]],
     state: _State,
 ) -> tuple[float, int]:
@@ -197,13 +240,13 @@ def _fitting_step(
     drawn = torch.get_rng_state()
     while True:
         try:
-            return learning_step(torch, loaded, rows, group, state.room)
+            return learning_step(torch, loaded, objective, group, state.room)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             loaded.model.zero_grad(set_to_none=True)
             torch.set_rng_state(drawn)
-            state.room = _smaller(loaded.model, state.room, rows, group)
+            state.room = _smaller(loaded.model, state.room, objective.rows, group)
         state.notes.append(_note(state.room, state.step + 1))
 
 
@@ -235,18 +278,19 @@ def _recompute(model: Any) -> None:
 
 
 def learning_step(
-    torch: Any, loaded: Loaded, rows: Sequence[tuple[list[int], int]], group: list[list[int]], room: Room
+    torch: Any, loaded: Loaded, objective: Objective, group: list[list[int]], room: Room
 ) -> tuple[float, int]:
-    """Forward and backward over one optimizer step's batches: mean loss a target token, and tokens read."""
-    wanted = sum(len(rows[i][0]) - rows[i][1] for batch in group for i in batch)
+    """Forward and backward over one optimizer step's batches: the mean loss, and tokens read."""
+    units = [i for batch in group for i in batch]
+    wanted = sum(objective.weight(i) for i in units)
+    objective.begin(torch, loaded, units)
     loss_sum, tokens = 0.0, 0
     for batch in group:
-        for part in room.parts(rows, batch):
-            losses, _ = target_losses(torch, loaded, [rows[i] for i in part])
-            loss = losses.sum() / wanted
+        for part in room.parts(objective.rows, batch):
+            loss = objective.loss(torch, loaded, part) / wanted
             loss.backward()
             loss_sum += float(loss.detach())
-            tokens += sum(len(rows[i][0]) for i in part)
+            tokens += sum(len(objective.rows[i][0]) for i in part)
     return loss_sum, tokens
 
 
@@ -341,25 +385,30 @@ def _sorted_lists(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(state: _State, job: TrainingJob, rows: int, left_out: int, device: str) -> TrainingResult:
-    tenth = max(1, len(state.losses) // 10)
-    first, last = (fmean(entry["loss"] for entry in part) for part in (state.losses[:tenth], state.losses[-tenth:]))
     return TrainingResult(
         weights_hash=adapter_hash(Path(job.out)),
         rows=rows,
         left_out=left_out,
         tokens=state.tokens,
         steps=state.step,
-        loss=last,
+        loss=_ends(state.losses)[1],
         losses=state.losses,
-        notes=(*state.notes, *_hardly_learned(first, last, state.step, job.settings)),
+        notes=tuple(state.notes),
         settings={**job.settings, "computed_on": device},
     )
 
 
-def _hardly_learned(first: float, last: float, steps: int, settings: dict[str, Any]) -> list[str]:
+def _ends(losses: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Means over the first and the last tenth of the steps."""
+    tenth = max(1, len(losses) // 10)
+    return fmean(entry["loss"] for entry in losses[:tenth]), fmean(entry["loss"] for entry in losses[-tenth:])
+
+
+def _hardly_learned(losses: Sequence[dict[str, Any]], settings: dict[str, Any]) -> list[str]:
     """Where the loss hardly fell though there was much to learn: what to change."""
+    first, last = _ends(losses)
     if last < LITTLE_LOSS or last < first * (1 - HARDLY):
         return []
-    rate, epochs = settings["learning_rate"], settings["epochs"]
+    rate, epochs, steps = settings["learning_rate"], settings["epochs"], len(losses)
     change = f"raise train.epochs (now {epochs})" if steps < FEW_STEPS else f"raise train.learning_rate (now {rate:g})"
     return [f"the loss hardly fell, from {first:.2f} to {last:.2f} nats a token in {steps:,} steps: {change}"]

@@ -19,7 +19,7 @@ from flywheel.hashing import fingerprint, hash_file, short
 from flywheel.nodes.lessons.lesson import lesson_id_of
 from flywheel.records import TOO_LONG
 from flywheel.records.decision import Decision, PairedItem, Precondition
-from flywheel.records.nodes import finished, record_of
+from flywheel.records.nodes import finished, makers, record_of
 from flywheel.spec.models import GateRule, Measure
 from flywheel.student.loading import adapter_hash
 from flywheel.text import plural
@@ -39,13 +39,15 @@ class Lineage:
     gate: str
     evaluate: str
     train: str
+    """The one that made the model: it may have learned from judged answers after the lessons."""
     curate: str
     report: str
 
     @classmethod
     def of(cls, nodes: Mapping[str, Sequence[str]]) -> Lineage:
         """Of an iteration's nodes by verb; of several the last."""
-        return cls(**{field.name: nodes[field.name][-1] for field in fields(cls)})
+        last = {field.name: nodes[field.name][-1] for field in fields(cls)}
+        return cls(**{**last, "train": makers(nodes)[0]})
 
 
 # --- what the gate reads ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from flywheel.nodes.trust.evidence import (
 )
 from flywheel.nodes.trust.handover import Handover, write_handover
 from flywheel.records import Counts
-from flywheel.records.nodes import record_of
+from flywheel.records.nodes import makers, record_of
 
 
 def deploy(ctx: Context) -> NodeResult:
@@ -155,7 +155,7 @@ def _measured_now(ctx: Context, deployed: Mapping[str, Any]) -> Scores:
 
 
 def _manifest(ctx: Context, decision: Mapping[str, Any], candidate: Model, lineage: Lineage) -> dict[str, Any]:
-    adapter = ctx.query("SELECT * FROM adapters WHERE list_contains(?, node)", [ctx.fingerprints("train")])[-1]
+    adapter = ctx.adapters(makers(ctx.chain[ctx.node.iteration]))[-1]
     report = ctx.finished(ctx.fingerprints("report"))[-1]
     return {
         "manifest_version": 3,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from flywheel.hashing import fingerprint
-from flywheel.nodes.context import Context, NodeResult, verdict_rows, watched
+from flywheel.nodes.context import Context, NodeResult, Unknowns, verdict_rows, watched
 from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
 from flywheel.records import Counts, Outcome, Row, Subject, Verdict, row_id
 from flywheel.text import normalised, one_line, plural
@@ -95,8 +95,8 @@ def _judged(ctx: Context, task: str, asked: Sequence[Matched], subjects: Sequenc
         if chosen and verify:
             picked = [subjects[i] for i in chosen]
             tasks = {task: spec.model_copy(update={"verify": verify})}
-            found = watched(ctx, picked, ctx.judge(picked, tasks=tasks))
-            ctx.refuse_unknown(picked, found)
+            found = watched(ctx, ctx.judge(picked, tasks=tasks), len(picked))
+            Unknowns(ctx, len(picked)).add(picked, found)
             for i, said in zip(chosen, found, strict=True):
                 verdicts[i] = said
     compared = len(free) < len(spec.verify)

@@ -82,6 +82,8 @@ def facts_of(ctx: Context) -> ReportFacts:
         base_id=ctx.base().model_id,
         approve=spec.deploy.approve,
         iterations=max(ctx.chain),
+        method=spec.train.method,
+        rounds=spec.train.rounds,
     )
 
 

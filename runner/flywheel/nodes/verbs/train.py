@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.fitting import fitted
+from flywheel.nodes.fitting import adapter_row, fitted
 from flywheel.records import Counts
-from flywheel.student import model_id
-from flywheel.training import TrainingResult
 
 
 def train(ctx: Context) -> NodeResult:
@@ -22,21 +18,12 @@ def train(ctx: Context) -> NodeResult:
     result = fitted(ctx, start.arm, rows, ctx.artifact)
     return NodeResult(
         Counts(len(rows), result.rows, result.left_out),
-        {"adapters": [_adapter(ctx, result)], "losses": [{"node": ctx.node.fingerprint, **x} for x in result.losses]},
+        {
+            "adapters": [adapter_row(ctx, result)],
+            "losses": [{"node": ctx.node.fingerprint, **step} for step in result.losses],
+        },
         {
             "trained": True, "rows": result.rows, "left_out": result.left_out, "steps": result.steps,
             "tokens": result.tokens, "loss": result.loss, "notes": list(result.notes),
         },
     )  # fmt: skip
-
-
-def _adapter(ctx: Context, result: TrainingResult) -> dict[str, Any]:
-    curated = ctx.finished(ctx.fingerprints("curate"))[-1]
-    return {
-        "node": ctx.node.fingerprint, "model_id": model_id(ctx.student.weights_hash, result.weights_hash),
-        "base": ctx.student.name, "base_hash": ctx.student.weights_hash,
-        "path": ctx.artifact.relative_to(ctx.root).as_posix(), "weights_hash": result.weights_hash,
-        "dataset_hash": curated.summary["dataset_hash"], "settings": result.settings,
-        "rows": result.rows, "left_out": result.left_out, "tokens": result.tokens, "steps": result.steps,
-        "loss": result.loss,
-    }  # fmt: skip
