@@ -52,7 +52,10 @@ class Verb:
     works_the_student: ClassVar[bool] = False
     """How long it takes follows from how fast the student is."""
     shows_in_overview: ClassVar[bool] = False
-    """The page over all iterations is written anew after it."""
+    """The page over all iterations is written anew after it; nothing that is measured waits for it."""
+    serves_other_loops: ClassVar[bool] = False
+    """What it has done is as good in another loop with the same fingerprints: it comes before the training, or tells
+    models apart."""
 
     def places(self, it: Iteration) -> Iterable[Place]:
         return [("", 0)]
@@ -76,6 +79,7 @@ class Verb:
 class ProbeStep(Verb):
     name = "probe"
     implementation = 3
+    serves_other_loops = True
     works_the_student = True
     needs_judges = True
 
@@ -110,6 +114,7 @@ class ProbeStep(Verb):
 class DiagnoseStep(Verb):
     name = "diagnose"
     implementation = 2
+    serves_other_loops = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
@@ -122,6 +127,7 @@ class DiagnoseStep(Verb):
 class BudgetStep(Verb):
     name = "budget"
     implementation = 2
+    serves_other_loops = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("diagnose")]
@@ -137,6 +143,7 @@ class BudgetStep(Verb):
 class GenerateStep(Verb):
     name = "generate"
     implementation = 3
+    serves_other_loops = True
     needs_judges = True
     is_refilled = True
     may_be_blocked = True
@@ -187,6 +194,7 @@ class GenerateStep(Verb):
 class VerifyStep(Verb):
     name = "verify"
     implementation = 3
+    serves_other_loops = True
     needs_judges = True
     is_refilled = True
 
@@ -218,6 +226,7 @@ class VerifyStep(Verb):
 class CurateStep(Verb):
     name = "curate"
     implementation = 4
+    serves_other_loops = True
     works_the_student = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
@@ -250,7 +259,8 @@ class TrainStep(Verb):
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         settings = flatten("train", it.spec.train.model_dump(mode="json"))
-        return {**settings, **it.student(), "seed": it.seed(self.name)}
+        again = [it.facts.retraining] if it.facts.retraining else []  # the first keeps the fingerprint that it had
+        return {**settings, **it.student(), "seed": it.seed(self.name, *again)}
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         iterations = 1 if spec.train.init == "incumbent" and not spec.curate.mix.replay else iteration
@@ -260,6 +270,7 @@ class TrainStep(Verb):
 class EvaluateStep(Verb):
     name = "evaluate"
     implementation = 5
+    serves_other_loops = True
     works_the_student = True
     asks_teachers_of_suites = True
     needs_judges = True
