@@ -96,6 +96,8 @@ def compare_untargeted(
         wanted = _finished(project, query, iterations)
         targeted = _side(project, query, wanted)
         varied = _varied_before(query)
+    with Store(project.store_path):
+        pass  # brought up to date before its tables are read
     turning = _Turning(wanted, listener, confirm)
     if seeds > 1:
         turning.note(_seeds_in_words(varied, "by the comparison before: " if varied else ""))

@@ -128,6 +128,7 @@ class BudgetStep(Verb):
     name = "budget"
     implementation = 2
     serves_other_loops = True
+    needs_judges = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("diagnose")]
@@ -137,7 +138,14 @@ class BudgetStep(Verb):
         for generator in it.spec.generate:
             chosen = generator.model_dump(mode="json", include={"accept", "floor", "cap", "modes", "source", "task"})
             inputs.update(flatten(f"generate.{generator.name}", {**chosen, "has_modes": generator.has_modes}))
+        if not it.spec.budget.is_default:
+            inputs |= {"budget.policy": it.spec.budget.weights}
+        if it.spec.budget.samples_student:
+            inputs["seed"] = it.seed(self.name)
         return inputs
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        return None if spec.budget.samples_student else BOOKS
 
 
 class GenerateStep(Verb):

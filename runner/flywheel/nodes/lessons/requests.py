@@ -12,9 +12,11 @@ from flywheel.nodes.lessons.pieces import Ask, Assignment, Material
 from flywheel.nodes.lessons.shares import Shares
 from flywheel.nodes.lessons.sources import Sources
 from flywheel.records import LessonRequest, Message, Row
+from flywheel.spec.policies import POLICIES
 
 #: Failures of a mode that a data-set teacher sees, to pick rows like them.
 MATCHED = 500
+_MEANINGS = {policy.made_from: policy.meaning for policy in POLICIES.values() if policy.made_from}
 
 
 class Requests:
@@ -100,7 +102,7 @@ class Requests:
     def request(self, teacher: str, purpose: Any, mode: str, sample: int) -> LessonRequest:
         work = self._work
         seed = seed_from(self._spec.seed, work.ctx.node.iteration, work.generator.name, teacher, mode, sample)
-        meaning = next((m.description for m in self._spec.taxonomy if m.name == mode), "")
+        meaning = next((m.description for m in self._spec.taxonomy if m.name == mode), _MEANINGS.get(mode, ""))
         return LessonRequest(
             teacher=teacher, purpose=purpose, task=work.task_name, mode=mode or None, mode_description=meaning, n=1,
             failures=(), seeds=(), row=None, messages=(), parameters=self.parameters(teacher), sample=sample, seed=seed,
