@@ -218,6 +218,7 @@ SPEC: dict[str, Any] = {
         ),
         generator("human"),
     ],
+    "budget": {"policy": Two("error_mass", {"error_mass": 1.0, "uniform": 1.0})},
     "curate": {
         "dedup": {
             "near": Two(0.9, 0.8), "answers_per_question": Two(1, 2), "semantic": Two(0.95, 0.9),

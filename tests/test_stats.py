@@ -21,8 +21,10 @@ from flywheel.stats import (
     noninferiority_p,
     paired_difference_interval,
     power,
+    seeds_needed,
     sign_flip_p,
     tango_z,
+    two_way,
     wilson,
     z_score,
 )
@@ -288,3 +290,76 @@ def test_alpha_is_1_where_all_agree_and_nothing_where_chance_alone_would_agree()
     assert krippendorff_alpha([["a", "a"], ["b", "b", "b"]]) == 1.0
     assert krippendorff_alpha([["a", "a"], ["a", "a"]]) is None
     assert krippendorff_alpha([["a"], [], ["b"]]) is None
+
+
+# --- items and trainings ------------------------------------------------------------------------------------
+
+
+def trained(rng, seeds, items, of_seeds, of_items, gain):
+    """0/1 scores of so many trainings of either arm on the same items, as differences."""
+    base = 0.6 + rng.normal(0, of_items, items)
+    shift = (gain + rng.normal(0, of_seeds, (seeds, 1))) / 2
+    right = [rng.random((seeds, items)) < np.clip(base + sign * shift, 0, 1) for sign in (1, -1)]
+    return right[0].astype(float) - right[1]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("of_seeds", [0.0, 0.03])
+def test_an_interval_over_items_and_seeds_covers_the_truth_as_often_as_it_says(seeds, of_seeds):
+    rng = np.random.default_rng(7)
+    found = [two_way(trained(rng, seeds, 200, of_seeds, 0.2, 0.02), [1] * 200) for _ in range(400)]
+    covered = sum(each.low <= 0.02 <= each.high for each in found) / len(found)
+    assert covered >= 0.93
+
+
+def test_an_interval_over_items_alone_misses_what_seeds_do():
+    """Why there is the other one: five trainings that differ by 5 points, and 400 items."""
+    rng, truth = np.random.default_rng(8), 0.0
+    both = alone = 0
+    for _ in range(300):
+        table = trained(rng, 5, 400, 0.05, 0.1, truth)
+        found = two_way(table, [1] * 400)
+        both += found.low <= truth <= found.high
+        low, high = paired_difference_interval((table[0] > 0).sum(), (table[0] < 0).sum(), 400)
+        alone += low <= truth <= high
+    assert both / 300 >= 0.93
+    assert alone / 300 < 0.85
+
+
+def test_without_a_seeds_part_the_two_way_interval_is_students_over_items():
+    rng = np.random.default_rng(9)
+    once = rng.normal(0.1, 0.5, 80)
+    found = two_way([once, once], [1] * 80)
+    low, high = scipy.stats.t.interval(0.95, 79, once.mean(), once.std(ddof=1) / math.sqrt(80))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6)
+    assert found.of_seeds == pytest.approx(0)
+
+
+def test_clusters_that_move_together_count_once():
+    rng = np.random.default_rng(10)
+    table = rng.normal(0, 1, (3, 30))
+    whole = two_way(table * 4, [4] * 30)
+    assert (whole.low, whole.high) == pytest.approx((two_way(table, [1] * 30).low, two_way(table, [1] * 30).high))
+
+
+def test_where_nothing_varies_the_two_way_interval_is_a_point():
+    assert two_way([[1.0, 1.0], [1.0, 1.0]], [2, 2]).high == 0.5
+    assert two_way([[0.0, 0.0], [0.0, 0.0]], [1, 1]).p_value == 1.0
+    with pytest.raises(ValueError, match="two seeds"):
+        two_way([[1.0, 0.0]], [1, 1])
+
+
+def test_as_many_seeds_as_are_needed_find_the_difference():
+    """In a simulation of normal means, so that the formula is held against draws and not against itself."""
+    needed = seeds_needed(0.02, 0.0004, 0.00001)
+    rng = np.random.default_rng(11)
+    found = rng.normal(0.02, math.sqrt(0.0004 / needed + 0.00001), 4_000)
+    degrees = (needed - 1) * (1 + needed * 0.00001 / 0.0004) ** 2
+    limit = scipy.stats.t.ppf(0.975, degrees) * math.sqrt(0.0004 / needed + 0.00001)
+    assert 0.78 <= (found > limit).mean() <= 0.92
+
+
+def test_no_number_of_seeds_replaces_items():
+    assert seeds_needed(0.02, 0.0004, 0.0002) is None
+    assert seeds_needed(0.02, 0.0, 0.00001) == 2
+    assert seeds_needed(0.02, 0.0001, 0.0) < seeds_needed(0.02, 0.001, 0.0)

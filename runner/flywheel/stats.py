@@ -445,3 +445,87 @@ def _spreads(gain: float, discordance: float) -> tuple[float, float]:
     """Standard deviation of one item's difference if only chance moved it, and under the true gain."""
     changed = max(discordance, gain)
     return math.sqrt(changed), math.sqrt(changed - gain * gain)
+
+
+# --- items and trainings ------------------------------------------------------------------------------------
+
+#: More trainings than this nobody makes for one figure.
+MOST_SEEDS = 100
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A mean difference over items and over repetitions with other seeds, with what it varies by.
+
+    `of_seeds`, `of_items`: variance of one repetition's mean that another seed would bring, and of the mean over all
+    repetitions that other items would bring; `p_value`: two-sided, of no difference.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    of_seeds: float
+    of_items: float
+
+
+def two_way(sums: Sequence[Sequence[float]], sizes: Sequence[int], confidence: float = 0.95) -> TwoWay:
+    """Interval of a mean over items *and* seeds, both taken for draws of many (crossed random effects).
+
+    `sums[s][c]`: the summed difference of cluster c's `sizes[c]` items under seed s. The variance is the moment
+    estimate items + seeds - rest of two crossed factors (Cameron, Gelbach & Miller 2011; for paired evaluations Miller
+    2024, "Adding error bars to evals"), never less than either factor's own, and t has Satterthwaite's (1946) degrees
+    of freedom: few seeds give a wide interval. Raises ValueError with fewer than two seeds or two clusters.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    table, counts = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
+    seeds, clusters = table.shape
+    if seeds < 2 or clusters < 2:
+        raise ValueError(f"two seeds and two clusters at least, not {seeds} and {clusters}")
+    mean = float(table.sum() / (seeds * counts.sum()))
+    parts = _crossed(table, counts, mean)
+    variance = max(parts[0] + parts[1] - parts[2], parts[0], parts[1])
+    of_seeds = max(parts[0] - parts[2], 0.0) * seeds
+    if variance <= 0:
+        return TwoWay(mean, mean, mean, float(mean == 0), 0.0, 0.0)
+    freedom = (seeds - 1, clusters - 1, (seeds - 1) * (clusters - 1))
+    degrees = max(1.0, variance**2 / sum(part**2 / each for part, each in zip(parts, freedom, strict=True)))
+    half = float(t.ppf((1 + confidence) / 2, degrees)) * math.sqrt(variance)
+    p = float(2 * t.sf(abs(mean) / math.sqrt(variance), degrees))
+    return TwoWay(mean, max(-1.0, mean - half), min(1.0, mean + half), p, of_seeds, parts[1])
+
+
+def _crossed(table: Floats, counts: Floats, mean: float) -> tuple[float, float, float]:
+    """Variance of the mean by seeds alone, by clusters alone, and by what neither explains."""
+    seeds, clusters = table.shape
+    rest = (table - mean * counts) / counts.sum()
+    by_seed, by_cluster = rest.sum(axis=1), rest.mean(axis=0)
+    left = rest - by_cluster - by_seed[:, None] * counts / counts.sum()
+    few = clusters / (clusters - 1)
+    return (
+        float((by_seed**2).sum() / (seeds * (seeds - 1))),
+        float(few * (by_cluster**2).sum()),
+        float(few * (left**2).sum() / (seeds * (seeds - 1))),
+    )
+
+
+def seeds_needed(difference: float, of_seeds: float, of_items: float, power: float = 0.8) -> int | None:
+    """Trainings of either side with which a true `difference` is told from none (two-sided, 5%) with this power.
+
+    `of_seeds`, `of_items` as in `TwoWay`. None where no number is enough: what other items would bring does not fall
+    with seeds, so that more items are needed. Raises ValueError for no difference.
+    """
+    from scipy.stats import t
+
+    if difference == 0:
+        raise ValueError("no number of seeds shows a difference of zero")
+    for seeds in range(2, MOST_SEEDS + 1):
+        error = math.sqrt(of_seeds / seeds + of_items)
+        # Seeds alone have their few degrees of freedom; where items decide, t is nearly normal.
+        degrees = (seeds - 1) * max(1.0, (1 + seeds * of_items / of_seeds) ** 2) if of_seeds > 0 else math.inf
+        needed = float(t.ppf(0.975, degrees)) + float(t.ppf(power, degrees))
+        if needed * error <= abs(difference):
+            return seeds
+    return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import stand_in
 from flywheel.cli import main
 from flywheel.console.compare import compare_json, compare_text
 from flywheel.engine.compare import ALL_MODES, NODE, Compared, compare_untargeted
@@ -133,8 +135,11 @@ def test_the_project_itself_is_left_as_it_was(applied: Domain) -> None:
     def facts() -> list[Any]:
         return [applied.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("nodes", "deployments", "dataset")]
 
+    (applied.root / "human").mkdir()
+    (applied.root / "human" / "queue.jsonl").write_text("")
     before = facts(), (applied.root / "reports" / "index.html").read_bytes()
     compared(applied, iterations=1)
+    assert (scratch(applied) / "human" / "queue.jsonl").stat().st_nlink == 1, "the other loop's questions stay there"
 
     assert (facts(), (applied.root / "reports" / "index.html").read_bytes()) == before
     assert not applied.plan().pending
@@ -197,3 +202,100 @@ def test_compare_alone_says_what_to_write(
 
     assert ended.value.code == 64
     assert "flywheel compare --untargeted" in capsys.readouterr().err
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+
+
+def forgetful(job: Any, progress: Any) -> Any:
+    """A training that mistakes as many lessons as its seed says: what another seed brings."""
+    right = len(job.rows) - job.seed % 9
+    rows = [(prompt, target if place < right else "red") for place, (prompt, target) in enumerate(job.rows)]
+    return train_all(replace(job, rows=rows), progress)
+
+
+train_all = stand_in.WORK["flywheel.training:train"]
+
+
+@pytest.fixture(scope="module")
+def over_seeds(_applied_once: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Domain, Compared, list[str]]:
+    """Two seeds of either side; only to be looked at."""
+    root = tmp_path_factory.mktemp("seeds") / "project"
+    shutil.copytree(_applied_once, root, symlinks=True)
+    domain, said = Domain(root), list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flywheel.engine.resources.Worker", StandInWorker)
+        patch.setitem(stand_in.WORK, "flywheel.training:train", forgetful)
+        found = compared(domain, iterations=1, seeds=2, listener=notes(said))
+    return domain, found, said
+
+
+def notes(said: list[str]) -> Any:
+    return lambda event: said.append(event["detail"]) if event["event"] == "note" else None
+
+
+def test_several_seeds_train_both_sides_and_ask_nobody_again(
+    over_seeds: tuple[Domain, Compared, list[str]],
+) -> None:
+    domain, found, _ = over_seeds
+    folders = sorted(path.name for path in (domain.root / ".flywheel" / "compare").iterdir())
+    trained: set[str] = set()
+    for name in folders:
+        with open_lookup(domain.root / ".flywheel" / "compare" / name / ".flywheel") as query:
+            trained |= {row["model_id"] for row in query("SELECT model_id FROM adapters")}
+            verbs = {row["kind"] for row in query("SELECT kind FROM nodes WHERE run_id IN (SELECT run_id FROM runs)")}
+        if name != "untargeted":
+            assert not {"probe", "generate", "verify", "curate"} & verbs, "the lessons are those of the first seed"
+
+    assert folders == ["targeted-2", "untargeted", "untargeted-2"]
+    assert len(trained) == 3
+    assert found.seeds == len(found.by_seed) == 2
+
+
+def test_the_interval_over_seeds_is_stored_with_what_it_varies_by(
+    over_seeds: tuple[Domain, Compared, list[str]],
+) -> None:
+    domain, found, _ = over_seeds
+    stored = domain.query("SELECT * FROM ablations WHERE node = ? AND name = ?", [NODE, ALL_MODES])[0]
+    detail = json.loads(stored["detail"])
+
+    assert stored["difference"] == pytest.approx(sum(found.by_seed) / 2)
+    assert detail["by_seed"] == pytest.approx(list(found.by_seed))
+    assert detail["varied"]["items"] == 16
+    assert stored["low"] <= stored["difference"] <= stored["high"]
+    assert "points by seed" in compare_text(found)
+
+
+def test_how_many_seeds_two_points_need_is_said_before_they_are_trained(
+    over_seeds: tuple[Domain, Compared, list[str]],
+) -> None:
+    domain, _, said = over_seeds
+
+    assert len(said) == 1
+    assert "nothing is known before" in said[0]
+    later: list[str] = []
+
+    def stop(event: dict[str, Any]) -> None:
+        later.append(event.get("detail", ""))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compared(domain, iterations=1, seeds=2, listener=stop)
+    assert later[0].startswith("by the comparison before: ")
+
+
+@pytest.mark.slow
+def test_after_two_seeds_it_is_said_how_many_two_points_need(applied: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stand_in.WORK, "flywheel.training:train", forgetful)
+    said: list[str] = []
+    found = compared(applied, iterations=1, seeds=3, listener=notes(said))
+
+    assert said[1].startswith("after two seeds: trainings with another seed differ by")
+    assert len(found.by_seed) == 3
+
+
+def test_one_seed_says_that_it_is_one(once: tuple[Domain, Compared]) -> None:
+    domain, found = once
+
+    assert "one seed" in compare_text(found)
+    assert domain.query("SELECT DISTINCT detail->>'note' AS note FROM ablations") == [{"note": "1 seed"}]

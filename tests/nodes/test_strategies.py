@@ -60,7 +60,7 @@ def using(domain: Domain, options: dict[str, Any], **generator: Any) -> Domain:
     solver = {"kind": "python", "function": "solver.py:teach", "options": options, "simulated": True}
 
     def change(spec: dict[str, Any]) -> None:
-        spec["teachers"] = {"solver": solver, "other": {**solver, "options": {}}}
+        spec["teachers"] = {"solver": solver, "other": {**solver, "options": {"name": "other"}}}
         spec["generate"] = [{"name": "made", "teachers": ["solver"], "accept": 6, "rounds": 1, **generator}]
 
     return domain.edit(change)
@@ -191,6 +191,51 @@ def test_without_a_known_answer_the_samples_vote(domain: Domain) -> None:
     found = applied(domain)
     assert {c["reference_from"] for c in found} == {"vote:2/3"}
     assert {c["outcome"] for c in found} == {"pass", "spare", "fail"}
+
+
+@pytest.mark.parametrize("strategy", ["trace", "rationalize"])
+def test_a_question_that_was_answered_is_not_bought_again_because_an_iteration_passed(
+    domain: Domain, strategy: str
+) -> None:
+    options = {"trace": True, "wrong_every": 2}
+    using(domain, options, strategy=strategy, samples=2, rounds=3, **{"from": "data"}, data="asked.jsonl")
+    domain.write_rows("asked.jsonl", rows(700, 4))
+    with_final_answers(domain)
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["verifiers"]["right"] = {"kind": "exact"}
+        spec["loop"]["iterations"] = 3
+        spec["gate"] = [{"suite": "holdout", "better_by": 0.99}]
+
+    domain.edit(change)
+    found = applied(domain)
+    said = domain.query("SELECT summary FROM nodes WHERE kind = 'generate' ORDER BY iteration, round")
+    assert sum(row["summary"].get("calls", 0) for row in said) > 8
+    calls = domain.query("SELECT request FROM calls WHERE teacher = 'solver'")
+    assert len(calls) == 4 * 2, "four questions, two samples of each"
+    assert len({c["call_key"] for c in found}) == 8
+    assert domain.query("SELECT count(*) AS n FROM dataset WHERE origin = 'new'")[0]["n"] == 4
+
+
+def test_the_student_answers_anew_what_it_was_asked_before(domain: Domain) -> None:
+    using(domain, {}, strategy="trace", samples=2, rounds=2, **{"from": "data"}, data="asked.jsonl")
+    domain.write_rows("asked.jsonl", rows(700, 4))
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"] = {"self": {"kind": "student"}}
+        spec["generate"][0] |= {"teachers": ["self"], "too_easy": None}
+
+    domain.edit(change)
+    assert not domain.apply().error
+    seeds = [row["request"]["seed"] for row in domain.query("SELECT request FROM calls WHERE teacher = 'self'")]
+    assert len(set(seeds)) == len(seeds) > 4 * 2
+
+
+def test_one_model_under_two_names_gives_itself_no_second_opinion(domain: Domain) -> None:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["twin", "other"])
+    domain.edit(lambda spec: spec["teachers"].update(twin={**spec["teachers"]["solver"], "style": "terse"}))
+    found = applied(domain)
+    assert {c["reference_from"] for c in found} == {"teacher:other"}
 
 
 def test_rationalizing_hints_only_where_nothing_was_right_and_the_hint_is_not_in_the_lesson(domain: Domain) -> None:

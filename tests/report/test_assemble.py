@@ -83,6 +83,44 @@ def test_a_mode_is_followed_from_before_to_after(promoted: Report, shared_query:
     assert mode.candidates > mode.accepted >= mode.trained > 0
 
 
+def _into(db: duckdb.DuckDBPyConnection, nodes: dict[str, list[str]], which: str) -> None:
+    """The candidate fails at what the incumbent did to `which` items, in the mode `other`."""
+    here = f"node IN {of(nodes, 'evaluate')} AND suite = 'holdout'"
+    db.execute(f"""UPDATE scores SET outcome = 'fail', score = 0, mode = 'other'
+        WHERE {here} AND arm = 'candidate' AND outcome != 'unknown'
+        AND item_id IN (SELECT item_id FROM scores WHERE {here} AND arm = 'incumbent' AND {which})""")
+
+
+def test_errors_that_moved_on_are_told_apart_from_harm(
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
+) -> None:
+    _into(db, turns[0], "mode IN ('air', 'water', 'cloth')")
+    report = assemble(query, 1, turns, facts)
+    other = next(mode for mode in report.modes.rows if mode.name == "other")
+
+    assert other.change
+    assert other.change.direction == "up"
+    assert other.from_wrong > 10
+    assert other.took_over
+    assert "error mode other" not in {worse.name for worse in report.verdict.worse}
+    [said] = report.verdict.took_over
+    assert f"{other.from_wrong} were wrong in another way before" in said
+    assert "Errors moved on, which is no harm by itself: other" in render(report)
+
+
+def test_a_mode_into_which_right_answers_fell_is_harm(
+    db: duckdb.DuckDBPyConnection, query: Query, turns: Turns, facts: ReportFacts
+) -> None:
+    _into(db, turns[0], "(mode IN ('air', 'water', 'cloth') OR outcome = 'pass')")
+    report = assemble(query, 1, turns, facts)
+    other = next(mode for mode in report.modes.rows if mode.name == "other")
+
+    assert other.from_right > 0
+    assert not other.took_over
+    assert "error mode other" in {worse.name for worse in report.verdict.worse}
+    assert report.verdict.took_over == ()
+
+
 def test_modes_keep_the_taxonomys_order_and_all_are_there(
     promoted: Report, facts: ReportFacts, shared_query: Query, turns: Turns
 ) -> None:

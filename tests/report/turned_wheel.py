@@ -57,7 +57,7 @@ def right(subject):
 def teach(request):
     careless = request["options"].get("careless", False)
     if request["purpose"] == "answer":
-        wrong = careless and request["seed"] % 3 == 0
+        wrong = careless and request["seed"] % 4 == 0
         return "green" if wrong else colour(request["row"]["text"])
     if careless and request["sample"] % 5 == 1:
         return "No rows today."

@@ -308,6 +308,35 @@ def test_what_may_be_left_out_or_said(project, change: tuple[str, str]) -> None:
     assert project.edit(change).load().warnings == ()
 
 
+VENDORS = (
+    "  vendor: {{kind: litellm, model: openai/great, api_base: 'http://localhost:8000/v1'}}\n"
+    "  twin: {{kind: litellm, model: {model}, api_base: '{base}', temperature: 0.1}}\n"
+)
+
+
+@pytest.mark.parametrize("base", ["http://localhost:8000/v1", "http://127.0.0.1:8000/v1/", "HTTP://LOCALHOST:8000/v1"])
+@pytest.mark.parametrize("model", ["openai/great", "hosted_vllm/great"])
+def test_two_names_for_one_model_are_one_author(project, base: str, model: str) -> None:
+    project.edit(
+        (CHATTY, CHATTY + VENDORS.format(model=model, base=base)),
+        ("teachers: [terse, chatty], accept: 20" + SECOND, "teachers: [vendor], accept: 20, second_opinion: [twin]"),
+        ("teachers: [self], accept: 10", "teachers: [terse, chatty], accept: 10"),
+    )
+    [message] = [m for m in project.messages() if "second_opinion" in m]
+    assert '"twin" is the same under another name: "vendor" would be asked about its own lessons.' in message
+
+
+@pytest.mark.parametrize(
+    ("model", "base"), [("openai/greater", "http://localhost:8000/v1"), ("openai/great", "http://localhost:8001/v1")]
+)
+def test_another_model_or_server_is_another_author(project, model: str, base: str) -> None:
+    project.edit(
+        (CHATTY, CHATTY + VENDORS.format(model=model, base=base)),
+        ("teachers: [terse, chatty], accept: 20" + SECOND, "teachers: [vendor], accept: 20, second_opinion: [twin]"),
+    )
+    assert not [m for m in project.messages() if "own lessons" in m]
+
+
 def test_a_verifier_that_compares_nothing_needs_no_second_opinion(project) -> None:
     project.edit(("{kind: exact}", "{kind: regex, pattern: '.*'}"), (SECOND, ""))
     assert project.load().warnings == ()

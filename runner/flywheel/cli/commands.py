@@ -432,6 +432,9 @@ def compare(
     iterations: Annotated[
         int | None, typer.Option("--iterations", "-n", min=1, help="So many; as many as are done without it.")
     ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=100, help="Trainings of either side; the interval covers them, too.")
+    ] = 1,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -444,7 +447,7 @@ def compare(
         raise UsageError("compare with what? Write `flywheel compare --untargeted`, or `flywheel diff A B`.")
     _stop_on_signals()
     with listener(as_json) as show:
-        found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan))
+        found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan), seeds)
     if found is None and not as_json:
         print("nothing was compared")
     elif found is not None:

@@ -23,6 +23,9 @@ def compare_text(found: Compared) -> str:
     head = [_side("targeted", found.targeted), _side("untargeted", found.untargeted)]
     blocks = ["\n".join([f"{plural(found.iterations, 'iteration')} each", *head]), table_text(bought)]
     blocks.append(table_text([_row(row) for row in found.rows]))
+    if found.seeds > 1:
+        each = ", ".join(words.points(difference) for difference in found.by_seed)
+        blocks.append(f"points by seed: {each}")
     return "\n\n".join([*blocks, *(f"note: {warning}" for warning in found.warnings)])
 
 
@@ -34,6 +37,8 @@ def compare_json(found: Compared) -> dict[str, Any]:
     return {
         "event": "compared",
         "iterations": found.iterations,
+        "seeds": found.seeds,
+        "by_seed": list(found.by_seed),
         **sides,
         "rows": found.rows,
         "warnings": list(found.warnings),

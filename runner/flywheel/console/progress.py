@@ -98,6 +98,8 @@ class PlainLines:
                 self._say(event["node"], "FAILED", event["error"])
             case "store_recovered":
                 self._print(recovered(event))
+            case "note":
+                self._print(event["detail"])
             case "budget_stop":
                 self._say(event["node"], "STOPPED", event["error"])
             case "bill" if event["teacher"] not in self._odd_bills:  # the first of a teacher; events have them all
@@ -129,6 +131,8 @@ def _live() -> Iterator[Listener]:
         def show(event: Event) -> None:
             if event["event"] == "store_recovered":
                 live.console.print(recovered(event), markup=False)
+            if event["event"] == "note":
+                live.console.print(event["detail"], markup=False)
             view.take(event)
 
         yield show

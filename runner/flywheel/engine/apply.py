@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,9 +56,10 @@ def apply(
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
     command: str = "flywheel apply",
+    shown: bool = True,
 ) -> ApplyOutcome:
-    """Compile, confirm and execute. Raises StoreLocked, PlanMoved, SpecInvalid, SandboxUnavailable before anything
-    runs.
+    """Compile, confirm and execute; without `shown` nothing is reported or deployed. Raises StoreLocked, PlanMoved,
+    SpecInvalid, SandboxUnavailable before anything runs.
 
     Ctrl-C ends the run with exit code 130: received answers are kept, unfinished nodes leave nothing.
     """
@@ -71,6 +72,9 @@ def apply(
             store.forget_unfinished()
             take_in(project.state, store)
             plan = make_plan(project, iterations, store.query)
+            if not shown:
+                nodes = tuple(node for node in plan.nodes if not VERBS[node.kind].shows_in_overview)
+                plan = replace(plan, nodes=nodes)
             if saved_plan is not None:
                 check_saved(dict(saved_plan), plan)
             if not plan.pending:

@@ -2,17 +2,16 @@
 
 The same spec turns once more in `.flywheel/compare/untargeted/`: the same teachers, the same number of lessons, the
 same seeds, and lessons made from the task's probe rows as they come, whatever the student fails at. Then the two models
-that were trained last are compared on the items of the target suites.
+that were trained last are compared on the items of the target suites. With several seeds both loops turn again, each in
+a folder of its own, with nothing but another seed of their trainings.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flywheel.engine.apply import EXIT_DONE, EXIT_NOTHING_PROMOTED, apply
@@ -20,18 +19,24 @@ from flywheel.engine.events import Listener
 from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
+from flywheel.engine.scratch import give, scratch
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
-from flywheel.nodes.measuring.pairing import paired
+from flywheel.nodes.measuring.pairing import paired, paired_over_seeds
 from flywheel.plan import Plan
 from flywheel.records.decision import PairedItem
-from flywheel.records.nodes import Query, finished, rows_as_stored
+from flywheel.records.nodes import Query, finished
+from flywheel.stats import MOST_SEEDS, seeds_needed
 from flywheel.store import Store
+from flywheel.text import plural
 
 Row = dict[str, Any]
 
 #: `ablations.node` of the comparison's rows; a later comparison replaces them.
 NODE = "compare:untargeted"
 ALL_MODES = "all modes"
+COMMAND = "flywheel compare --untargeted"
+#: The difference of which is said how many seeds it needs.
+WORTH_KNOWING = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,18 @@ class Compared:
     untargeted: Side
     rows: list[Row]
     warnings: tuple[str, ...]
+    seeds: int = 1
+    by_seed: tuple[float, ...] = ()
+    """The first suite's difference under each seed."""
+
+
+@dataclass(frozen=True)
+class Varied:
+    """What the first suite's difference varies by: variances by another seed and by other items, on so many items."""
+
+    of_seeds: float
+    of_items: float
+    items: int
 
 
 def compare_untargeted(
@@ -66,32 +83,37 @@ def compare_untargeted(
     iterations: int | None = None,
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
+    seeds: int = 1,
 ) -> Compared | None:
     """Turn the untargeted wheel as often as the project's own has turned (or `iterations` times), compare, store.
 
-    Answers that the project has paid for are not paid for again. None where `confirm` says no. Raises UsageError where
-    the project's own iterations are not done, NodeFailed where the untargeted loop fails, BudgetStop at a declared
-    limit, KeyboardInterrupt; all of them go on where they stopped when it is called again.
+    With `seeds` above 1 both loops are trained so many times, and the interval covers items and trainings. Answers
+    that the project has paid for are not paid for again. None where `confirm` says no. Raises UsageError where the
+    project's own iterations are not done, NodeFailed where a loop fails, BudgetStop at a declared limit,
+    KeyboardInterrupt; all of them go on where they stopped when it is called again.
     """
     with open_lookup(project.state) as query:
         wanted = _finished(project, query, iterations)
         targeted = _side(project, query, wanted)
-        paid = query("SELECT * FROM calls WHERE status = 'ok'")
-        known = {table: query(sql) for table, sql in _MEASURED.items()}
-        known["nodes"] = rows_as_stored(query, {row["node"] for rows in known.values() for row in rows})
-        traffic = {table: query(f"SELECT * FROM {table}") for table in ("traffic", "feedback", "ingests")}
-    other = _scratch(project)
-    _give_answers(other, paid)
-    _give_measurements(other, known)
-    _give_traffic(other, traffic)
-    if not _turned(other, wanted, listener, confirm):
+        varied = _varied_before(query)
+    with Store(project.store_path):
+        pass  # brought up to date before its tables are read
+    turning = _Turning(wanted, listener, confirm)
+    if seeds > 1:
+        turning.note(_seeds_in_words(varied, "by the comparison before: " if varied else ""))
+    try:
+        pairs = _all_sides(project, targeted, seeds, turning)
+    except _Refused:
         return None
-    with open_lookup(other.state) as query:
-        untargeted = _side(other, query, wanted)
-    rows = [row for suite in _targets(project) for row in _rows(project, suite, targeted, untargeted)]
-    found = Compared(wanted, targeted, untargeted, rows, _warnings(targeted, untargeted))
-    _keep(project, found)
+    found = _compared(project, wanted, pairs)
+    _keep(project, found, pairs)
     return found
+
+
+def _compared(project: Workspace, iterations: int, pairs: Sequence[tuple[Side, Side]]) -> Compared:
+    rows = [row for suite in _targets(project) for row in _rows(project, suite, pairs)]
+    warnings = (*_about_seeds(pairs), *_warnings(*pairs[0]))
+    return Compared(iterations, *pairs[0], rows, warnings, len(pairs), _by_seed(project, pairs))
 
 
 # --- the project's own loop -------------------------------------------------------------------------------------------
@@ -159,107 +181,64 @@ def _environment(query: Query, nodes: Sequence[str]) -> str:
     return str(finished(query, nodes)[-1].summary["environment"])
 
 
-# --- the untargeted loop ----------------------------------------------------------------------------------------------
+# --- the other loops --------------------------------------------------------------------------------------------------
 
 
-def _scratch(project: Workspace) -> Workspace:
-    """The same project in a folder of its own, for a loop that neither ablates, nor deploys, nor asks anybody."""
-    root = project.state / "compare" / "untargeted"
-    _mirror(project, root)
-    spec = project.spec
-    spec = spec.model_copy(
-        update={
-            "ablate": [],
-            "deploy": spec.deploy.model_copy(update={"approve": "gate"}),
-            "evals": {name: suite.model_copy(update={"teachers": []}) for name, suite in spec.evals.items()},
-        }
-    )
-    return Workspace(replace(project.loaded, spec=spec, root=root), root / project.file.name, untargeted=True)
+class _Refused(Exception):
+    """Nobody wanted to pay for it."""
 
 
-def _mirror(project: Workspace, root: Path) -> None:
-    """Put the project's files, as they are now, into `root`; what an earlier comparison did there stays."""
-    outputs = {"reports", Path(project.spec.deploy.path).parts[0]}
-    root.mkdir(parents=True, exist_ok=True)
-    for entry in root.iterdir():
-        if entry.name not in outputs and not entry.name.startswith("."):
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    for entry in project.root.iterdir():
-        if entry.name in outputs or entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            shutil.copytree(
-                entry, root / entry.name, copy_function=_link, ignore=_HIDDEN, ignore_dangling_symlinks=True
-            )
-        elif entry.is_file():
-            _link(entry, root / entry.name)
+@dataclass(frozen=True)
+class _Turning:
+    """What all loops of one comparison have in common."""
+
+    iterations: int
+    listener: Listener
+    confirm: Callable[[Plan], bool]
+
+    def turned(self, other: Workspace, arm: str) -> Side:
+        """The loop in `other`, done. Raises _Refused."""
+
+        def asked(plan: Plan) -> bool:
+            if not self.confirm(plan):
+                raise _Refused
+            return True
+
+        outcome = apply(
+            other, iterations=self.iterations, listener=self.listener, confirm=asked, command=COMMAND,
+            shown=False,
+        )  # fmt: skip
+        if outcome.exit_code not in (EXIT_DONE, EXIT_NOTHING_PROMOTED):
+            raise _error(arm, outcome.exit_code, outcome.error)
+        with open_lookup(other.state) as query:
+            return _side(other, query, self.iterations)
+
+    def note(self, text: str) -> None:
+        self.listener({"event": "note", "at": round(time.time(), 3), "detail": text})
 
 
-_HIDDEN = shutil.ignore_patterns(".*", "__pycache__")
-
-
-def _link(source: str | Path, target: str | Path) -> None:
-    """A hard link costs nothing, however large the model; a copy where the file system has none."""
-    try:
-        os.link(Path(source).resolve(), target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _give_answers(other: Workspace, paid: Sequence[Row]) -> None:
-    """What the project has paid for is known here, and has cost nothing here."""
-    free = {"usd": 0.0, "attempts": 0, "input_tokens": 0, "output_tokens": 0}
-    with Store(other.store_path) as store:
-        known = {row["key"] for row in store.query("SELECT key FROM calls WHERE status = 'ok'")}
-        store.write("calls", [{**row, **free} for row in paid if row["key"] not in known])
-
-
-_MEASURED = {
-    "answers": "SELECT * FROM answers",
-    "verdicts": "SELECT * FROM verdicts WHERE node IN (SELECT node FROM answers)",
-    "failures": "SELECT * FROM failures",
-    "scores": "SELECT * FROM scores",
-}
-"""Rows of probes and evaluations: which of the control's are the same, their fingerprints say."""
-
-
-def _give_measurements(other: Workspace, known: Mapping[str, Sequence[Row]]) -> None:
-    """What the project has probed and measured is not probed and measured again: the base, above all."""
-    with Store(other.store_path) as store, store.transaction() as transaction:
-        have = {record.node for record in finished(store.query)}
-        for table, rows in known.items():
-            transaction.insert(table, [row for row in rows if row["node"] not in have])
-
-
-def _give_traffic(other: Workspace, known: Mapping[str, Sequence[Row]]) -> None:
-    """What production was asked, it was asked here too."""
-    with Store(other.store_path) as store, store.transaction() as transaction:
-        for table, rows in known.items():
-            transaction.execute(f"DELETE FROM {table}")
-            transaction.insert(table, rows)
-
-
-def _turned(other: Workspace, iterations: int, listener: Listener, confirm: Callable[[Plan], bool]) -> bool:
-    """Whether the untargeted loop is done; False where nobody wanted to pay for it."""
-    agreed = True
-
-    def asked(plan: Plan) -> bool:
-        nonlocal agreed
-        agreed = confirm(plan)
-        return agreed
-
-    outcome = apply(
-        other, iterations=iterations, listener=listener, confirm=asked, command="flywheel compare --untargeted"
-    )
-    if outcome.exit_code not in (EXIT_DONE, EXIT_NOTHING_PROMOTED):
-        raise _error(outcome.exit_code, outcome.error)
-    return agreed
-
-
-def _error(exit_code: int, error: str) -> BaseException:
-    message = f"the untargeted loop did not end: {error} Run `flywheel compare --untargeted` again: it goes on there."
+def _error(arm: str, exit_code: int, error: str) -> BaseException:
+    message = f"the {arm} loop did not end: {error} Run `{COMMAND}` again: it goes on there."
     kinds: dict[int, type[FlywheelError]] = {BudgetStop.exit_code: BudgetStop, NodeFailed.exit_code: NodeFailed}
     return kinds[exit_code](message) if exit_code in kinds else KeyboardInterrupt()
+
+
+def _all_sides(project: Workspace, first: Side, seeds: int, turning: _Turning) -> list[tuple[Side, Side]]:
+    """(targeted, untargeted) of each seed. The first targeted one is the project's own."""
+    control = scratch(project, "untargeted", untargeted=True)
+    with open_lookup(project.state) as query:
+        give(query, control)
+    pairs = [(first, turning.turned(control, "untargeted"))]
+    for n in range(1, seeds):
+        again = [scratch(project, arm, arm == "untargeted", retraining=n) for arm in ("targeted", "untargeted")]
+        for source, other in zip((project, control), again, strict=True):
+            with open_lookup(source.state) as query:
+                give(query, other)
+        targeted, untargeted = again
+        pairs.append((turning.turned(targeted, "targeted"), turning.turned(untargeted, "untargeted")))
+        if n == 1 and seeds > 2:
+            turning.note(_seeds_in_words(_varied(project, pairs), "after two seeds: "))
+    return pairs
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -269,25 +248,76 @@ def _targets(project: Workspace) -> list[str]:
     return [name for name, suite in project.spec.evals.items() if suite.role == "target"]
 
 
-def _rows(project: Workspace, suite: str, targeted: Side, untargeted: Side) -> list[Row]:
-    """The suite's score, and for each mode that either model still shows the share of items free of it."""
+def _rows(project: Workspace, suite: str, pairs: Sequence[tuple[Side, Side]]) -> list[Row]:
+    """The suite's score, and for each mode that any model still shows the share of items free of it."""
+    seeds = [_items(suite, *pair) for pair in pairs]
+    shown = {mode for items in seeds for item in items for mode in (item.incumbent_mode, item.candidate_mode) if mode}
+    modes = [mode.name for mode in project.spec.taxonomy if mode.name in shown]
+    found = []
+    for mode in [None, *modes]:
+        several = paired_over_seeds(seeds, mode) if len(seeds) > 1 else None
+        if pair := several[0] if several else paired(seeds[0], project.spec.seed, mode):
+            name = ALL_MODES if mode is None else f"free of {mode}"
+            about = {"name": name, "without": "targeting", "suite": suite, "lessons": pairs[0][0].trained}
+            found.append({"node": NODE, **about, **asdict(pair)})
+    return found
+
+
+def _items(suite: str, targeted: Side, untargeted: Side) -> list[PairedItem]:
     ours, theirs = targeted.scores.get(suite, {}), untargeted.scores.get(suite, {})
-    items = [
+    return [
         PairedItem(
             item, theirs[item]["score"], ours[item]["score"], theirs[item]["mode"], ours[item]["mode"],
             ours[item]["cluster"],
         )
         for item in sorted(ours.keys() & theirs.keys())
     ]  # fmt: skip
-    shown = {mode for item in items for mode in (item.incumbent_mode, item.candidate_mode) if mode}
-    modes = [mode.name for mode in project.spec.taxonomy if mode.name in shown]
-    found = []
-    for mode in [None, *modes]:
-        if pair := paired(items, project.spec.seed, mode):
-            name = ALL_MODES if mode is None else f"free of {mode}"
-            about = {"name": name, "without": "targeting", "suite": suite, "lessons": targeted.trained}
-            found.append({"node": NODE, **about, **asdict(pair)})
-    return found
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+
+
+def _varied(project: Workspace, pairs: Sequence[tuple[Side, Side]]) -> Varied | None:
+    """Of the first suite that can be judged; None from one seed."""
+    for suite in _targets(project) if len(pairs) > 1 else ():
+        if found := paired_over_seeds([_items(suite, *pair) for pair in pairs]):
+            return Varied(found[1].of_seeds, found[1].of_items, found[0].items)
+    return None
+
+
+def _varied_before(query: Query) -> Varied | None:
+    """As an earlier comparison with several seeds has left it."""
+    rows = query("SELECT detail FROM ablations WHERE node = ? AND name = ? LIMIT 1", [NODE, ALL_MODES])
+    known = json.loads(rows[0]["detail"]).get("varied") if rows else None
+    return Varied(**known) if known else None
+
+
+def _seeds_in_words(varied: Varied | None, known_from: str) -> str:
+    """How many trainings of either side a difference of 2 points needs."""
+    points = f"{100 * WORTH_KNOWING:g} points"
+    if varied is None:
+        return f"how many seeds a difference of {points} needs is said after the second: nothing is known before"
+    by = f"{known_from}trainings with another seed differ by {100 * varied.of_seeds**0.5:.1f} points"
+    needed = seeds_needed(WORTH_KNOWING, varied.of_seeds, varied.of_items)
+    if needed is None:
+        return f"{by}; on {varied.items:,} items {MOST_SEEDS} seeds do not tell {points} from none: it needs more items"
+    return f"{by}; a difference of {points} needs {needed} seeds (80% power, two-sided 5%)"
+
+
+def _by_seed(project: Workspace, pairs: Sequence[tuple[Side, Side]]) -> tuple[float, ...]:
+    for suite in _targets(project):
+        seeds = [paired(_items(suite, *pair), project.spec.seed) for pair in pairs]
+        if None not in seeds:
+            return tuple(found.difference for found in seeds if found is not None)
+    return ()
+
+
+def _about_seeds(pairs: Sequence[tuple[Side, Side]]) -> tuple[str, ...]:
+    if len(pairs) > 1:
+        return (f"{len(pairs)} seeds of the trainings: the intervals are over items and seeds",)
+    return (
+        "one seed: the intervals are over items alone, and another training might have ended elsewhere (--seeds 3)",
+    )
 
 
 def _warnings(targeted: Side, untargeted: Side) -> tuple[str, ...]:
@@ -301,13 +331,18 @@ def _warnings(targeted: Side, untargeted: Side) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _keep(project: Workspace, found: Compared) -> None:
+def _keep(project: Workspace, found: Compared, pairs: Sequence[tuple[Side, Side]]) -> None:
+    varied = _varied(project, pairs)
     detail = {
         "iterations": found.iterations,
         "models": [found.targeted.model_id, found.untargeted.model_id],
         "bought": [dict(found.targeted.bought), dict(found.untargeted.bought)],
         "trained": [found.targeted.trained, found.untargeted.trained],
         "warnings": list(found.warnings),
+        "seeds": found.seeds,
+        "by_seed": list(found.by_seed),
+        "varied": asdict(varied) if varied else None,
+        "note": plural(found.seeds, "seed"),
     }
     with Store(project.store_path) as store:
         with store.transaction() as transaction:

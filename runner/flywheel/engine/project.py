@@ -38,6 +38,8 @@ class Workspace:
     file: Path
     untargeted: bool = False
     """See `ProjectFacts.untargeted`."""
+    retraining: int = 0
+    """See `ProjectFacts.retraining`."""
 
     @property
     def spec(self) -> Spec:
@@ -167,6 +169,7 @@ class Workspace:
             blocked=self._blocked(),
             predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,
+            retraining=self.retraining,
         )
 
     def _embedder(self) -> str:

@@ -35,6 +35,8 @@ class ProjectFacts:
     untargeted: bool = False
     """Lessons are made from probe rows as they come, whatever the student fails at: the other side of `flywheel
     compare`."""
+    retraining: int = 0
+    """So many further seeds of the trainings; everything else keeps its own."""
 
 
 def node_name(iteration: int, verb: str, subject: str = "", round: int = 0) -> str:

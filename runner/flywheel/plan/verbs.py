@@ -53,7 +53,10 @@ class Verb:
     works_the_student: ClassVar[bool] = False
     """How long it takes follows from how fast the student is."""
     shows_in_overview: ClassVar[bool] = False
-    """The page over all iterations is written anew after it."""
+    """The page over all iterations is written anew after it; nothing that is measured waits for it."""
+    serves_other_loops: ClassVar[bool] = False
+    """What it has done is as good in another loop with the same fingerprints: it comes before the training, or tells
+    models apart."""
 
     def places(self, it: Iteration) -> Iterable[Place]:
         return [("", 0)]
@@ -77,6 +80,7 @@ class Verb:
 class ProbeStep(Verb):
     name = "probe"
     implementation = 3
+    serves_other_loops = True
     works_the_student = True
     needs_judges = True
 
@@ -110,6 +114,7 @@ class ProbeStep(Verb):
 
 class MineStep(Verb):
     name = "mine"
+    serves_other_loops = True
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -138,6 +143,7 @@ class MineStep(Verb):
 class DiagnoseStep(Verb):
     name = "diagnose"
     implementation = 2
+    serves_other_loops = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         # Without probes nothing else would make an iteration wait for the one before, whose lessons and model it takes.
@@ -151,6 +157,8 @@ class DiagnoseStep(Verb):
 class BudgetStep(Verb):
     name = "budget"
     implementation = 2
+    serves_other_loops = True
+    needs_judges = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("diagnose")]
@@ -160,12 +168,20 @@ class BudgetStep(Verb):
         for generator in it.spec.generate:
             chosen = generator.model_dump(mode="json", include={"accept", "floor", "cap", "modes", "source", "task"})
             inputs.update(flatten(f"generate.{generator.name}", {**chosen, "has_modes": generator.has_modes}))
+        if not it.spec.budget.is_default:
+            inputs |= {"budget.policy": it.spec.budget.weights}
+        if it.spec.budget.samples_student:
+            inputs["seed"] = it.seed(self.name)
         return inputs
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        return None if spec.budget.samples_student else BOOKS
 
 
 class GenerateStep(Verb):
     name = "generate"
     implementation = 3
+    serves_other_loops = True
     needs_judges = True
     is_refilled = True
     may_be_blocked = True
@@ -216,6 +232,7 @@ class GenerateStep(Verb):
 class VerifyStep(Verb):
     name = "verify"
     implementation = 3
+    serves_other_loops = True
     needs_judges = True
     is_refilled = True
 
@@ -247,6 +264,7 @@ class VerifyStep(Verb):
 class CurateStep(Verb):
     name = "curate"
     implementation = 4
+    serves_other_loops = True
     works_the_student = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
@@ -278,7 +296,9 @@ class TrainStep(Verb):
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        return {**flatten("train", it.spec.train.of_lessons), **it.student(), "seed": it.seed(self.name)}
+        settings = flatten("train", it.spec.train.of_lessons)
+        again = [it.facts.retraining] if it.facts.retraining else []  # the first keeps the fingerprint that it had
+        return {**settings, **it.student(), "seed": it.seed(self.name, *again)}
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         iterations = 1 if spec.train.init == "incumbent" and not spec.curate.mix.replay else iteration
@@ -339,6 +359,7 @@ class PreferStep(Verb):
 class EvaluateStep(Verb):
     name = "evaluate"
     implementation = 5
+    serves_other_loops = True
     works_the_student = True
     asks_teachers_of_suites = True
     needs_judges = True

@@ -121,13 +121,14 @@ def _verdict(
         look=row.get("look"),
         mostly_wrong=tuple(short) if outcome == "promote" else (),
         worse=_worse(scores, modes),
+        took_over=tuple(words.took_over(mode) for mode in modes.rows if mode.took_over),
         compared=sum(change is not None for change in changes),
         query=sql,
     )
 
 
 def _worse(scores: Scores, modes: Modes) -> tuple[Worse, ...]:
-    """Suites and slices that fell, error modes that rose."""
+    """Suites and slices that fell, error modes that rose and did not only take errors over from others."""
     fell = [
         Worse(name=words.score_name(s), change=s.change, items=words.items_of(s))
         for s in (*scores.suites, *scores.slices)
@@ -136,7 +137,7 @@ def _worse(scores: Scores, modes: Modes) -> tuple[Worse, ...]:
     rose = [
         Worse(name=f"error mode {m.name}", change=m.change, items=words.filtered(mode=m.name))
         for m in modes.rows
-        if m.change and m.change.direction == "up"
+        if m.change and m.change.direction == "up" and not m.took_over
     ]
     return (*fell, *rose)
 

@@ -73,6 +73,8 @@ class Banner(ReportPart):
     """Target suites of which the model that takes over still gets less than half right."""
     worse: tuple[Worse, ...] = ()
     """Suites, slices and error modes that got worse beyond chance, each judged alone at 95%."""
+    took_over: tuple[str, ...] = ()
+    """Error modes that rose beyond chance because errors moved on to them, each with what its items were before."""
     compared: int = 0
     """Suites, slices and error modes that were looked at for that."""
     query: str
@@ -184,6 +186,18 @@ class Mode(ReportPart):
     trained: int
     after: Rate | None
     change: Change | None
+    from_wrong: int = 0
+    """Items that have it now and were wrong in another way before."""
+    from_right: int = 0
+    """Items that have it now and were right before."""
+    harm: Change | None = None
+    """Of all items, those that were right and have it now, less those that had it and are right now."""
+
+    @property
+    def took_over(self) -> bool:
+        """It rose beyond chance, and not because right answers were lost: errors moved on to it from other modes."""
+        rose = self.change is not None and self.change.direction == "up"
+        return rose and self.from_wrong > 0 and (self.harm is None or self.harm.direction != "up")
 
 
 class Modes(ReportPart):

@@ -95,14 +95,18 @@ ORDER BY suite, slice_column, slice_value"""
 
 
 def mode_rates(chain: Mapping[int, Nodes], suites: Sequence[str]) -> str:
-    """For each mode: items of these suites that had it before, have it after, lost it and gained it."""
+    """For each mode: items of these suites that had it before, have it after, lost it and gained it; and of those that
+    moved, which were wrong otherwise or right on the other side."""
     return f"""{_pairs(chain)},
 judged AS (SELECT * FROM pairs WHERE known AND suite IN {listed(suites)}),
 modes AS (SELECT mode_before AS mode FROM judged UNION SELECT mode_after FROM judged)
 SELECT modes.mode, count(*) AS items,
   count(*) FILTER (mode_before = modes.mode) AS before, count(*) FILTER (mode_after = modes.mode) AS after,
   count(*) FILTER (mode_before = modes.mode AND mode_after IS DISTINCT FROM modes.mode) AS cured,
-  count(*) FILTER (mode_after = modes.mode AND mode_before IS DISTINCT FROM modes.mode) AS caught
+  count(*) FILTER (mode_after = modes.mode AND mode_before IS DISTINCT FROM modes.mode) AS caught,
+  count(*) FILTER (mode_after = modes.mode AND mode_before <> modes.mode) AS from_wrong,
+  count(*) FILTER (mode_after = modes.mode AND was_right) AS from_right,
+  count(*) FILTER (mode_before = modes.mode AND is_right) AS to_right
 FROM modes, judged WHERE modes.mode IS NOT NULL GROUP BY modes.mode ORDER BY modes.mode"""
 
 

@@ -73,6 +73,18 @@ def credentials(template: str, address: str) -> Iterator[str]:
     yield from (f"${{env:{name}}}" for name in places)
 
 
+def place_of(address: str) -> str:
+    """One way to write an address: two that lead to one server by the same path are equal. References stay."""
+    template = REFERENCE.sub(lambda match: _PLACE.format(match[1]), address)
+    try:
+        parts = urlsplit(template)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return address
+    host = "127.0.0.1" if parts.hostname in ("localhost", "::1") else parts.hostname
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}?{parts.query}"
+
+
 def users(address: str) -> list[str]:
     """The user in an address, as it is written and as it is meant."""
     try:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
+from flywheel.spec.policies import Budget
 from flywheel.spec.strategies import AnyGenerator, Generator
 from flywheel.spec.teachers import AnyTeacher
 from flywheel.spec.traffic import Traffic
@@ -401,6 +402,8 @@ class Spec(SpecModel):
     """Who says whether an answer is right."""
     generate: Annotated[list[AnyGenerator], Field(min_length=1)]
     """Where lessons come from."""
+    budget: Budget = Budget()
+    """What lessons are spent on."""
     curate: Curate = Curate()
     """Which lessons are trained on."""
     train: Train = Train()

@@ -200,11 +200,23 @@ def _second_opinions(document: Document, outline: Outline) -> Iterator[Fault]:
                 message = f'the teacher "{name}" has recorded rows only and cannot answer a new one.'
                 yield document.fault((*path, number), message, "Name a teacher of another kind.")
         for author in generator.weights:
-            if author in outline.names.get("teachers", []) and set(generator.opinions) == {author}:
-                message = f'"{author}" would be asked about its own lessons.'
+            if author in outline.names.get("teachers", []) and (same := _all_are(author, generator, outline)):
+                known_as = "" if same == [author] else f'"{same[0]}" is the same under another name: '
+                message = f'{known_as}"{author}" would be asked about its own lessons.'
                 able = [name for name, teacher in outline.teachers.items() if teacher.writes_questions]
                 hint = _one_writer(author) if able == [author] else "Add a teacher that did not write them."
                 yield document.fault(path, message, hint)
+
+
+def _all_are(author: str, generator: Generator, outline: Outline) -> list[str]:
+    """The teachers for second opinions, where all of them are the author; other names of it first."""
+    known = outline.teachers
+    same = [
+        name
+        for name in generator.opinions
+        if name == author or (name in known and author in known and known[name].same_source(known[author]))
+    ]
+    return sorted(same, key=lambda name: name == author) if len(same) == len(generator.opinions) else []
 
 
 def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]:

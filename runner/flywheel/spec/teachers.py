@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from flywheel.spec.addresses import place_of
 from flywheel.spec.base import Count, Name, Positive, Scalar, Seconds, Usd
 from flywheel.spec.kinds import Family, Kind
 
@@ -182,7 +183,14 @@ class LitellmTeacher(Teacher):
         return {key: value for key, value in super().identity().items() if value is not None}
 
     def same_source(self, other: Teacher) -> bool:
-        return isinstance(other, LitellmTeacher) and (self.model, self.api_base) == (other.model, other.api_base)
+        return isinstance(other, LitellmTeacher) and self._served == other._served
+
+    @property
+    def _served(self) -> tuple[str, str]:
+        """Model and server. At an address of its own the provider says only in which words the server is asked."""
+        if self.api_base is None:
+            return self.model, ""
+        return self.model.partition("/")[2] or self.model, place_of(self.api_base)
 
 
 class PythonTeacher(Teacher):

@@ -189,13 +189,19 @@ CREATE TABLE preferences (
     rejected VARCHAR, reward DOUBLE, origin VARCHAR);
 """
 
+POLICIES = """
+-- How many of the student's samples of a probe row are right, where the budget goes by that.
+CREATE TABLE edges (node VARCHAR, task VARCHAR, answer_id VARCHAR, samples INTEGER, passed INTEGER);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
+    ("0009_policies", POLICIES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions", "ablations", "samples", "preferences",
+    "scores", "decisions", "ablations", "samples", "preferences", "edges",
 )  # fmt: skip

@@ -12,9 +12,11 @@ from flywheel.nodes.lessons.pieces import Ask, Assignment, Material
 from flywheel.nodes.lessons.shares import Shares
 from flywheel.nodes.lessons.sources import Sources
 from flywheel.records import LessonRequest, Message, Row, SharedRows
+from flywheel.spec.policies import POLICIES
 
 #: Failures of a mode that a data-set teacher sees, to pick rows like them.
 MATCHED = 500
+_MEANINGS = {policy.made_from: policy.meaning for policy in POLICIES.values() if policy.made_from}
 
 
 class Requests:
@@ -68,7 +70,26 @@ class Requests:
         self, teacher: str, mode: str, sample: int, source: Material, prompt: str | None = None, **shown: Any
     ) -> Ask:
         """A request for the answer to a source's row: in the words of `prompt`, else as the student is asked."""
-        request = replace(self.request(teacher, "answer", mode, sample), row=source.row)
+        return self._answer(self.request(teacher, "answer", mode, sample), source, prompt, shown)
+
+    def samples(
+        self, teacher: str, mode: str, first: int, number: int, source: Material, prompt: str | None
+    ) -> list[Ask]:
+        """Requests for so many answers to a source's row. A paid-for question is the same one in every round and
+        iteration, and so is answered once; the student, who has changed, answers anew from sample `first` on."""
+        if self._spec.teachers[teacher].is_student:
+            return [self.answer(teacher, mode, first + i, source, prompt) for i in range(number)]
+        seeds = [seed_from(self._spec.seed, "sample", teacher, source.row, i) for i in range(number)]
+        requests = [replace(self.request(teacher, "answer", mode, i), seed=seed) for i, seed in enumerate(seeds)]
+        return [self._answer(request, source, prompt, {}) for request in requests]
+
+    def again(self, ask: Ask, prompt: str | None, shown: Row) -> Ask:
+        """The same question in other words, and with more of it shown."""
+        assert ask.source is not None
+        return self._answer(ask.request, ask.source, prompt, shown)
+
+    def _answer(self, request: LessonRequest, source: Material, prompt: str | None, shown: Row) -> Ask:
+        request = replace(request, row=source.row)
         if shown:
             request = replace(request, item={"row": source.row, **shown})
         return Ask(self.for_answer(request, prompt, **shown), source.failure_ids, source)
@@ -85,7 +106,7 @@ class Requests:
     def request(self, teacher: str, purpose: Any, mode: str, sample: int) -> LessonRequest:
         work = self._work
         seed = seed_from(self._spec.seed, work.ctx.node.iteration, work.generator.name, teacher, mode, sample)
-        meaning = next((m.description for m in self._spec.taxonomy if m.name == mode), "")
+        meaning = next((m.description for m in self._spec.taxonomy if m.name == mode), _MEANINGS.get(mode, ""))
         return LessonRequest(
             teacher=teacher, purpose=purpose, task=work.task_name, mode=mode or None, mode_description=meaning, n=1,
             failures=(), seeds=(), row=None, messages=(), parameters=self.parameters(teacher), sample=sample, seed=seed,

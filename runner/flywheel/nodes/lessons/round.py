@@ -74,7 +74,7 @@ class Round:
         requests = [self._opinion(pieces[i].candidate) for i in need]
         # A stand-in may be the author, who cannot give a second opinion.
         stand_ins = [
-            [name for name in self.exchange.stand_ins(request.teacher) if name != pieces[i].candidate.teacher]
+            [n for n in self.exchange.stand_ins(request.teacher) if not self._is_author(n, pieces[i].candidate.teacher)]
             for i, request in zip(need, requests, strict=True)
         ]
         replies = self.exchange.answered(requests, stand_ins)
@@ -88,8 +88,12 @@ class Round:
         return found
 
     def other_than(self, author: str) -> str | None:
-        """The first teacher for second opinions that is not `author`."""
-        return next((name for name in self.generator.opinions if name != author), None)
+        """The first teacher for second opinions that is not `author`, under whatever name."""
+        return next((name for name in self.generator.opinions if not self._is_author(name, author)), None)
+
+    def _is_author(self, name: str, author: str) -> bool:
+        known = self.ctx.spec.teachers
+        return name == author or (author in known and known[name].same_source(known[author]))
 
     def _opinion(self, candidate: Candidate) -> LessonRequest:
         teacher = self.other_than(candidate.teacher)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 
 from flywheel.hashing import seed_from
 from flywheel.nodes.lessons.pieces import Assignment, Material
+from flywheel.nodes.lessons.policies import at_edge, confused
 from flywheel.records import Row, row_id
 from flywheel.records.rows import target_text
+from flywheel.spec.policies import POLICIES
+
+EDGE, CONFUSED = POLICIES["edge"].made_from, POLICIES["confusion"].made_from
 
 
 class Sources:
@@ -75,10 +80,24 @@ class Sources:
 
     def failures(self, mode: str) -> list[tuple[str, Row]]:
         """(failure id, {row, gold, answer, reason}) of a mode, in order of id; without a mode the probes as they come,
-        right and wrong alike, and nothing of what the student said."""
+        right and wrong alike, and nothing of what the student said. So are those that a policy chose."""
         if mode not in self._failures:
-            self._failures[mode] = self._read_failures(mode) if mode else self._read_probes()
+            chosen = {"": self._read_probes, EDGE: self._read_edge, CONFUSED: self._read_confused}
+            self._failures[mode] = chosen[mode]() if mode in chosen else self._read_failures(mode)
         return self._failures[mode]
+
+    def _read_confused(self) -> list[tuple[str, Row]]:
+        return self._of_probes(confused(self._ctx, self._work.task_name))
+
+    def _of_probes(self, ids: Collection[str]) -> list[tuple[str, Row]]:
+        return [(answer_id, shown) for answer_id, shown in self._read_probes() if answer_id in ids]
+
+    def _read_edge(self) -> list[tuple[str, Row]]:
+        rows = self._ctx.query(
+            "SELECT * FROM edges WHERE list_contains(?, node) AND task = ?",
+            [self._ctx.fingerprints("budget"), self._work.task_name],
+        )
+        return self._of_probes({row["answer_id"] for row in rows if at_edge(row)})
 
     def _read_probes(self) -> list[tuple[str, Row]]:
         rows = self._ctx.query(

@@ -136,12 +136,11 @@ def rationalize(g: Round, wanted: Wanted) -> list[Piece]:
 
 
 def _hinted(g: Round, ask: Ask) -> Ask:
+    """The same question with the answer told. The student and functions are asked in these words, too: without them
+    there is no hint."""
     assert ask.source is not None
-    r = ask.request
-    # The student and functions are asked in these words, too: without them there is no hint.
-    return g.requests.answer(
-        r.teacher, r.mode or "", r.sample, ask.source, g.generator.hint_prompt, answer=ask.source.answer, hint=True
-    )
+    known = {"answer": ask.source.answer, "hint": True}
+    return g.requests.again(ask, g.generator.hint_prompt, known)
 
 
 def _sample_asks(g: Round, wanted: Wanted, fits: Callable[[Material], bool]) -> list[Ask]:
@@ -156,8 +155,7 @@ def _sample_asks(g: Round, wanted: Wanted, fits: Callable[[Material], bool]) -> 
             first = g.shares.first_sample(teacher, mode)
             for place in range(number):
                 source = sources[turn % len(sources)]
-                samples = range(first + place * size, first + (place + 1) * size)
-                asks += [g.requests.answer(teacher, mode, sample, source, g.generator.prompt) for sample in samples]
+                asks += g.requests.samples(teacher, mode, first + place * size, size, source, g.generator.prompt)
                 turn += 1
     return asks
 
