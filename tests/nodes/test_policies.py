@@ -46,8 +46,12 @@ def bought(domain: Domain, iteration: int = 1) -> dict[str, int]:
 
 
 def shown(domain: Domain, mode: str | None) -> list[dict[str, Any]]:
-    requests = [row["request"] for row in domain.query("SELECT request FROM calls WHERE purpose = 'lessons'")]
-    return [failure for request in requests if request["mode"] == mode for failure in request["failures"]]
+    """The probe rows that a mode's lessons were made from."""
+    return domain.query(
+        """SELECT a.* FROM (SELECT unnest(failure_ids) AS id FROM candidates WHERE mode IS NOT DISTINCT FROM ?) c
+           JOIN answers a ON a.answer_id = c.id""",
+        [mode],
+    )
 
 
 def test_the_default_leaves_no_trace_in_a_fingerprint(domain: Domain) -> None:
@@ -100,7 +104,7 @@ def test_confusion_shows_both_sides_of_a_confused_pair(domain: Domain) -> None:
     assert not buying(domain, "confusion").apply(iterations=1).error
 
     assert bought(domain) == {"(confused)": 12}
-    both = {failure["gold"] for failure in shown(domain, "(confused)")}
+    both = {row["gold"] for row in shown(domain, "(confused)")}
     assert both == {"blue", "red"}, "grass is taken for red once, blue things are again and again"
 
 

@@ -16,10 +16,11 @@ from flywheel.traffic.openai import OpenAI
 from flywheel.traffic.openinference import OpenInference
 from flywheel.traffic.otlp import Otlp
 from flywheel.traffic.rows import Rows
-from flywheel.traffic.served import Served
+from flywheel.traffic.served import ServedLogs
 
 IMPORTERS: Mapping[str, type[Importer]] = {
-    importer.name: importer for importer in (Served, Otlp, LitellmLogs, Mlflow, OpenInference, Langfuse, OpenAI, Rows)
+    importer.name: importer
+    for importer in (ServedLogs, Otlp, LitellmLogs, Mlflow, OpenInference, Langfuse, OpenAI, Rows)
 }
 """In the order in which they are tried: those with the plainest marks first."""
 

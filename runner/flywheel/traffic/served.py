@@ -14,7 +14,7 @@ _KINDS = {"answer": ("id", "at", "model_id", "answer"), "feedback": ("id", "rece
 """Kind of line → what it cannot do without."""
 
 
-class Served(Importer):
+class ServedLogs(Importer):
     name = "flywheel"
     about = "the log of `flywheel serve`"
     may_be_torn = True

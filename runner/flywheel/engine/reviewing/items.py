@@ -199,7 +199,7 @@ def _case(spec: Spec, verifier: str, answer: Mapping[str, Any], several: bool) -
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingApproval:
     """A promoted iteration of which nobody has spoken."""
 
     iteration: int
@@ -207,7 +207,7 @@ class Waiting:
     report: str
 
 
-def approvals_wanted(project: Workspace) -> list[Waiting]:
+def approvals_wanted(project: Workspace) -> list[WaitingApproval]:
     """Oldest first; none where the spec asks nobody."""
     if not project.store_path.exists():
         return []
@@ -218,6 +218,6 @@ def approvals_wanted(project: Workspace) -> list[Waiting]:
         return [_waiting(query, number, chain[number]["gate"][-1]) for number in sorted(numbers)]
 
 
-def _waiting(query: Query, iteration: int, gate: str) -> Waiting:
+def _waiting(query: Query, iteration: int, gate: str) -> WaitingApproval:
     explanation = query("SELECT explanation FROM decisions WHERE node = ?", [gate])[-1]["explanation"]
-    return Waiting(iteration, explanation, f"reports/iter-{iteration:03d}/index.html")
+    return WaitingApproval(iteration, explanation, f"reports/iter-{iteration:03d}/index.html")

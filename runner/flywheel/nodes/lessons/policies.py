@@ -135,10 +135,8 @@ def shrunk(falls: Mapping[str, Fall]) -> dict[str, float]:
     own = {mode: each.fall / each.lessons for mode, each in known.items()}
     error = {mode: each.variance / each.lessons**2 for mode, each in known.items()}
     between = max(0.0, pvariance(own.values()) - fmean(error.values()))
-    return {
-        mode: (between * own[mode] + error[mode] * every) / total if (total := between + error[mode]) else every
-        for mode in known
-    }
+    weight = {mode: between / total if (total := between + error[mode]) else 0.0 for mode in known}
+    return {mode: every + weight[mode] * (own[mode] - every) for mode in known}
 
 
 def _falls(seen: Seen) -> dict[str, Fall]:

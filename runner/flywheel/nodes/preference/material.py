@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.nodes.context import Context
-from flywheel.nodes.preference.questions import Question, is_learnable, questions
+from flywheel.nodes.preference.questions import PolicyQuestion, is_learnable, questions
 from flywheel.normal import normalised
 from flywheel.training import OwnAnswer
 
@@ -128,13 +128,13 @@ def _candidates(ctx: Context) -> list[list[Row]]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         prompt = ctx.prompt(row["task"], row["row"])
-        question = Question(row["task"], row["row"], prompt, None, False, None)
+        question = PolicyQuestion(row["task"], row["row"], prompt, None, False, None)
         outcome = "fail" if row["outcome"] == "fail" else "pass"  # a spare one passed
         judged = {"prompt": prompt, "answer": row["answer"], "truncated": False, "outcome": outcome}
         found.setdefault(row["group_id"], []).append(_of_question(judged, question, "candidate"))
     return list(found.values())
 
 
-def _of_question(row: Row, question: Question, origin: str) -> Row:
+def _of_question(row: Row, question: PolicyQuestion, origin: str) -> Row:
     about = {"question_id": question.question_id, "task": question.task, "gold": question.right}
     return {**row, **about, "origin": origin}

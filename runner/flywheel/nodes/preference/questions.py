@@ -16,7 +16,7 @@ LEARNABLE = (0.2, 0.8)
 
 
 @dataclass(frozen=True)
-class Question:
+class PolicyQuestion:
     """A row of a task. `right`: an answer that is known to pass; None where there is none."""
 
     task: str
@@ -48,7 +48,7 @@ def is_learnable(pass_rate: float | None) -> bool:
     return pass_rate is not None and LEARNABLE[0] <= pass_rate <= LEARNABLE[1]
 
 
-def chosen(ctx: Context) -> list[Question]:
+def chosen(ctx: Context) -> list[PolicyQuestion]:
     """The same in every round, so that what is earned can be compared. Probe rows come first: what the lessons taught
     is mostly known by now."""
     found = questions(ctx)
@@ -56,16 +56,16 @@ def chosen(ctx: Context) -> list[Question]:
     return sorted(found, key=lambda question: not question.is_probe)[: ctx.spec.train.preference.questions]
 
 
-def questions(ctx: Context) -> list[Question]:
+def questions(ctx: Context) -> list[PolicyQuestion]:
     """Probe rows and the iteration's training rows, each prompt once. None is an item of a suite: `validate` sees to
     that for probes, curation for lessons."""
-    found: dict[str, Question] = {}
+    found: dict[str, PolicyQuestion] = {}
     for question in (*_of_probes(ctx), *_of_lessons(ctx)):
         found.setdefault(question.question_id, question)
     return list(found.values())
 
 
-def _of_probes(ctx: Context) -> list[Question]:
+def _of_probes(ctx: Context) -> list[PolicyQuestion]:
     rows = ctx.query(
         'SELECT task, "row", gold, prompt FROM answers WHERE list_contains(?, node) ORDER BY task, row_id',
         [ctx.fingerprints("probe")],
@@ -73,15 +73,15 @@ def _of_probes(ctx: Context) -> list[Question]:
     return [_of_probe(ctx, row) for row in rows]
 
 
-def _of_probe(ctx: Context, row: dict[str, Any]) -> Question:
+def _of_probe(ctx: Context, row: dict[str, Any]) -> PolicyQuestion:
     task = ctx.spec.tasks[row["task"]]
     inputs = {column: value for column, value in row["row"].items() if column != task.target}
     # Where the answer stands at the end of some working, the gold alone is not how the student should answer.
     right = row["gold"] if task.final is None else None
-    return Question(row["task"], inputs, row["prompt"], row["gold"], True, right, is_probe=True)
+    return PolicyQuestion(row["task"], inputs, row["prompt"], row["gold"], True, right, is_probe=True)
 
 
-def _of_lessons(ctx: Context) -> list[Question]:
+def _of_lessons(ctx: Context) -> list[PolicyQuestion]:
     rows = ctx.query(
         """SELECT d.task, d."row", d.target, d.prompt, d.origin, any_value(c.reference) AS reference,
              any_value(c.reference_from) AS reference_from
@@ -92,9 +92,9 @@ def _of_lessons(ctx: Context) -> list[Question]:
     return [_of_lesson(row) for row in rows]
 
 
-def _of_lesson(row: dict[str, Any]) -> Question:
+def _of_lesson(row: dict[str, Any]) -> PolicyQuestion:
     known = Reference.stored(row["reference"], row["reference_from"])
     if row["origin"] == "seed":
         known = Reference(row["target"], "person")
     trusted = known is not None and known.trusted
-    return Question(row["task"], row["row"], row["prompt"], known.text if known else None, trusted, row["target"])
+    return PolicyQuestion(row["task"], row["row"], row["prompt"], known.text if known else None, trusted, row["target"])

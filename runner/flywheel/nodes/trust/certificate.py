@@ -22,11 +22,11 @@ from flywheel.spec.models import GateRule, Measure
 FORMAT = 1
 
 
-class _Part(BaseModel):
+class _Stated(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class MeasuredSuite(_Part):
+class MeasuredSuite(_Stated):
     """What each answer to a suite cost, in the measure's unit."""
 
     suite: str
@@ -34,7 +34,7 @@ class MeasuredSuite(_Part):
     items: tuple[PairedItem, ...]
 
 
-class ReadByGate(_Part):
+class ReadByGate(_Stated):
     """What the gate read; `noise` is the share of a suite's items that one model scored otherwise the second time."""
 
     rules: tuple[GateRule, ...]
@@ -48,7 +48,7 @@ class ReadByGate(_Part):
         return Grounds(self.rules, self.suites, preconditions, look, self.seed, measures, self.noise)
 
 
-class Hashes(_Part):
+class Hashes(_Stated):
     """Of what the decision rests on, sha256: the spec's text, the store's scores and training rows, adapter and report
     of the iteration, each holdout file by its path in the project."""
 
@@ -68,7 +68,7 @@ class Hashes(_Part):
         }  # fmt: skip
 
 
-class Certificate(_Part):
+class Certificate(_Stated):
     """The whole document. `decision` is the row of the store's table, without its hash; `lineage` and `adapter_path`
     say where a project has what the hashes are of."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from flywheel.hashing import fingerprint, seed_from
 from flywheel.nodes.context import Context, Model, NodeResult, judge_all, verdict_rows
 from flywheel.nodes.preference.canaries import refuse_cheats
-from flywheel.nodes.preference.questions import Question, chosen, is_learnable, policy
+from flywheel.nodes.preference.questions import PolicyQuestion, chosen, is_learnable, policy
 from flywheel.records import Counts, Generation, Outcome, Subject
 from flywheel.student.work import AnswerJob
 
@@ -33,7 +33,7 @@ def sample(ctx: Context) -> NodeResult:
     )
 
 
-def _answers(ctx: Context, model: Model, asked: Sequence[Question]) -> list[Generation]:
+def _answers(ctx: Context, model: Model, asked: Sequence[PolicyQuestion]) -> list[Generation]:
     """At temperature 1, where an answer is as likely as the student finds it; a task at a time, for they end
     differently."""
     found: dict[int, Generation] = {}
@@ -48,12 +48,12 @@ def _answers(ctx: Context, model: Model, asked: Sequence[Question]) -> list[Gene
     return [found[i] for i in range(len(asked))]
 
 
-def _subject(sample_id: str, question: Question, answer: Generation) -> Subject:
+def _subject(sample_id: str, question: PolicyQuestion, answer: Generation) -> Subject:
     return Subject(sample_id, question.task, question.row, answer.text, question.reference, question.trusted)
 
 
 def _row(
-    ctx: Context, model: Model, sample_id: str, question: Question, answer: Generation, outcome: Outcome
+    ctx: Context, model: Model, sample_id: str, question: PolicyQuestion, answer: Generation, outcome: Outcome
 ) -> dict[str, Any]:
     return {
         "node": ctx.node.fingerprint, "sample_id": sample_id, "round": ctx.node.round, "model_id": model.model_id,
