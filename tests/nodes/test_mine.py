@@ -151,18 +151,37 @@ def test_flagged_and_unmatched_traffic_is_not_looked_at(domain: Domain) -> None:
     assert outcomes(domain) == {"0": "fail"}
 
 
-def test_new_traffic_makes_the_wheel_turn_and_unchanged_traffic_does_not(domain: Domain) -> None:
+def test_what_came_in_after_an_iteration_is_the_next_ones(domain: Domain) -> None:
     matching(domain)
     take_in(domain, [answered(1, "old sky 900001", "red")])
-    domain.apply()
-    assert not domain.plan().pending
+    domain.apply(iterations=1)
     take_in(domain, [answered(1, "old sky 900001", "red")])  # known
-    take_in(
-        domain, [{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}], "o.jsonl"
+    take_in(domain, [answered(2, "old sky 900002", "red"), said(1, 1)], "later.jsonl")
+
+    assert not domain.plan(iterations=1).pending
+    assert domain.plan(iterations=2).pending[0].iteration == 2
+    domain.apply(iterations=2)
+    assert outcomes_by_iteration(domain) == [(1, "r1"), (2, "r1"), (2, "r2")]
+    assert not domain.plan(iterations=2).pending
+
+
+def test_an_iteration_that_is_turned_again_sees_what_there_is_now(domain: Domain) -> None:
+    matching(domain)
+    take_in(domain, [answered(1, "old sky 900001", "red")])
+    domain.apply(iterations=1)
+    take_in(domain, [answered(2, "old sky 900002", "red")], "later.jsonl")
+    matching(domain, limit=500)
+
+    domain.apply(iterations=1)
+    assert outcomes_by_iteration(domain) == [(1, "r1"), (1, "r1"), (1, "r2")]
+
+
+def outcomes_by_iteration(domain: Domain) -> list[tuple[int, str]]:
+    rows = domain.query(
+        """SELECT n.iteration, a.source_id FROM answers a JOIN nodes n ON n.node = a.node
+           WHERE a.source_id IS NOT NULL ORDER BY ALL"""
     )
-    assert not domain.plan().pending
-    take_in(domain, [said(1, 1)], "said.jsonl")
-    assert domain.plan().pending[0].name == "i1.mine.colour"
+    return [(row["iteration"], row["source_id"]) for row in rows]
 
 
 def test_forget_names_the_lessons_and_the_models_that_learned_from_it(domain: Domain) -> None:

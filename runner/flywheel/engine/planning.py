@@ -8,9 +8,10 @@ from pathlib import Path
 
 from flywheel.engine.calibrating import speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
+from flywheel.engine.mining import with_traffic_then
 from flywheel.engine.project import Workspace
 from flywheel.errors import PlanMoved
-from flywheel.plan import Plan, PlanNode, compile_plan
+from flywheel.plan import Plan, PlanNode, ProjectFacts, compile_plan
 from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
 from flywheel.text import plural
@@ -61,9 +62,12 @@ def rounds_in_words(project: Workspace) -> str:
 
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:
     history = replace(measured(query), rows=known.rows, speed=known.speed)
-    plan = compile_plan(
-        project.spec, project.spec_hash, project.facts(query), done_nodes(query, project.root), history, iterations
-    )
+    done = done_nodes(query, project.root)
+
+    def compiled(facts: ProjectFacts) -> Plan:
+        return compile_plan(project.spec, project.spec_hash, facts, done, history, iterations)
+
+    plan = with_traffic_then(project.facts(query), compiled, query)
     unspoken = waiting(project, plan, query)
     held = {node.name for node in plan.of("deploy") if node.iteration in unspoken and node.status != "reused"}
     if not held:

@@ -31,6 +31,8 @@ class ProjectFacts:
     """What computes the taxonomy's predicates, with its version: functions change their meaning between patches."""
     traffic: Mapping[str, str] = field(default_factory=dict)
     """Task → digest of its rows of production; of the tasks in `traffic.match`."""
+    traffic_then: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    """(iteration, task) → the same as it was when that iteration was turned: what came in later is the next one's."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     untargeted: bool = False
     """Lessons are made from probe rows as they come, whatever the student fails at: the other side of `flywheel

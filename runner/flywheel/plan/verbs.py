@@ -112,6 +112,11 @@ class ProbeStep(Verb):
         return answering(history.speed, history.rows_of(task.probes, task.probe_limit))
 
 
+def traffic_part(task: str) -> str:
+    """What `mine` calls the digest of a task's rows of production among its inputs."""
+    return f"traffic of {task}"
+
+
 class MineStep(Verb):
     name = "mine"
     serves_other_loops = True
@@ -128,7 +133,7 @@ class MineStep(Verb):
         task = it.spec.tasks[name]
         return {
             **flatten(f"traffic.match.{name}", it.spec.traffic.match[name].model_dump(mode="json")),
-            f"traffic of {name}": it.facts.traffic[name],
+            traffic_part(name): it.facts.traffic_then.get((it.n, name), it.facts.traffic[name]),
             **it.question(name),
             **it.judging(name),
             **it.unknown_limit(),
