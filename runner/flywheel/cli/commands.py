@@ -231,6 +231,45 @@ def ingest(
 
 
 @app.command()
+def watch(
+    file: SpecFile = DEFAULT_SPEC,
+    new: Annotated[int | None, typer.Option(min=1, help="After so many exchanges and opinions came in.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="So long after the last turn began.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once, as cron wants it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the wheel when production has brought enough, or when it is time; until Ctrl-C."""
+    from datetime import timedelta
+    from time import sleep
+
+    from flywheel.console.progress import listener
+    from flywheel.engine.apply import EXIT_INTERRUPTED
+    from flywheel.engine.watching import LOOK_SECONDS, Patience, look
+    from flywheel.errors import StoreLocked
+
+    def say(words: str) -> None:
+        print(f"flywheel: {words}", file=sys.stderr, flush=True)
+
+    _root(file)
+    _stop_on_signals()
+    patience = Patience(new, None if hours is None else timedelta(hours=hours))
+    while True:
+        try:
+            with listener(as_json) as show:
+                outcome = look(file, patience, say, show)
+        except StoreLocked as held:
+            if once:
+                raise
+            say(f"{held} The next look is in {LOOK_SECONDS:.0f} s.")
+            outcome = None
+        if outcome is not None and outcome.exit_code == EXIT_INTERRUPTED:
+            raise typer.Exit(outcome.exit_code)
+        if once:
+            raise typer.Exit(0 if outcome is None else outcome.exit_code)
+        sleep(LOOK_SECONDS)
+
+
+@app.command()
 def forget(
     source_id: Annotated[str, typer.Argument(help="The id of an exchange, as its log has it.")],
     file: SpecFile = DEFAULT_SPEC,
