@@ -75,3 +75,12 @@ def test_start_up_is_measured_on_a_project_that_is_done() -> None:
     printed = run("unchanged_apply", "--rounds", "1")
     assert len(ratios(printed)) == 4
     assert "flywheel apply, nothing to do" in printed
+
+
+@pytest.mark.slow
+def test_every_candidate_of_a_large_run_is_made_and_curated() -> None:
+    printed = run("million", "--size", "400")
+    assert [line.split()[1] for line in printed.splitlines()[1:7]] == [
+        "probe", "diagnose", "budget", "generate", "verify", "curate",
+    ]  # fmt: skip
+    assert "400 candidates, " in printed
