@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
+from flywheel.files import sync_folder
 
 _RECEIPT = re.compile(r"(\d{8}T\d{6}Z-\d+)-[0-9a-f]{16}")
 
@@ -121,17 +122,9 @@ def _new_file(folder: Path) -> tuple[Path, int]:
         path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
         with suppress(FileExistsError):  # in a container a server that starts again is the same process number
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _sync_folder(folder)
+            sync_folder(folder)
             return path, file
         time.sleep(0.1)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _line(record: dict[str, Any]) -> bytes:
