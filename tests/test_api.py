@@ -12,6 +12,7 @@ import pytest
 import flywheel
 from flywheel import Project
 from flywheel.errors import FlywheelError, PlanMoved, SpecInvalid, StoreError, Tampered, UsageError
+from flywheel.report.notebook import project_html
 from mini_domain import Domain, write_empty_student
 
 SKY, ROSE = {"text": "old sky 1"}, {"text": "old rose 2"}
@@ -45,6 +46,20 @@ def test_the_version_is_that_of_the_installed_distribution() -> None:
 
 def test_type_checkers_are_told_that_the_package_is_typed() -> None:
     assert (Path(flywheel.__file__).parent / "py.typed").is_file()
+
+
+def test_a_notebook_shows_what_was_decided_and_is_deployed(project: Project) -> None:
+    shown = project._repr_html_()
+    assert f"{project.status()['deployments'][-1]['model_id'][:12]} is deployed; the last run: done" in shown
+    assert "<td>promote</td>" in shown
+    assert f'<a href="{(project.reports()[1] / "index.html").as_uri()}">1</a>' in shown
+
+
+def test_a_notebook_shows_a_project_that_has_not_run_and_escapes_what_others_wrote(domain: Domain) -> None:
+    assert Project.open(domain.root)._repr_html_() == f"<div><b>{domain.root.name}</b>: no run yet</div>"
+    decision = {"iteration": 1, "outcome": "reject", "explanation": "<script>"}
+    status = {"decisions": [decision], "deployments": [], "run": {"status": "done"}}
+    assert "&lt;script&gt;" in project_html("<b>", status, {})
 
 
 # --- open, validate, plan, apply --------------------------------------------------------------------------------------

@@ -47,6 +47,13 @@ class Project:
     def __repr__(self) -> str:
         return f"Project.open({str(self.file)!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from flywheel.report.notebook import project_html
+
+        pages = {number: (folder / "index.html").as_uri() for number, folder in self.reports().items()}
+        return project_html(self.root.name, self.status(), pages)
+
     def __enter__(self) -> Self:
         return self
 
