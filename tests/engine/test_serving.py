@@ -22,8 +22,9 @@ from flywheel.api import Project
 from flywheel.engine.serving import batching, guard
 from flywheel.engine.serving import server as serving
 from flywheel.engine.serving.log import read_served
+from flywheel.engine.watching import Patience, look
 from flywheel.errors import FlywheelError
-from mini_domain import Domain, rows
+from mini_domain import Domain, judged_by_labels, rows
 
 SKY, ROSE = {"text": "old sky 1"}, {"text": "old rose 2"}
 
@@ -414,6 +415,69 @@ def test_other_addresses_are_none(served: Served, method: str, path: str, status
 
     assert said.status_code == status
     assert "There are: POST /v1/chat/completions" in said.json()["error"]["message"]
+
+
+# --- once round through production ------------------------------------------------------------------------------------
+
+
+def test_what_people_corrected_in_production_is_learned_and_served_without_a_dropped_request(domain: Domain) -> None:
+    """Nobody thought of green things: no probe has one. People ask for them, correct what they are told, and the next
+    model, which the gate lets pass, knows."""
+    knows_green_lessons(domain)
+    assert domain.apply(iterations=1).promoted == [1]
+    first = deployed(domain)
+    with running(domain) as served:
+        wrong = [one for one in asked_in_production(served) if colour_of(one)[1] != "green"]
+        for one in wrong[::5]:
+            body = {"receipt": one.headers["x-flywheel-receipt"], "rating": -1, "correction": "green"}
+            assert served.post("/feedback", body).status_code == 200
+
+        with asking_all_the_while(served) as answers:
+            outcome = look(domain.root / "flywheel.yaml", Patience(new=10), served.said.append, lambda event: None)
+            assert outcome is not None
+            assert outcome.promoted == [2]
+            assert colour_of(served.ask({"text": "old grass 1"})) == (deployed(domain), "green")
+
+    assert {one.status_code for one in answers} == {200}
+    assert {one.json()["model"] for one in answers} <= {first, deployed(domain)}
+    [mined] = domain.query("SELECT summary FROM nodes WHERE name = 'i2.mine.colour'")
+    assert (mined["summary"]["corrected"], mined["summary"]["wrong"]) == (12, 12)
+
+
+def knows_green_lessons(domain: Domain) -> None:
+    """The holdout and the lessons that people wrote have green things; probes do not."""
+    judged_by_labels(domain, "red", "blue", "green")
+    green = [{"text": f"old grass {number}", "label": "green"} for number in range(600, 640)]
+    domain.write_rows("evals/lessons.jsonl", [*rows(500, 40), *green[:16]])
+    domain.write_rows("evals/holdout.jsonl", [*rows(300, 16), *green[16:]])
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["teachers"]["person"]["match"] = "label"
+        spec["traffic"] = {"match": {"colour": {}}}
+
+    domain.edit(change)
+
+
+def asked_in_production(served: Served) -> list[httpx.Response]:
+    return [served.ask({"text": f"new grass {number}"}) for number in range(60)]
+
+
+@contextmanager
+def asking_all_the_while(served: Served) -> Iterator[list[httpx.Response]]:
+    answers: list[httpx.Response] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.02):
+            answers.append(served.ask(SKY))
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        asker.join()
 
 
 # --- a model that changes -------------------------------------------------------------------------------------------
