@@ -9,20 +9,12 @@ kept      a lesson that curation takes; what it leaves out is dropped
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 Fate = Literal["pass", "spare", "fail", "unknown"]
 """Of a row in `judged`. An answer's outcome is one of the others than `spare`."""
 FATES: tuple[Fate, ...] = get_args(Fate)
-
-
-def counted(fates: Iterable[Fate]) -> dict[Fate, int]:
-    """How many there are of each, those of which there is none too."""
-    found = dict.fromkeys(FATES, 0)
-    for fate in fates:
-        found[fate] += 1
-    return found
 
 
 def in_words(counts: Mapping[Fate, int]) -> str:
