@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_memory import Small
 
 from flywheel.errors import NodeFailed, Tampered
 from flywheel.spec.models import Train
 from flywheel.student import memory
 from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, load
-from flywheel.student.sampling import target_losses
 from flywheel.training import TrainingJob, TrainingResult, train
 
 ROWS = tuple((f"{'big ' * (i % 3)}thing {i} is", "blue" if i % 2 else "red") for i in range(20))
@@ -177,18 +177,6 @@ def test_training_goes_on_from_an_earlier_adapter(mini_student: Path, tmp_path: 
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
-
-
-class Small:
-    """Memory for so many rows: more raise what torch raises."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __call__(self, torch: Any, loaded: Any, rows: Any) -> Any:
-        if len(rows) > self.rows:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return target_losses(torch, loaded, rows)
 
 
 def losses(result: TrainingResult) -> list[float]:

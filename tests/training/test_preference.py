@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from small_memory import Small
 
 from flywheel.errors import NodeFailed
 from flywheel.spec.models import Train
 from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm
-from flywheel.student.sampling import target_losses
 from flywheel.training import OwnAnswer, PreferenceJob, TrainingJob, TrainingResult, prefer, train
 
 Method = Literal["dpo", "kto", "grpo"]
@@ -113,18 +113,6 @@ def test_where_nothing_can_be_learned_the_limits_are_named(taught: Arm, tmp_path
         prefer(replace(made, units=((RIGHT[0], RIGHT[0]),)), quiet)
 
     assert not (tmp_path / "a").exists()
-
-
-class Small:
-    """Memory for so many rows."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __call__(self, torch: Any, loaded: Any, rows: Any) -> Any:
-        if len(rows) > self.rows:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return target_losses(torch, loaded, rows)
 
 
 @pytest.mark.parametrize("method", METHODS)

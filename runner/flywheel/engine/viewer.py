@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from flywheel.engine.history import open_lookup
 from flywheel.engine.lookback import life
+from flywheel.engine.loopback import STRANGER, LoopbackHandler, loopback_server, serve_until_stopped
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.report import Report, items
 from flywheel.report.html import render_items, render_life
@@ -35,28 +36,12 @@ def viewer(root: Path, port: int = 0) -> ThreadingHTTPServer:
     """A server on the loopback of this machine for the project at `root`; port 0 takes a free one. `serve_forever` runs
     it. Raises UsageError where the port is taken."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(LoopbackHandler):
         def do_GET(self) -> None:
-            own = {f"{name}:{self.connection.getsockname()[1]}" for name in ("127.0.0.1", "localhost")}
-            if self.headers.get("Host") not in own:
-                return self._send(*_said(HTTPStatus.FORBIDDEN, "This server answers to 127.0.0.1 only."))
-            return self._send(*answer(root, self.path))
+            known = self.is_asked_by_its_own_name
+            self.send_page(*(answer(root, self.path) if known else _said(HTTPStatus.FORBIDDEN, STRANGER)))
 
-        def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
-            for name, value in (headers | {"X-Content-Type-Options": "nosniff"}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """The terminal is for people."""
-
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise UsageError(f"port {port}: {error.strerror}. Name another with --port, or none for a free one.") from error
+    return loopback_server(Handler, port)
 
 
 def answer(root: Path, address: str) -> Answer:
@@ -129,11 +114,4 @@ def _life(root: Path, row_id: str) -> str:
 
 def serve(root: Path, port: int, say: Callable[[str], None], path: str = "") -> None:
     """Until Ctrl-C. `say` is told the address."""
-    server = viewer(root, port)
-    say(f"http://127.0.0.1:{server.server_port}/{path}")
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
+    serve_until_stopped(viewer(root, port), say, path)

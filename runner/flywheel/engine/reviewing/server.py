@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from flywheel.engine.approval import speak
+from flywheel.engine.loopback import STRANGER, LoopbackHandler, loopback_server, serve_until_stopped
 from flywheel.engine.project import open_project
 from flywheel.engine.reviewing.items import ReviewDesk, ReviewItem, approvals_wanted
 from flywheel.engine.reviewing.log import keep, read_reviews
-from flywheel.errors import FlywheelError, UsageError
+from flywheel.errors import FlywheelError
 from flywheel.records.reviews import Review, Words, categories, last_words, settled
 from flywheel.report.html import render_review
 from flywheel.stats import krippendorff_alpha
@@ -246,7 +247,7 @@ def _elsewhere(address: str, *headers: tuple[str, str]) -> Response:
 def server(room: ReviewRoom, port: int = 0) -> ThreadingHTTPServer:
     """On the loopback of this machine; port 0 takes a free one. Raises UsageError where the port is taken."""
 
-    class FormHandler(BaseHTTPRequestHandler):
+    class FormHandler(LoopbackHandler):
         def do_GET(self) -> None:
             self._answer(lambda: room.get(self.path, self._person()))
 
@@ -263,9 +264,8 @@ def server(room: ReviewRoom, port: int = 0) -> ThreadingHTTPServer:
                 self._say(HTTPStatus.CONFLICT, str(error))
 
         def _refuse_strangers(self) -> None:
-            own = {f"{name}:{self.connection.getsockname()[1]}" for name in ("127.0.0.1", "localhost")}
-            if self.headers.get("Host") not in own:
-                raise FormRefused(HTTPStatus.FORBIDDEN, "This server answers to 127.0.0.1 only.")
+            if not self.is_asked_by_its_own_name:
+                raise FormRefused(HTTPStatus.FORBIDDEN, STRANGER)
             if self.command == "POST" and self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
                 raise FormRefused(HTTPStatus.FORBIDDEN, "This form was sent from another page.")
 
@@ -292,35 +292,15 @@ def server(room: ReviewRoom, port: int = 0) -> ThreadingHTTPServer:
             self._send(Response(status, f"{text}\n".encode(), "text/plain; charset=utf-8"))
 
         def _send(self, response: Response) -> None:
-            self.send_response(response.status)
-            headers = {
-                "Content-Type": response.kind, "Content-Length": str(len(response.body)), "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
-            }  # fmt: skip
-            for name, value in (*headers.items(), *response.headers):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(response.body)
+            headers = (("X-Frame-Options", "DENY"), *response.headers)
+            self.send_page(response.status, response.kind, response.body, headers)
 
-        def log_message(self, *_: object) -> None:
-            """The terminal is for people."""
-
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), FormHandler)
-    except OSError as error:
-        raise UsageError(f"port {port}: {error.strerror}. Name another with --port, or none for a free one.") from error
+    return loopback_server(FormHandler, port)
 
 
 def serve(room: ReviewRoom, port: int, say: Callable[[str], None]) -> None:
     """Until Ctrl-C. `say` is told the address."""
-    running = server(room, port)
-    say(f"http://127.0.0.1:{running.server_port}/")
-    try:
-        running.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        running.server_close()
+    serve_until_stopped(server(room, port), say)
 
 
 def desk_at(spec: Path, rows: Sequence[Any]) -> ReviewDesk:
