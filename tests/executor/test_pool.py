@@ -34,13 +34,20 @@ def test_no_items() -> None:
     assert mapped("make_echo", []) == []
 
 
+def test_a_second_child_is_started_where_what_waits_is_worth_it() -> None:
+    with Pool("executor_jobs:make_pid", 2) as pool:
+        assert len({r.value for r in pool.map([0.0] * 12, five_seconds)}) == 1
+    with Pool("executor_jobs:make_pid", 2) as pool:  # nobody knows beforehand that these take long
+        assert len({r.value for r in pool.map([2.0] * 3, five_seconds)}) == 2
+
+
 def test_all_children_work_and_a_later_map_finds_them_warm() -> None:
     with Pool("executor_jobs:make_pid", 2) as pool:
         warm: set[int] = set()
         deadline = time.monotonic() + 30
         while len(warm) < 2 and time.monotonic() < deadline:  # a loaded machine is slow to start the second
-            warm |= {r.value for r in pool.map([0.05] * 8, five_seconds)}
-        later = {r.value for r in pool.map([0.05] * 8, five_seconds)}
+            warm |= {r.value for r in pool.map([0.05] * 40, five_seconds)}
+        later = {r.value for r in pool.map([0.05] * 40, five_seconds)}
     assert len(warm) == 2
     assert later == warm
 

@@ -22,6 +22,8 @@ WINDOW = 2_048
 #: Work sent to a child at a time, in seconds: with more, children idle at the end; with less, pipes cost.
 BATCH_SECONDS = 0.02
 _BATCH_LIMIT = 512
+#: What it costs to start one more child, in seconds: it is not started for less work than that.
+_START_SECONDS = 0.5
 _SETUP_SECONDS = 120.0
 #: One core each: the pool has as many children as it is meant to use cores.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -81,7 +83,7 @@ class _Child:
 
 
 class Pool:
-    """`size` children. `function` ("package.module:name") is called once in each with `setup`, and gives the
+    """At most `size` children. `function` ("package.module:name") is called once in each with `setup`, and gives the
     function that is then called with every item.
 
     Items go to the children in small batches. A time-out or a crash costs only the item that caused it; the rest of its
@@ -160,12 +162,19 @@ class Pool:
 
     def _hand_out(self, waiting: deque[_Ticket]) -> None:
         """Batches for idle children. Only idle ones: sending to a child that is sending may deadlock."""
-        unserved = len(waiting) - sum(child.idle or not child.ready for child in self._children)
-        for _ in range(min(unserved, self._size - len(self._children))):
+        for _ in range(self._wanted(waiting)):
             self._start()
         for child in self._children:
             if waiting and child.idle:
                 self._send(child, waiting)
+
+    def _wanted(self, waiting: deque[_Ticket]) -> int:
+        """How many more children are worth their start."""
+        unserved = len(waiting) - sum(child.idle or not child.ready for child in self._children)
+        longest = max((time.monotonic() - child.began for child in self._children if child.tickets), default=0.0)
+        worth = int(unserved * max(self._item_seconds, longest) / _START_SECONDS)
+        least = 1 if waiting and not self._children else 0
+        return max(least, min(unserved, worth, self._size - len(self._children)))
 
     def _start(self) -> None:
         child = _Child(Process("items", self._log, self._memory_bytes, _ONE_THREAD))
@@ -186,7 +195,7 @@ class Pool:
 
     def _take_in(self, waiting: deque[_Ticket], done: dict[int, Result]) -> None:
         by_wire = {child.process.wire: child for child in self._children}
-        for wire in wait(list(by_wire), timeout=self._patience()):
+        for wire in wait(list(by_wire), timeout=self._patience(bool(waiting))):
             child = by_wire[wire]  # type: ignore[index]
             try:
                 self._receive(child, done)
@@ -196,10 +205,12 @@ class Pool:
             if child.limit is not None and time.monotonic() - child.began > child.limit:
                 self._overdue(child, waiting, done)
 
-    def _patience(self) -> float | None:
-        """Seconds until the first child is overdue."""
+    def _patience(self, more_wait: bool) -> float | None:
+        """Seconds until the first child is overdue, or until what waits may be worth one more."""
         now = time.monotonic()
         left = [child.began + child.limit - now for child in self._children if child.limit is not None]
+        if more_wait and len(self._children) < self._size:
+            left.append(_START_SECONDS)
         return max(0.0, min(left)) + 0.001 if left else None
 
     def _receive(self, child: _Child, done: dict[int, Result]) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint
 from flywheel.records import Outcome, Row, Subject
 from flywheel.records.rows import MAX_FAULTS, read_row_file, target_text
 from flywheel.spec.data import case_problem, case_task, gold_column
-from flywheel.spec.models import Task
 from flywheel.stats import cohen_kappa
 from flywheel.text import plural
+
+if TYPE_CHECKING:
+    from flywheel.spec.models import Task
 
 #: Fewer cases say too little: with 20, an observed kappa of 0.6 may be one of 0.2.
 MIN_CASES = 20

@@ -8,14 +8,16 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from flywheel.answers import final_answer
 from flywheel.executor import Pool, Result
 from flywheel.records import Outcome, Subject, Verdict
-from flywheel.spec.models import Task
 from flywheel.spec.verifiers import Verifier
 from flywheel.verifiers.kinds import open_check, version_of
+
+if TYPE_CHECKING:
+    from flywheel.spec.models import Task
 
 #: Address space of one child: room for a user's numpy, too little for a bomb to reach the machine's limits.
 MEMORY_BYTES = 2 << 30

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.hashing import fingerprint, short
-from flywheel.spec.models import Spec
 from flywheel.stats import wilson
 from flywheel.verifiers.kinds import version_of
+
+if TYPE_CHECKING:
+    from flywheel.spec.models import Spec
 
 Query = Callable[..., list[dict[str, Any]]]
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.answers import without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.hashing import fingerprint
 from flywheel.prompting import render
 from flywheel.records import LessonRequest, Message, Outcome, Reply, Row, Subject, Verdict
-from flywheel.spec.models import Spec, Task
 from flywheel.spec.verifiers import JudgeVerifier
 from flywheel.teachers.faults import OUT_OF_REACH
 from flywheel.text import one_line, plural
@@ -32,6 +31,9 @@ from flywheel.verifiers.checker import with_final_answer
 from flywheel.verifiers.finding import VerifierInvalid
 from flywheel.verifiers.kinds import version_of
 from flywheel.verifiers.votes import Ballot, Meaning, Tally
+
+if TYPE_CHECKING:
+    from flywheel.spec.models import Spec, Task
 
 Ask = Callable[[Sequence[LessonRequest]], list[Reply]]
 """Sends requests to teachers; replies in order, from the cache where they were paid before."""
