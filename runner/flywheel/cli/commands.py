@@ -529,6 +529,32 @@ def diff(
 
 
 @app.command()
+def modes(
+    iteration: Annotated[int | None, typer.Argument(min=1, help="Default: the last in which any failed.")] = None,
+    file: SpecFile = DEFAULT_SPEC,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Print the change of the spec that adds this mode, for `patch -p1`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose error modes for failures that fell to the taxonomy's fallback, each with a predicate, measured."""
+    from dataclasses import asdict
+
+    from flywheel.console.modes import modes_text
+    from flywheel.engine.history import open_lookup
+    from flywheel.engine.proposing.patch import patch
+    from flywheel.engine.proposing.proposals import chosen, propose
+
+    project = _open(file)
+    with open_lookup(project.state) as lookup:
+        found = propose(project, lookup, iteration)
+    if accept:
+        sys.stdout.write(patch(project.loaded, chosen(found, accept)))
+    else:
+        print(to_json([asdict(task) for task in found], indent=1) if as_json else modes_text(found))
+
+
+@app.command()
 def rollback(
     file: SpecFile = DEFAULT_SPEC,
     to: Annotated[str | None, typer.Option(help="A model id that was deployed before.")] = None,
