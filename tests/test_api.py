@@ -241,6 +241,7 @@ def test_rollback_with_nowhere_to_go_is_said(project: Project) -> None:
         project.rollback()
 
 
+@pytest.mark.slow
 def test_a_real_model_answers_as_it_was_measured(real_domain: Domain) -> None:
     """In the real worker: the base, asked again, gives the answers that the store has of it."""
     real_domain.edit(lambda spec: spec["loop"].update(iterations=1))

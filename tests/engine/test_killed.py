@@ -112,6 +112,7 @@ def test_status_tells_what_a_running_apply_does(slowed: Domain) -> None:
 
 
 @pytest.mark.parametrize("until", ["i1.report", "i1.deploy"])
+@pytest.mark.slow
 def test_a_kill_while_files_are_put_in_place_leaves_old_or_new(slowed: Domain, whole: Domain, until: str) -> None:
     process = slowed.start("apply")
     wait_for(lambda: f'"node": "{until}"' in events(slowed), process)

@@ -15,6 +15,7 @@ from mini_domain import Domain, write_gguf
 pytestmark = pytest.mark.timeout(900)  # most of it is loading torch and lm-eval, which a busy machine draws out
 
 
+@pytest.mark.slow
 def test_a_tiny_llama_goes_all_the_way_round(real_domain: Domain) -> None:
     outcome = real_domain.apply()
 

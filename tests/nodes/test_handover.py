@@ -120,6 +120,7 @@ def test_on_the_built_in_base(tmp_path: Path) -> None:
     assert said_elsewhere(folder, str(BUILTIN["builtin:tiny"])) == said_here(arm, about) != ""
 
 
+@pytest.mark.slow
 def test_on_a_folder_with_a_chat_template_and_a_system_message(tmp_path: Path, chat_student: Path) -> None:
     folder, arm, about = handed_over(project(tmp_path), str(chat_student), system="You name colours.")
 
@@ -128,6 +129,7 @@ def test_on_a_folder_with_a_chat_template_and_a_system_message(tmp_path: Path, c
     assert said == said_here(arm, about) != said_here(arm, replace(about, spec=spec("student")))
 
 
+@pytest.mark.slow
 def test_solved_examples_go_along(tmp_path: Path, chat_student: Path) -> None:
     folder, arm, about = handed_over(project(tmp_path), str(chat_student), shots=1)
 
@@ -136,6 +138,7 @@ def test_solved_examples_go_along(tmp_path: Path, chat_student: Path) -> None:
     assert said == said_here(arm, about) != said_here(arm, replace(about, spec=spec("student")))
 
 
+@pytest.mark.slow
 def test_a_row_that_holds_a_control_token_is_asked_as_text_there_too(
     tmp_path: Path, chat_student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def test_on_a_gguf_file(tmp_path: Path, chat_student: Path) -> None:
     assert said_elsewhere(folder, str(file)) == said_here(arm, about) != ""
 
 
+@pytest.mark.slow
 def test_a_base_of_the_hub_is_named_with_its_revision_and_needs_no_argument(
     tmp_path: Path, mini_student: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +232,7 @@ def test_a_base_in_the_project_that_is_named_by_its_whole_path_is_called_by_its_
     assert locate("../project/student", None, domain.root).name == "student"
 
 
+@pytest.mark.slow
 def test_decoding_is_greedy_whatever_the_base_would_do(tmp_path: Path, chat_student: Path) -> None:
     base = shutil.copytree(chat_student, tmp_path / "base")
     sampling = {"do_sample": True, "temperature": 0.7, "top_k": 20, "eos_token_id": [3], "repetition_penalty": 1.1}

@@ -96,6 +96,7 @@ def test_silent_alone_wide_enough_and_legible(browser: Any, path: Path, width: i
 
 
 @pytest.mark.parametrize("width", [768, 1000])
+@pytest.mark.slow
 def test_no_width_between_scrolls(browser: Any, path: Path, width: int) -> None:
     visit = Visit(browser, path, width, "light")
     assert visit.overflow() <= 0

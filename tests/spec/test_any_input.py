@@ -60,7 +60,7 @@ SPOILING = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(SPOILING, min_size=1, max_size=3))
 def test_a_spoilt_spec_is_valid_or_told_what_is_wrong(project, spoilings: list[Any]) -> None:
     tree: Any = copy.deepcopy(TREE)
