@@ -394,6 +394,7 @@ def test_json_is_valid_whatever_number_is_in_it(applied: Domain, flywheel) -> No
         ["show", "0123456789"], ["report"], ["approve", "1", "--by", "me"], ["reject", "1", "--by", "me"], ["audit"],
         ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["export", "out"],
         ["export-dataset", "out"], ["serve"], ["watch", "--once"], ["certify", "1"], ["review"], ["modes"],
+        ["track", "mlflow"],
     ],
 )  # fmt: skip
 def test_outside_of_a_project_every_command_says_so(tmp_path: Path, flywheel, command: list[str]) -> None:

@@ -529,6 +529,19 @@ def diff(
 
 
 @app.command()
+def track(
+    tracker: Annotated[Literal["mlflow", "wandb", "trackio"], typer.Argument(help="Set up as it always is.")],
+    file: SpecFile = DEFAULT_SPEC,
+) -> None:
+    """Send finished iterations to an experiment tracker: scores, error modes, losses, cost, the report."""
+    from flywheel.engine.tracking import track as send
+    from flywheel.text import plural
+
+    sent = send(_root(file), tracker)
+    print(f"{tracker}: {plural(len(sent), 'iteration')} sent" if sent else f"{tracker} has every iteration already")
+
+
+@app.command()
 def modes(
     iteration: Annotated[int | None, typer.Argument(min=1, help="Default: the last in which any failed.")] = None,
     file: SpecFile = DEFAULT_SPEC,
