@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.spec.bases import BUILTIN, base_path, base_problem, causal_kinds, gguf_kinds
+from flywheel.spec.bases import BUILTIN, base_path, base_problem, causal_kinds, gguf_cuts, gguf_kinds
 from mini_domain import write_empty_student
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -196,6 +196,39 @@ def test_ggufs_of_which_no_student_can_be_made(tmp_path: Path) -> None:
         assert message(tmp_path, name) == f'"{name}" is neither a folder nor a GGUF file. {EITHER}'
 
 
+def tokenized(path: Path, pre: str | None, model: str = "gpt2", *, first: tuple[tuple[str, bytes], ...] = ()) -> str:
+    """The file's name; its header goes on as llama.cpp's, up to the vocabulary."""
+    tags = struct.pack("<IIQ", 9, 8, 2) + _text("chat") + _text("small")
+    sections = struct.pack("<IIQ4i", 9, 5, 4, 1, 2, 3, 4)
+    about = [("tokenizer.ggml.pre", _text_value(pre))] if pre is not None else []
+    before = (
+        *first, ("general.tags", tags), ("qwen2.rope.dimension_sections", sections),
+        ("tokenizer.ggml.model", _text_value(model)), *about,
+    )  # fmt: skip
+    write_gguf(path, "qwen2", before=before)
+    return path.name
+
+
+@pytest.mark.parametrize("pre", ["deepseek-coder", "stablelm2", "glm4", "of-tomorrow"])
+def test_a_gguf_whose_text_transformers_cuts_in_another_way_is_no_base(tmp_path: Path, pre: str) -> None:
+    said = message(tmp_path, tokenized(tmp_path / "a.gguf", pre))
+    assert f"cut in a way that transformers does not know ({pre})" in said
+    assert said.endswith("Name the model's folder, with its tokenizer.json.")
+
+
+@pytest.mark.parametrize(
+    ("pre", "model"),
+    [("qwen2", "gpt2"), ("llama-bpe", "gpt2"), ("smollm", "gpt2"), ("gpt-2", "gpt2"), (None, "gpt2"), ("x", "llama")],
+)
+def test_one_whose_text_it_cuts_as_the_file_says_is(tmp_path: Path, pre: str | None, model: str) -> None:
+    assert base_problem(tmp_path, tokenized(tmp_path / "a.gguf", pre, model)) is None
+
+
+def test_an_array_that_ends_in_the_middle_is_no_gguf(tmp_path: Path) -> None:
+    name = tokenized(tmp_path / "a.gguf", "qwen2", first=(("x", struct.pack("<IIQ", 9, 8, 1 << 40)),))
+    assert "is neither a folder nor a GGUF file" in message(tmp_path, name)
+
+
 def test_what_cannot_be_read_is_said_and_a_pipe_is_not_waited_for(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,12 +257,14 @@ def test_a_downloaded_model_of_a_kind_that_needs_code_is_told_from_the_cache(
 
 def test_what_transformers_has_is_read_without_importing_it() -> None:
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     assert causal_kinds() == set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert {"llama", "qwen2", "qwen3", "gemma3", "gemma2", "phi3"} <= gguf_kinds()
     assert len(gguf_kinds()) <= len(GGUF_CONFIG_MAPPING)
     assert not gguf_kinds() & {"t5", "umt5", "general", "tokenizer"}
+    assert gguf_cuts() == set(GGUF_PRE_TOKENIZER_SPLITS)
 
 
 def test_the_loader_says_where_the_base_stands(project) -> None:

@@ -69,10 +69,10 @@ def base_config(root: Path, base: str, revision: str | None = None) -> dict[str,
         path = base_path(root, base)
         if path is not None and path.is_file():
             with path.open("rb") as handle:
-                return {"model_type": _architecture(handle)}
+                return {"model_type": _said_first(handle)["general.architecture"]}
         folder = base_folder(root, base, revision)
         found = json.loads((folder / "config.json").read_bytes())
-    except (OSError, RuntimeError, ValueError, struct.error):
+    except (OSError, RuntimeError, KeyError, ValueError, struct.error):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -233,8 +233,9 @@ def _tokenizer_problem(names: set[str]) -> Problem | None:
 def _gguf_problem(path: Path) -> Problem | None:
     try:
         with path.open("rb") as handle:
-            kind = _architecture(handle)
-    except (ValueError, struct.error):
+            said = _said_first(handle)
+        kind = said["general.architecture"]
+    except (KeyError, ValueError, struct.error):
         return _NEITHER
     if (split := _SPLIT.search(path.name)) and int(split[2]) > 1:
         return f"is one of {int(split[2])} parts of a GGUF.", "Merge them: llama-gguf-split --merge."
@@ -244,32 +245,63 @@ def _gguf_problem(path: Path) -> Problem | None:
             f"is a GGUF of a kind that transformers cannot read as a causal language model ({kind}).",
             "Name a folder with config.json and safetensors.",
         )
+    cut, known = said.get("tokenizer.ggml.pre", ""), gguf_cuts()
+    if said.get("tokenizer.ggml.model") == "gpt2" and cut and known and cut not in known | _CUT_LIKE_GPT2:
+        return (
+            f"is a GGUF whose text is cut in a way that transformers does not know ({cut}): the student would read "
+            "other tokens than it was trained on.",
+            "Name the model's folder, with its tokenizer.json.",
+        )
     return None
 
 
-def _architecture(handle: BinaryIO) -> str:
-    """`general.architecture` of a GGUF. Raises ValueError where it is none; writers put it first."""
+#: What llama.cpp cuts as GPT-2 does, as transformers cuts where it does not know better; and (from starcoder on) where
+#: it takes digits one by one before that: the same, with a vocabulary that was made so, since no token of it has two.
+_CUT_LIKE_GPT2 = frozenset({
+    "gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "gigachat", "jina-es", "jina-de",
+    "jina-v2-es", "jina-v2-de", "a.x-4.0", "mellum",
+    "starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2",
+})  # fmt: skip
+
+
+def _said_first(handle: BinaryIO) -> dict[str, str]:
+    """The texts that a GGUF gives before its vocabulary: the architecture, and how its tokenizer works."""
     magic, version, _, pairs = struct.unpack("<4sIQQ", handle.read(24))
     if magic != b"GGUF" or version < 2:
         raise ValueError("no GGUF")
+    found: dict[str, str] = {}
     for _ in range(pairs):
-        key, value = _text(handle), _value(handle)
-        if key == "general.architecture":
-            return str(value)
-    raise ValueError("no architecture")
+        key = _text(handle)
+        if key == "tokenizer.ggml.tokens":
+            break
+        found[key] = _value(handle)
+    return found
 
 
 #: Sizes in bytes of the scalar types of a GGUF, by their number.
 _SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_TEXT, _ARRAY = 8, 9
 
 
 def _value(handle: BinaryIO) -> str:
     """A text; of anything else nothing, read over."""
     kind = struct.unpack("<I", handle.read(4))[0]
-    if kind == 8:
+    if kind != _ARRAY:
+        return _single(handle, kind)
+    kind, count = struct.unpack("<IQ", handle.read(12))
+    if kind in _SCALARS:
+        handle.seek(_SCALARS[kind] * count, os.SEEK_CUR)
+    else:
+        for _ in range(count):
+            _single(handle, kind)
+    return ""
+
+
+def _single(handle: BinaryIO, kind: int) -> str:
+    if kind == _TEXT:
         return _text(handle)
     if kind not in _SCALARS:
-        raise ValueError("an array before the architecture")
+        raise ValueError("no type of a GGUF")
     handle.read(_SCALARS[kind])
     return ""
 
@@ -297,6 +329,13 @@ def gguf_kinds() -> frozenset[str]:
     found = {_plain(kind) for kind in _keys("integrations/ggml.py", "GGUF_CONFIG_MAPPING", r'(?m)^    "([\w.-]+)": \{')}
     # Text-only Gemmas are another model_type than the GGUF's name.
     return frozenset(kind for kind in found if kind in causal or f"{kind}text" in causal)
+
+
+@lru_cache(maxsize=1)
+def gguf_cuts() -> frozenset[str]:
+    """The values of `tokenizer.ggml.pre` that transformers cuts text by; empty where that cannot be told."""
+    file = "integrations/gguf/gguf_tokenizer_mapping.py"
+    return frozenset(_keys(file, "GGUF_PRE_TOKENIZER_SPLITS", r'(?m)^    "([^"]+)": '))
 
 
 def _keys(file: str, name: str, pattern: str) -> Iterator[str]:
