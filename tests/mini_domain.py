@@ -302,8 +302,13 @@ def _saved(model: Any, tokenizer: Any, folder: Path) -> Path:
     return folder
 
 
-def write_gguf(student: Path, file: Path) -> Path:
-    """The Qwen of `write_chat_student` as llama.cpp keeps it, in 8 bits; with one token more: there must be a merge."""
+def write_gguf(
+    student: Path, file: Path, stretched: Callable[[Any], None] = lambda writer: None, theta: float = 10_000.0
+) -> Path:
+    """The Qwen of `write_chat_student` as llama.cpp keeps it, in 8 bits; with one token more: there must be a merge.
+
+    `stretched` adds to the file how positions are, `theta` is the base of their frequencies.
+    """
     import gguf
     import numpy
     from safetensors.numpy import load_file
@@ -319,7 +324,7 @@ def write_gguf(student: Path, file: Path) -> Path:
     writer.add_head_count(config["num_attention_heads"])
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_freq_base(theta)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
@@ -336,6 +341,7 @@ def write_gguf(student: Path, file: Path) -> Path:
         kind = gguf.GGMLQuantizationType.Q8_0 if weights.ndim == 2 else gguf.GGMLQuantizationType.F32
         packed = gguf.quants.quantize(weights.astype(numpy.float32), kind)
         writer.add_tensor(names.get_name(name, (".weight", ".bias")), packed, raw_dtype=kind)
+    stretched(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -224,6 +224,16 @@ def test_one_whose_text_it_cuts_as_the_file_says_is(tmp_path: Path, pre: str | N
     assert base_problem(tmp_path, tokenized(tmp_path / "a.gguf", pre, model)) is None
 
 
+@pytest.mark.parametrize(("kind", "told"), [("longrope", True), ("yarn", False), ("linear", False), ("none", False)])
+def test_a_gguf_whose_positions_are_stretched_in_an_unknown_way_is_no_base(
+    tmp_path: Path, kind: str, told: bool
+) -> None:
+    name = tokenized(tmp_path / "a.gguf", "qwen2", first=(("qwen2.rope.scaling.type", _text_value(kind)),))
+    assert (base_problem(tmp_path, name) is not None) is told
+    if told:
+        assert "stretches positions by 'longrope'" in message(tmp_path, name)
+
+
 def test_an_array_that_ends_in_the_middle_is_no_gguf(tmp_path: Path) -> None:
     name = tokenized(tmp_path / "a.gguf", "qwen2", first=(("x", struct.pack("<IIQ", 9, 8, 1 << 40)),))
     assert "is neither a folder nor a GGUF file" in message(tmp_path, name)

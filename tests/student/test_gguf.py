@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -83,6 +84,81 @@ def test_the_folder_is_the_same_model_and_stands_alone(tmp_path: Path, file: Pat
     assert tokenizer.chat_template == ours.chat_template
     assert (tokenizer.eos_token, tokenizer.encode("a <eos>")) == (ours.eos_token, ours.encode("a <eos>"))
     assert "quantization_config" not in json.loads((tmp_path / "unpacked" / "config.json").read_text())
+
+
+def scaled(kind: str, **settings: float) -> Any:
+    def write(writer: Any) -> None:
+        writer.add_string("qwen2.rope.scaling.type", kind)
+        for key, value in settings.items():
+            add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
+            add(f"qwen2.rope.scaling.{key}", value)
+
+    return write
+
+
+def by_llama3(factor: float) -> Any:
+    """As llama.cpp's converter writes it: what each frequency is divided by."""
+
+    def write(writer: Any) -> None:
+        import numpy
+
+        theta, half = 1_000_000.0, 4
+        waves = 2 * math.pi * theta ** (numpy.arange(half) / half)
+        smooth = (8192 / waves - 1) / (4 - 1)
+        between = 1 / ((1 - smooth) / factor + smooth)
+        factors = numpy.where(waves < 8192 / 4, 1.0, numpy.where(waves > 8192, factor, between))
+        writer.add_tensor("rope_freqs.weight", factors.astype(numpy.float32))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("written", "rope"),
+    [
+        (scaled("linear", factor=4.0), {"rope_type": "linear", "factor": 4.0}),
+        (
+            scaled("yarn", factor=4.0, original_context_length=128),
+            {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128},
+        ),
+        (scaled("none"), {"rope_type": "default"}),
+        (
+            by_llama3(32.0),
+            {
+                "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_positions_are_stretched_as_the_file_says(
+    tmp_path: Path, chat_student: Path, written: Any, rope: dict[str, Any]
+) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    unpack(write_gguf(chat_student, tmp_path / "small.gguf", written, 1_000_000.0), tmp_path / "unpacked")
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "unpacked")
+    config = AutoConfig.from_pretrained(tmp_path / "unpacked")
+    config.rope_parameters = {"rope_theta": 1_000_000.0, **rope}
+    meant = type(model)(config)
+    meant.load_state_dict(model.state_dict())
+    ids = torch.arange(3, 43)[None]
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, meant.eval()(ids).logits)
+    assert model.config.rope_parameters == config.rope_parameters
+
+
+@pytest.mark.parametrize("written", [scaled("longrope", factor=4.0), by_llama3(0.5)])
+def test_positions_that_are_stretched_otherwise_are_refused_and_nothing_is_left(
+    tmp_path: Path, chat_student: Path, written: Any
+) -> None:
+    file = write_gguf(chat_student, tmp_path / "small.gguf", written, 1_000_000.0)
+
+    with pytest.raises(FlywheelError, match=r"it stretches positions .*; name the model's folder"):
+        unpack(file, tmp_path / "unpacked")
+
+    assert not (tmp_path / "unpacked").exists()
 
 
 def test_it_is_made_once_and_asked_like_any_student(tmp_path: Path, file: Path) -> None:

@@ -252,7 +252,13 @@ def _gguf_problem(path: Path) -> Problem | None:
             "other tokens than it was trained on.",
             "Name the model's folder, with its tokenizer.json.",
         )
+    stretched = said.get(f"{kind}.rope.scaling.type", "none")
+    if stretched not in ("none", "linear", "yarn") and kind != "gpt-oss":
+        return f"is a GGUF that stretches positions by {stretched!r}, which cannot be read from it.", _NAME_FOLDER
     return None
+
+
+_NAME_FOLDER = "Name the model's folder, with its config.json."
 
 
 #: What llama.cpp cuts as GPT-2 does, as transformers cuts where it does not know better; and (from starcoder on) where

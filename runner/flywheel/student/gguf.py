@@ -10,7 +10,9 @@ from flywheel.errors import FlywheelError
 from flywheel.files import swap
 
 #: Raise it when the folder that comes of a file changes.
-UNPACKING = 1
+UNPACKING = 2
+#: Llama 3.1 and later stretch low frequencies by this rule; a file holds what it gives and not these settings.
+_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -36,12 +38,62 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype="float32")
+        _place(model.config, file)
         _plain(model).save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
     except Exception as error:  # the readers of a damaged file raise whatever they stumble over
         shutil.rmtree(scratch, ignore_errors=True)
         raise FlywheelError(f"student {file} cannot be read as GGUF: {error}") from error
     swap(scratch, folder)
+
+
+def _place(config: Any, file: Path) -> None:
+    """Put into the config how the file's model stretches positions: transformers 5.23 reads that of gpt-oss alone, and
+    another model then answers from other places than it learned, in every text (linear, YaRN) or in long ones (Llama
+    3.1).
+
+    Raises ValueError where it is stretched in a way that transformers has no name for.
+    """
+    from gguf import GGUFReader
+
+    reader = GGUFReader(file)
+    kind = reader.fields["general.architecture"].contents()
+
+    def said(key: str) -> Any:
+        field = reader.fields.get(f"{kind}.rope.{key}")
+        return None if field is None else field.contents()
+
+    stretched = said("scaling.type") or "none"
+    found: dict[str, Any] = {}
+    if stretched in ("linear", "yarn"):
+        keys = {"factor": "factor", "original_context_length": "original_max_position_embeddings",
+                "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}  # fmt: skip
+        wanted = list(keys)[: 1 if stretched == "linear" else None]
+        found = {keys[key]: said(f"scaling.{key}") for key in wanted if said(f"scaling.{key}") is not None}
+        found["rope_type"] = stretched
+    elif stretched != "none":
+        raise ValueError(f"it stretches positions by {stretched!r}; name the model's folder")
+    factors = next((tensor.data for tensor in reader.tensors if tensor.name == "rope_freqs.weight"), None)
+    if factors is not None:
+        found = _llama3(factors, config)
+    if found and kind != "gpt-oss":
+        config.rope_parameters = {**config.rope_parameters, **found}
+
+
+def _llama3(factors: Any, config: Any) -> dict[str, Any]:
+    """The settings under which transformers divides frequencies by these factors, [head size / 2]."""
+    import numpy
+    import torch
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    found = {"rope_type": "llama3", "factor": float(factors.max()), **_LLAMA3}
+    theta, size = config.rope_parameters["rope_theta"], 2 * len(factors)
+    plain = 1.0 / theta ** (torch.arange(0, size, 2).float() / size)
+    config.rope_parameters = {**config.rope_parameters, **found}
+    divided, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+    if divided.shape != plain.shape or not numpy.allclose((plain / divided).numpy(), factors, rtol=1e-3):
+        raise ValueError("it stretches positions otherwise than Llama 3.1 (rope_freqs.weight); name the model's folder")
+    return found
 
 
 def _plain(model: Any) -> Any:
