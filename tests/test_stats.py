@@ -23,6 +23,8 @@ from flywheel.stats import (
     power,
     seeds_needed,
     sign_flip_p,
+    stream_evidence,
+    stream_interval,
     tango_z,
     two_way,
     wilson,
@@ -218,6 +220,58 @@ def test_design_effect():
     assert design_effect([5, -5] * 200, [10] * 400, 2000) == pytest.approx(5.0, rel=0.02)  # halves move as one
     assert design_effect([5, -5] * 5, [10] * 10, 50) > 7  # so few clusters say little of their variance
     assert design_effect([0, 0, 1, -1], [10] * 4, 20) == 1.0  # never fewer than the items
+
+
+# --- a stream split at random --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize(("mine", "theirs"), [(0.3, 0.3), (0.4, 0.1), (0.0, 0.6), (1.0, 0.0)])
+def test_a_bet_against_what_is_just_true_is_fair(share, mine, theirs):
+    """Over all outcomes of six units, weighed by their chances, the wealth is what it was: 1."""
+    chances = [share * mine, (1 - share) * theirs]
+    chances.append(1 - sum(chances))
+    tables = [(a, b) for a in range(7) for b in range(7 - a)]
+    weights = [scipy.stats.multinomial.pmf([a, b, 6 - a - b], 6, chances) for a, b in tables]
+    wealth = [math.exp(stream_evidence(a, b, 6, share, mine - theirs)) for a, b in tables]
+    assert math.fsum(w * v for w, v in zip(weights, wealth, strict=True)) == pytest.approx(1)
+
+
+@given(tables, st.sampled_from([0.05, 0.1, 0.5, 0.9]))
+def test_limits_of_a_stream_are_where_the_evidence_reaches_its_level(table, share):
+    mine, theirs, n = table
+    low, high = stream_interval(mine, theirs, n, share, 0.05)
+    assert -1 <= low <= high <= 1
+    if abs(low) < 1 - 1e-6:  # where nearly all units came to the arm against its share, no difference explains it
+        assert float(stream_evidence(mine, theirs, n, share, low)) == pytest.approx(math.log(20), abs=1e-6)
+    if abs(high) < 1 - 1e-6:
+        assert float(stream_evidence(theirs, mine, n, 1 - share, -high)) == pytest.approx(math.log(20), abs=1e-6)
+
+
+@given(tables, st.sampled_from([0.05, 0.1, 0.5, 0.9]))
+def test_the_other_arm_sees_a_stream_the_other_way_round(table, share):
+    mine, theirs, n = table
+    low, high = stream_interval(mine, theirs, n, share)
+    assert stream_interval(theirs, mine, n, 1 - share) == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_a_stream_of_nothing_excludes_nothing():
+    assert stream_interval(0, 0, 0, 0.1) == (-1.0, 1.0)
+
+
+def test_a_long_stream_tells_the_difference():
+    """40,000 units, a tenth in the arm: 0.20 of them lost there and 0.15 in the other."""
+    low, high = stream_interval(800, 5400, 40_000, 0.1)
+    assert 0.0 < low < 0.05 < high < 0.1
+
+
+def test_a_stream_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="share"):
+        stream_evidence(1, 1, 4, 1.0, 0.0)
+    with pytest.raises(ValueError, match="difference"):
+        stream_evidence(1, 1, 4, 0.5, 1.1)
+    with pytest.raises(ValueError, match="at least as many"):
+        stream_evidence(3, 2, 4, 0.5, 0.0)
 
 
 # --- many tests, and how many items ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Counts = int | NDArray[np.int64]
 
 RESAMPLES = 20_000
 #: Resampled numbers held in memory at a time.
@@ -383,6 +384,59 @@ def design_effect(sums: Sequence[float], sizes: Sequence[int], gross: float) -> 
     # t / z is near 1 + (z² + 1) / (4 df); z = 2.6, about the third look at 0.95, makes that 1 + 2 / df.
     few = clusters / (clusters - 1) * (1 + 2 / (clusters - 1)) ** 2
     return max(1.0, few * squares / independent)
+
+
+# --- a stream split at random --------------------------------------------------------------------------------
+
+#: Stakes of the mixture, each half of the one before: the greatest for large differences, the least for small ones.
+_STAKES = 6
+
+
+def stream_evidence(hits: Counts, others: Counts, n: Counts, share: float, most: float) -> Floats:
+    """Log of the evidence against "the arm's rate is at most `most` above the other's", after `n` units of a stream.
+
+    Each unit goes to the arm with chance `share`, independently of all else; `hits` and `others`: units with the event
+    in the arm and in the other. Numbers or arrays of one shape. If the claim is true the chance that this *ever*
+    reaches log(1 / alpha) is at most alpha, however often it is looked at: it is the log wealth of a mixture of fixed
+    bets (Waudby-Smith & Ramdas 2024, JRSS B 86:1) on inverse-propensity weighted outcomes (Waudby-Smith et al. 2024,
+    "Anytime-valid off-policy inference for contextual bandits"). The rates may drift, as long as the claim stays true.
+    Raises ValueError for a share outside (0, 1), a difference outside [-1, 1] or more events than units.
+    """
+    import numpy as np
+
+    if not (0 < share < 1 and -1 <= most <= 1):
+        raise ValueError(f"a share lies between 0 and 1 and a difference in [-1, 1], not {share} and {most}")
+    mine, theirs, units = (np.asarray(counts, dtype=float) for counts in (hits, others, n))
+    without = units - mine - theirs
+    if (without < 0).any():
+        raise ValueError("a stream has at least as many units as events")
+    # At twice the first stake one event in the other arm could lose everything.
+    stakes = [(1 - share) / (2 - share) / 2**k for k in range(1, _STAKES + 1)]
+    wealth = [
+        mine * math.log1p(stake * (1 / share - most))
+        + theirs * math.log1p(-stake * (1 / (1 - share) + most))
+        + without * math.log1p(-stake * most)
+        for stake in stakes
+    ]
+    return np.asarray(np.logaddexp.reduce(wealth, axis=0) - math.log(_STAKES))
+
+
+def stream_interval(hits: int, others: int, n: int, share: float, alpha: float = 0.05) -> tuple[float, float]:
+    """Limits of the arm's rate less the other's, by `stream_evidence`; (-1, 1) for n = 0.
+
+    Each limit is ever wrong with chance at most `alpha`, over all looks: a confidence sequence.
+    """
+    return _stream_limit(hits, others, n, share, alpha), -_stream_limit(others, hits, n, 1 - share, alpha)
+
+
+def _stream_limit(hits: int, others: int, n: int, share: float, alpha: float) -> float:
+    """The greatest difference that is ruled out; the evidence falls as the difference rises."""
+    low, high = -1.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        ruled_out = stream_evidence(hits, others, n, share, middle) >= -math.log(alpha)
+        low, high = (middle, high) if ruled_out else (low, middle)
+    return low
 
 
 # --- many tests ---------------------------------------------------------------------------------------------
