@@ -467,7 +467,7 @@ WHERE node IN {of(nodes, "train")} AND status = 'done' {_LAST}"""
 
 def decision(nodes: Nodes) -> str:
     return f"""SELECT outcome, incumbent_id, candidate_id, rules, preconditions, explanation, decision_hash,
-  look
+  look, stages
 FROM decisions WHERE node IN {of(nodes, "gate")}"""
 
 
