@@ -224,6 +224,8 @@ class Modes(ReportPart):
     traffic_failures: int = 0
     undecided: tuple[str, ...] = ()
     """Of modes whose predicate could not be computed for some wrong answers: where, which, how many, and why."""
+    cannot_pay: tuple[str, ...] = ()
+    """Where lessons that follow the errors can hardly beat as many drawn without looking, with the figures."""
     rates_query: str
     failures_query: str
     traffic_query: str = ""
