@@ -23,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.gate import decide
-from flywheel.records.decision import PairedItem
+from flywheel.gate.grounds import Grounds
+from flywheel.nodes.measuring.stages import SHARES
+from flywheel.records.decision import PairedItem, Staging
 from flywheel.spec.models import GateRule
 from flywheel.stats import (
     alpha_at,
@@ -353,6 +355,70 @@ def _cost_table(runs: int) -> str:
     return table(head, rows)
 
 
+# --- stop when decided -------------------------------------------------------------------------------------
+
+STOPPED = (0.0, 0.02, 0.05, 0.10)
+STAGE_ENDS = tuple(round(ITEMS * each) for each in SHARES)
+
+
+@cache
+def at_stage(rule: GateRule, fixed: int, broken: int, stage: int) -> tuple[bool, bool]:
+    """Whether evaluation ends after this stage, and whether the rule holds, by the gate itself."""
+    staging = Staging(STAGE_ENDS, stage)
+    same = [PairedItem(f"same{i}", 1.0, 1.0) for i in range(staging.used - fixed - broken)]
+    items = [*suite_of(fixed, broken)[:-1], *same]
+    grounds = Grounds([rule], {rule.suite: items}, stages={rule.suite: staging})
+    return bool(grounds.settled()), grounds.decide().rules[0].outcome == "holds"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """With stopping when decided, and without."""
+
+    holds: Share
+    whole: Share
+    used: float
+    """Mean share of the items."""
+
+
+def stopped(runs: int, rule: GateRule, gain: float, seed: int) -> Stopped:
+    """One look at items of which 15% change: how often the rule holds, and on how many of the items."""
+    rng = np.random.default_rng(seed)
+    sizes = np.diff([0, *STAGE_ENDS])
+    parts = [changes(rng, runs, int(size), gain, CHANGED) for size in sizes]
+    fixed, broken = (np.cumsum([part[arm] for part in parts], axis=0) for arm in (0, 1))
+    last, holds, whole = [], [], []
+    for run in range(runs):
+        seen = (
+            (k, at_stage(rule, int(fixed[k - 1, run]), int(broken[k - 1, run]), k))
+            for k in range(1, len(STAGE_ENDS) + 1)
+        )
+        stage, (_, held) = next((k, found) for k, found in seen if found[0])
+        last.append(STAGE_ENDS[stage - 1])
+        holds.append(held)
+        whole.append(holds_whole(rule, int(fixed[-1, run]), int(broken[-1, run])))
+    return Stopped(share(np.array(holds)), share(np.array(whole)), float(np.mean(last)) / ITEMS)
+
+
+@cache
+def holds_whole(rule: GateRule, fixed: int, broken: int) -> bool:
+    same = [PairedItem(f"same{i}", 1.0, 1.0) for i in range(ITEMS - fixed - broken)]
+    found = Grounds([rule], {rule.suite: [*suite_of(fixed, broken)[:-1], *same]}).decide()
+    return found.rules[0].outcome == "holds"
+
+
+def _stopped_table(runs: int) -> str:
+    better = GateRule(suite="holdout", better_by=0.0, confidence=1 - ALPHA)
+    guard = GateRule(suite="guard", not_worse_than=0.05, confidence=1 - ALPHA)
+    cases = [(better, gain) for gain in (-0.02, *STOPPED)] + [(guard, gain) for gain in (-0.05, 0.0, 0.02)]
+    rows = []
+    for rule, gain in cases:
+        found = stopped(runs, rule, gain, 13)
+        name = "`better_by: 0`" if rule is better else "`not_worse_than: 0.05`"
+        rows.append([name, f"{100 * gain:+.0f} points", found.whole, found.holds, f"{100 * found.used:.0f}%"])
+    return table(["rule", "truth", "holds, all items", "holds, stopped when decided", "items used"], rows)
+
+
 # --- several rules, and guards -----------------------------------------------------------------------------
 
 
@@ -570,6 +636,7 @@ def measure(runs: int) -> tuple[str, str]:
         "### Is the advice on items right?\n\n" + _advised_table(advised(runs, seed=12)),
         "### How large a guard must be\n\n" + _guard_table(runs),
         "### What answers cost (`at_most`)\n\n" + _cost_table(runs),
+        f"### Stopped when decided, {ITEMS} items planned\n\n" + _stopped_table(runs),
         "### Clusters, graded scores, several rules, the whole loop\n\n" + _other_table(runs),
     ]
     return "\n\n".join(parts), picture(curves, points)

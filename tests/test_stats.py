@@ -1,6 +1,7 @@
 """The statistics against published values, independent implementations and what must be true of any data."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -21,8 +22,11 @@ from flywheel.stats import (
     noninferiority_p,
     paired_difference_interval,
     power,
+    predicted_power,
     seeds_needed,
     sign_flip_p,
+    spent_by,
+    stage_level,
     stream_evidence,
     stream_interval,
     tango_z,
@@ -417,3 +421,48 @@ def test_no_number_of_seeds_replaces_items():
     assert seeds_needed(0.02, 0.0004, 0.0002) is None
     assert seeds_needed(0.02, 0.0, 0.00001) == 2
     assert seeds_needed(0.02, 0.0001, 0.0) < seeds_needed(0.02, 0.001, 0.0)
+
+
+# --- before the end -----------------------------------------------------------------------------------------
+
+
+def test_stage_levels_are_those_of_the_published_boundary():
+    """Lan & DeMets with the O'Brien-Fleming-like function, five equal looks, two-sided 0.05 (Jennison & Turnbull 2000;
+    `ldBounds` gives the same)."""
+    shares = tuple(k / 5 for k in range(1, 6))
+    bounds = [NormalDist().inv_cdf(1 - stage_level(0.025, shares[:k])) for k in range(1, 6)]
+    assert bounds == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-3)
+
+
+def test_one_stage_is_the_whole_level_and_nothing_is_spent_twice():
+    assert stage_level(0.0304, (1.0,)) == 0.0304
+    assert spent_by(1.0, 0.0304) == pytest.approx(0.0304)
+    assert spent_by(0.2, 0.0304) < 1e-5
+    levels = [stage_level(0.01, tuple(k / 9 for k in range(1, n + 1))) for n in range(1, 10)]
+    assert levels == sorted(levels)
+    assert levels[-1] < 0.01
+
+
+@pytest.mark.parametrize("shares", [(0.5, 1.0), (0.2, 0.21, 0.9, 1.0), tuple(k / 20 for k in range(1, 21))])
+def test_normal_scores_cross_at_some_stage_with_the_chance_alpha(shares):
+    rng = np.random.default_rng(5)
+    steps = np.diff([0.0, *shares])
+    scores = np.cumsum(rng.normal(size=(100_000, len(shares))) * np.sqrt(steps), axis=1) / np.sqrt(shares)
+    bounds = [NormalDist().inv_cdf(1 - stage_level(0.05, shares[:k])) for k in range(1, len(shares) + 1)]
+    assert (scores >= bounds).any(axis=1).mean() == pytest.approx(0.05, abs=0.003)
+
+
+def test_holm_at_stages_is_holm_where_all_are_whole():
+    p_values, alphas = [0.01, 0.02, 0.3], [0.05, 0.05, 0.05]
+    assert holm(p_values, alphas, [(1.0,)] * 3) == holm(p_values, alphas)
+    early = holm(p_values, alphas, [(0.5,), (1.0,), (1.0,)])
+    assert early[0] == stage_level(0.05 / 3, (0.5,))
+    assert early[0] < p_values[0]
+
+
+def test_predicted_power_believes_early_results_less():
+    level = 0.025
+    assert predicted_power(1.96 * math.sqrt(0.5), 0.5, level) == pytest.approx(0.5, abs=0.01)
+    assert predicted_power(0.0, 0.2, level) > predicted_power(0.0, 0.8, level)
+    with pytest.raises(ValueError, match="before the end"):
+        predicted_power(1.0, 1.0, level)

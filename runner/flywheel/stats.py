@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -452,20 +453,84 @@ def alpha_at(look: int, alpha: float) -> float:
     return 6 * alpha / (math.pi**2 * look**2)
 
 
-def holm(p_values: Sequence[float], alphas: Sequence[float]) -> list[float]:
+def holm(
+    p_values: Sequence[float], alphas: Sequence[float], stages: Sequence[tuple[float, ...]] | None = None
+) -> list[float]:
     """Per-test levels of Holm's step-down (1979): test i is shown exactly when `p_values[i] <= levels[i]`.
 
     The chance of one or more false findings is at most the largest of `alphas`, the levels that each test
-    would have alone (equal ones in Holm's paper).
+    would have alone (equal ones in Holm's paper). With `stages`, test i stands at the last of `stages[i]`, and its
+    level is that of the stage (`stage_level`) for its part of alpha (Ye, Li, Liu & Yao 2013, Stat. Med. 32:1112).
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i] / alphas[i])
+    shares = stages or [(1.0,)] * len(p_values)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i] / stage_level(alphas[i], shares[i]))
     levels = list(alphas)
     left = len(order)
     for place, i in enumerate(order):
-        levels[i] = alphas[i] / left
+        levels[i] = stage_level(alphas[i] / left, shares[i])
         if p_values[i] <= levels[i]:
             left = len(order) - place - 1
     return levels
+
+
+# --- before the end -----------------------------------------------------------------------------------------
+
+#: Below this a level is as good as none, and a normal quantile still has digits.
+_LEAST_LEVEL = 1e-12
+_GRID = 801
+
+
+def spent_by(share: float, alpha: float) -> float:
+    """What of a one-sided `alpha` is spent when this share of the items is in: next to nothing early, all at 1.
+
+    Lan & DeMets (1983, Biometrika 70:659), the function that follows O'Brien & Fleming's boundary.
+    """
+    return 2 - 2 * _NORMAL.cdf(_NORMAL.inv_cdf(1 - alpha / 2) / math.sqrt(share))
+
+
+@cache
+def stage_level(alpha: float, shares: tuple[float, ...]) -> float:
+    """One-sided level of the test at the last of the stages `shares`, rising shares of the planned items.
+
+    Rejecting at any stage whose p-value is at most its level errs with chance `alpha` in all (`spent_by`), whichever
+    stage is the last. The levels are those of normal scores, whose increments are independent (Armitage, McPherson &
+    Rowe 1969), and are applied to exact p-values, too (Jennison & Turnbull 2000, "Group Sequential Methods", ch. 12).
+    (1.0,) gives alpha itself.
+    """
+    if shares == (1.0,):
+        return alpha
+    import numpy as np
+
+    places, mass, before, level = np.zeros(1), np.ones(1), 0.0, 0.0
+    for share in shares:
+        error = math.sqrt(share - before)
+        bound = _bound(places, mass, error, spent_by(share, alpha) - (spent_by(before, alpha) if before else 0.0))
+        level = _NORMAL.cdf(-bound / math.sqrt(share))
+        # Where the sum may stand without having crossed; trapezia.
+        grid = np.linspace(-8 * math.sqrt(share), bound, _GRID)
+        density = np.exp(-(((grid[:, None] - places) / error) ** 2) / 2) @ mass / (error * math.sqrt(2 * math.pi))
+        density[[0, -1]] /= 2
+        places, mass, before = grid, density * (grid[1] - grid[0]), share
+    return max(level, _LEAST_LEVEL)
+
+
+def _bound(places: Floats, mass: Floats, error: float, chance: float) -> float:
+    """The least sum that is reached with this chance, from `places` with an increment of this standard error."""
+    from scipy.special import ndtr
+
+    most = float(places[-1]) + 8 * error
+    return _bisect(lambda c: float(ndtr((places - c) / error) @ mass) > max(chance, _LEAST_LEVEL), -most, most)
+
+
+def predicted_power(z: float, share: float, level: float) -> float:
+    """Chance that a test which stands at `z` with this share of the items rejects at `level` with all of them.
+
+    Predictive power with nothing known beforehand (Spiegelhalter, Freedman & Blackburn 1986, Control. Clin. Trials
+    7:8): what was seen so far is believed only as far as its own error goes. Raises ValueError unless 0 < share < 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"a share before the end lies between 0 and 1, not {share}")
+    return _NORMAL.cdf((z / math.sqrt(share) - _NORMAL.inv_cdf(1 - level)) / math.sqrt((1 - share) / share))
 
 
 # --- how many items -----------------------------------------------------------------------------------------

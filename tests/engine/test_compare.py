@@ -13,7 +13,7 @@ import pytest
 import stand_in
 from flywheel.cli import main
 from flywheel.console.compare import compare_json, compare_text
-from flywheel.engine.compare import ALL_MODES, NODE, Compared, compare_untargeted
+from flywheel.engine.compare import ALL_MODES, NODE, Compared, Side, _warnings, compare_untargeted
 from flywheel.engine.history import open_lookup
 from flywheel.errors import BudgetStop, UsageError
 from mini_domain import Domain
@@ -299,3 +299,12 @@ def test_one_seed_says_that_it_is_one(once: tuple[Domain, Compared]) -> None:
 
     assert "one seed" in compare_text(found)
     assert domain.query("SELECT DISTINCT detail->>'note' AS note FROM ablations") == [{"note": "1 seed"}]
+
+
+def test_loops_that_answered_other_items_are_compared_on_what_both_did_and_it_is_said() -> None:
+    def side(items: int) -> Side:
+        return Side(1, "m", {}, 3, {"holdout": {f"i{n}": {} for n in range(items)}}, "e")
+
+    assert _warnings(side(80), side(80)) == ()
+    (said,) = _warnings(side(80), side(200))
+    assert said.startswith("of holdout 80 items were answered by both, 80 with targeting and 200 without")

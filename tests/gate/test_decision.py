@@ -6,7 +6,8 @@ import random
 import pytest
 
 from flywheel.gate import decide
-from flywheel.records.decision import PairedItem, Precondition
+from flywheel.gate.grounds import Grounds
+from flywheel.records.decision import PairedItem, Precondition, Staging
 from flywheel.spec.models import GateRule
 from flywheel.stats import alpha_at
 
@@ -316,3 +317,79 @@ def test_the_same_question_has_the_same_answer_in_any_order():
     first = decide(rules, {"holdout": items}, [], 2, seed=11)
     assert decide(rules, {"holdout": items}, [], 2, seed=11) == first
     assert decide(rules, {"holdout": shuffled}, [], 2, seed=11) == first
+
+
+# --- stages --------------------------------------------------------------------------------------------------
+
+ENDS = (80, 120, 160, 200, 240, 280, 320, 360, 400)
+
+
+def staged(rules, suites, stage, look=1):
+    return Grounds(rules, suites, look=look, stages={name: Staging(ENDS, stage) for name in suites})
+
+
+def test_a_whole_suite_is_judged_as_ever_but_for_what_its_stages_cost():
+    items = holdout(60, 20)
+    one_stage = Grounds([BETTER], {"holdout": items}, stages={"holdout": Staging((400,), 1)})
+    assert one_stage.decide() == decide([BETTER], {"holdout": items}, [], 1, seed=0)
+    last = staged([BETTER], {"holdout": items}, len(ENDS)).decide().rules[0]
+    assert 0.7 * alpha_at(1, 0.05) < last.alpha < alpha_at(1, 0.05)
+    assert "Evaluation ended here" not in last.explanation
+
+
+def test_a_large_gain_settles_early_and_a_middling_one_does_not():
+    large, middling = holdout(30, 4, n=120), holdout(12, 5, n=120)
+    assert staged([BETTER], {"holdout": large}, 2).settled() == {"holdout"}
+    assert staged([BETTER], {"holdout": large}, 2).decide().outcome == "promote"
+    assert staged([BETTER], {"holdout": middling}, 2).settled() == set()
+
+
+def test_a_limit_early_is_stricter_and_its_interval_wider():
+    early = staged([BETTER], {"holdout": holdout(30, 4, n=120)}, 2).decide().rules[0]
+    whole = one(BETTER, holdout(30, 4, n=120))[0]
+    assert early.alpha < whole.alpha / 10
+    assert early.low < whole.low
+    assert early.high > whole.high
+
+
+def test_a_score_that_fell_a_little_on_a_part_does_not_settle_a_rule():
+    assert staged([BETTER], {"holdout": holdout(5, 6, n=80)}, 1).settled() == set()
+    assert staged([BETTER], {"holdout": holdout(2, 30, n=120)}, 2).settled() == {"holdout"}
+
+
+def test_what_would_hardly_come_to_hold_settles_a_rule_without_a_claim():
+    found = staged([BETTER], {"holdout": holdout(8, 8, n=320)}, 7)
+    assert found.settled() == {"holdout"}
+    assert found.decide().rules[0].outcome == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("rule", "items"),
+    [
+        (GateRule(suite="s", at_least=1.0), paired(both=120)),
+        (GateRule(suite="s", at_most=0.0, measure="refusals"), paired(neither=120)),
+    ],
+)
+def test_a_rule_on_these_very_items_holds_when_all_were_looked_at(rule, items):
+    measures = {("s", "refusals"): items}
+    early = Grounds([rule], {"s": items}, measures=measures, stages={"s": Staging(ENDS, 2)})
+    assert early.settled() == set()
+    assert Grounds([rule], {"s": items}, measures=measures, stages={"s": Staging((120,), 1)}).settled() == {"s"}
+
+
+def test_one_open_rule_keeps_its_suite_going_and_no_other():
+    rules = [BETTER, GateRule(suite="holdout", at_least=0.9), GateRule(suite="guard", not_worse_than=0.2)]
+    suites = {"holdout": paired(30, 4, both=80, neither=6), "guard": guard(1, 1, n=120)}
+    assert staged(rules, suites, 2).settled() == {"guard"}
+
+
+def test_verdicts_that_are_missing_never_end_an_evaluation():
+    blind = [*paired(30, 4, both=81), *(PairedItem(f"u{k}", 1.0, None) for k in range(5))]
+    assert staged([BETTER], {"holdout": blind}, 2).settled() == set()
+
+
+def test_claims_share_their_level_at_every_stage():
+    rules = [BETTER, GateRule(suite="other", better_by=0.0)]
+    suites = {"holdout": holdout(14, 2, n=120), "other": holdout(0, 0, n=120)}
+    alone = staged([BETTER], {"holdout": suites["holdout"]}, 2).decide().rules[0].alpha
+    assert staged(rules, suites, 2).decide().rules[0].alpha < alone

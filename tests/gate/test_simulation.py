@@ -85,3 +85,19 @@ def test_the_whole_simulation_stays_within_its_levels(bench):
     assert max(s.value for s in bench.graded(runs, 100, seed=35)) <= first + 0.01  # 1,000 draws, not 20,000
     assert max(s.value for s in bench.many_rules(runs, seed=36)) <= first
     assert min(found.value for _, _, found in bench.advised(runs, seed=37)) >= 0.78
+
+
+def test_stopping_when_decided_saves_half_where_the_gain_is_large(bench):
+    better = GateRule(suite="holdout", better_by=0.0)
+    equal, large = (bench.stopped(60, better, gain, seed=26) for gain in (0.0, 0.10))
+    assert at_most(equal.holds, alpha_at(1, 0.05))
+    assert large.holds.value > 0.95
+    assert large.used <= 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "truth"), [({"better_by": 0.0}, 0.0), ({"not_worse_than": 0.05}, -0.05)])
+def test_stopping_when_decided_keeps_the_level(bench, rule, truth):
+    found = bench.stopped(1_000, GateRule(suite="s", **rule), truth, seed=27)
+    assert at_most(found.holds, alpha_at(1, 0.05))
+    assert found.used < 0.7

@@ -77,7 +77,13 @@ def plan(
     """Show what apply would do, and why; with expected calls, tokens, dollars and time."""
     from flywheel.console.colour import PLAN, say
     from flywheel.console.plans import plan_text
-    from flywheel.engine.planning import known_budgets, rounds_in_words, timed_plan, training_in_words
+    from flywheel.engine.planning import (
+        cannot_pay_in_words,
+        known_budgets,
+        rounds_in_words,
+        timed_plan,
+        training_in_words,
+    )
     from flywheel.files import write_text
 
     project = _open(file)
@@ -88,7 +94,7 @@ def plan(
     if as_json:
         print(text)
     else:
-        words = training_in_words(project), rounds_in_words(project)
+        words = training_in_words(project), rounds_in_words(project), cannot_pay_in_words(project, found)
         say(plan_text(found, known_budgets(project, found), verbose, *words), PLAN)
     if detailed_exitcode and found.pending:
         raise typer.Exit(2)

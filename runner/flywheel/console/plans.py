@@ -16,9 +16,11 @@ def plan_text(
     verbose: bool = False,
     training: str = "",
     rounds: str = "",
+    targeting: str = "",
 ) -> str:
     """One line a node; reused ones are counted unless `verbose`. `budgets`: iteration → mode → lessons, where known.
-    `training`: what is chosen where the spec leaves it open. `rounds`: how many answers are judged then."""
+    `training`: what is chosen where the spec leaves it open. `rounds`: how many answers are judged then.
+    `targeting`: where it can hardly pay."""
     lines = [f"{plan.name}: {plural(plan.iterations, 'iteration')}, {plural(len(plan.nodes), 'node')}"]
     for iteration in range(1, plan.iterations + 1):
         nodes = [node for node in plan.nodes if node.iteration == iteration]
@@ -33,6 +35,8 @@ def plan_text(
         lines += ["", f"train, where the spec leaves it open: {training}."]
     if rounds:
         lines += ["", rounds]
+    if targeting:
+        lines += ["", targeting]
     return "\n".join([*lines, "", totals(plan)])
 
 

@@ -87,7 +87,7 @@ def _document(project: Workspace, query: Query, lineage: Lineage, iteration: int
             "decided_at": decision["decided_at"].isoformat(),
             "decision": {k: v for k, v in decision.items() if k not in ("decision_hash", "decided_at")},
             "decision_hash": decision["decision_hash"],
-            "read": read_part(grounds_in(query, lineage, decision)),
+            "read": read_part(grounds_in(query, lineage, decision), decision["stages"] or {}),
             "hashes": {
                 "spec": _text_hash(run["spec_text"]),
                 "scores": found["scores"],

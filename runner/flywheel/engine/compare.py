@@ -328,7 +328,20 @@ def _warnings(targeted: Side, untargeted: Side) -> tuple[str, ...]:
         found.append(f"{targeted.trained:,} lessons survived with targeting, {untargeted.trained:,} without")
     if targeted.iteration != untargeted.iteration:
         found.append(f"the last training was in iteration {targeted.iteration} and {untargeted.iteration}")
-    return tuple(found)
+    return (*found, *_answered_in_part(targeted, untargeted))
+
+
+def _answered_in_part(targeted: Side, untargeted: Side) -> list[str]:
+    """Where a loop stopped when its gate had decided: its difference is then a little overstated."""
+    pairs = [
+        (suite, targeted.scores[suite].keys(), untargeted.scores.get(suite, {}).keys()) for suite in targeted.scores
+    ]
+    return [
+        f"of {suite} {len(ours & theirs):,} items were answered by both, {len(ours):,} with targeting and "
+        f"{len(theirs):,} without: set loop.stop_when_decided to false to compare on all"
+        for suite, ours, theirs in pairs
+        if ours != theirs
+    ]
 
 
 def _keep(project: Workspace, found: Compared, pairs: Sequence[tuple[Side, Side]]) -> None:

@@ -112,6 +112,16 @@ def known_budgets(project: Workspace, plan: Plan) -> dict[int, dict[str, int]]:
     return found
 
 
+def cannot_pay_in_words(project: Workspace, plan: Plan) -> str:
+    """Where lessons that follow the errors can hardly pay, by the probes of the last iteration that has them."""
+    if not project.store_path.exists():
+        return ""
+    with open_lookup(project.state) as query:
+        records = finished(query, [node.fingerprint for node in plan.of("budget")])
+    last = max(records, key=lambda record: record.iteration, default=None)
+    return " ".join(last.summary.get("cannot_pay", ())) if last else ""
+
+
 def check_saved(saved: dict[str, object], plan: Plan) -> None:
     """Refuse a saved plan that is no longer what would happen. Raises PlanMoved with the first difference."""
     if saved.get("state") == plan.state:

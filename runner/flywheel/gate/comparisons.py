@@ -67,6 +67,21 @@ class Comparison:
     superiority: bool = False
     """Whether the rule claims a gain; such claims share their level (Holm)."""
 
+    def z_score(self, arms: Arms, threshold: float, seed: int) -> float:
+        """How many standard errors the arms speak for the rule. A gain's exact p-value would count too few changes
+        against it: 1 where nothing changed yet."""
+        if self.superiority:
+            squares = math.fsum(s * s for s in arms.sums)
+            return math.fsum(arms.sums) / math.sqrt(squares) if squares else 0.0
+        p_value = min(max(self.p_value(arms, threshold, seed), 1e-12), 1 - 1e-12)
+        return NormalDist().inv_cdf(1 - p_value)
+
+    def speaks_of_all(self, arms: Arms, threshold: float) -> bool:
+        """Whether it is a statement about these very items: all of them, then."""
+        everyone = COMPARISONS["at_least"], 1.0
+        nobody = COMPARISONS["at_most"], 0.0
+        return (self, threshold) in (everyone, nobody)
+
 
 def threshold_of(rule: GateRule) -> tuple[Name, float]:
     """The rule's comparison and its threshold. Raises ValueError unless exactly one is given."""

@@ -18,15 +18,18 @@ from flywheel.gate.comparisons import (
     rate_before,
     threshold_of,
 )
-from flywheel.gate.wording import explain, further_words, label, not_measured, raised, without_verdict
+from flywheel.gate.wording import ended, explain, further_words, label, not_measured, raised, without_verdict
 from flywheel.hashing import seed_from
-from flywheel.records.decision import Decision, DecisionOutcome, PairedItem, Precondition, RuleResult
+from flywheel.records.decision import Decision, DecisionOutcome, PairedItem, Precondition, RuleResult, Staging
 from flywheel.spec.models import GateRule, Measure
-from flywheel.stats import alpha_at, holm
+from flywheel.stats import alpha_at, holm, predicted_power, stage_level
 from flywheel.text import plural
 
 #: Above this share of unknown items a suite decides nothing.
 MOST_UNKNOWN = 0.01
+#: Evaluation ends, too, where a rule would come to hold with less than this chance.
+HOPELESS = 0.02
+_WHOLE = Staging((1,), 1)
 #: The precondition that speaks of the verifiers and not of the candidate: without it nothing is decided.
 VERIFIERS_ANSWERED = "no verifier errors"
 
@@ -43,6 +46,8 @@ class _Case:
     seed: int
     alpha: float
     """What this look may spend on the rule."""
+    staging: Staging
+    """Of one stage where the suite is evaluated whole."""
 
     @property
     def comparison(self) -> Comparison:
@@ -66,6 +71,23 @@ class _Case:
     def p_value(self) -> float:
         return self.comparison.p_value(self.arms, self.threshold, self.seed)
 
+    @property
+    def looked(self) -> tuple[float, ...]:
+        """Shares of the items at which the suite was looked at, up to now."""
+        return self.staging.shares[: self.staging.stage]
+
+    @property
+    def is_early(self) -> bool:
+        return self.looked[-1] < 1
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the items to come would hardly make the rule hold. Not binding: no error rate rests on it."""
+        if self.fault or not self.is_early:
+            return False
+        z = self.comparison.z_score(self.arms, self.threshold, self.seed)
+        return predicted_power(z, self.looked[-1], stage_level(self.alpha, self.staging.shares)) < HOPELESS
+
 
 def decide(
     rules: Sequence[GateRule],
@@ -75,25 +97,76 @@ def decide(
     seed: int,
     measures: Mapping[tuple[str, Measure], Sequence[PairedItem]] = MappingProxyType({}),
     noise: Mapping[str, float] = MappingProxyType({}),
+    stages: Mapping[str, Staging] = MappingProxyType({}),
 ) -> Decision:
     """Promote when every precondition and every rule holds.
 
     `suites`: paired items by suite name; `measures`: the same with what each answer cost, by suite and measure;
     `noise`: by suite the share of items that scored otherwise when one model was measured twice, below which no
     `better_by` is asked; `look`: how many times this holdout has been looked at, this time
-    included, from 1. A rule's level is 1 - confidence, spent over looks (`alpha_at`) and shared among the
-    rules that claim a gain (Holm). The same arguments give the same decision, in whatever order items
-    come. Raises ValueError for a look before the first, or a rule without exactly one comparison.
+    included, from 1; `stages`: by suite how far it was evaluated, where that may end early. A rule's level is
+    1 - confidence, spent over looks (`alpha_at`) and stages (`stage_level`), and shared among the rules that claim
+    a gain (Holm). The same arguments give the same decision, in whatever order items come. Raises ValueError for a
+    look before the first, or a rule without exactly one comparison.
     """
-    cases = [_case(rule, _arms(rule, suites, measures), noise.get(rule.suite, 0.0), look, seed) for rule in rules]
-    p_values = [1.0 if case.fault else case.p_value for case in cases]
-    levels = _levels(cases, p_values)
-    results = tuple(
-        _unjudged(case) if case.fault else _judge(case, p, alpha)
-        for case, p, alpha in zip(cases, p_values, levels, strict=True)
-    )
+    results = tuple(_results(_cases(rules, suites, look, seed, measures, noise, stages)))
     outcome, explanation = _conclude(results, preconditions, look)
     return Decision(outcome, results, tuple(preconditions), look, explanation)
+
+
+def settled(
+    rules: Sequence[GateRule],
+    suites: Mapping[str, Sequence[PairedItem]],
+    preconditions: Sequence[Precondition],
+    look: int,
+    seed: int,
+    measures: Mapping[tuple[str, Measure], Sequence[PairedItem]] = MappingProxyType({}),
+    noise: Mapping[str, float] = MappingProxyType({}),
+    stages: Mapping[str, Staging] = MappingProxyType({}),
+) -> set[str]:
+    """Suites of which no further item is needed: each of their rules holds, fails beyond chance, or would hardly come
+    to hold. Arguments as of `decide`, which then says the same."""
+    del preconditions
+    cases = _cases(rules, suites, look, seed, measures, noise, stages)
+    open_ = {c.rule.suite for c, result in zip(cases, _results(cases), strict=True) if not _is_settled(c, result)}
+    return {rule.suite for rule in rules} - open_
+
+
+def _is_settled(case: _Case, result: RuleResult) -> bool:
+    if not case.is_early:
+        return True
+    if result.outcome == "holds":
+        return not case.comparison.speaks_of_all(case.arms, case.threshold)
+    if result.outcome == "fails" and not case.comparison.superiority:
+        return True
+    # A score that fell on a part of the items may rise on the rest: what fails must be ruled out.
+    ruled_out = result.high is not None and result.high < max(case.threshold, 0.0)
+    return (ruled_out and case.comparison.superiority and not case.arms.unchanged) or case.hopeless
+
+
+def _cases(
+    rules: Sequence[GateRule],
+    suites: Mapping[str, Sequence[PairedItem]],
+    look: int,
+    seed: int,
+    measures: Mapping[tuple[str, Measure], Sequence[PairedItem]],
+    noise: Mapping[str, float],
+    stages: Mapping[str, Staging],
+) -> list[_Case]:
+    return [
+        _case(
+            rule, _arms(rule, suites, measures), noise.get(rule.suite, 0.0), look, seed, stages.get(rule.suite, _WHOLE)
+        )
+        for rule in rules
+    ]
+
+
+def _results(cases: Sequence[_Case]) -> list[RuleResult]:
+    p_values = [1.0 if case.fault else case.p_value for case in cases]
+    return [
+        _unjudged(case) if case.fault else _judge(case, p, alpha)
+        for case, p, alpha in zip(cases, p_values, _levels(cases, p_values), strict=True)
+    ]
 
 
 def _arms(
@@ -106,7 +179,7 @@ def _arms(
     return arms_of(suites.get(rule.suite, ()), rule.mode)
 
 
-def _case(rule: GateRule, arms: Arms, noise: float, look: int, seed: int) -> _Case:
+def _case(rule: GateRule, arms: Arms, noise: float, look: int, seed: int, staging: Staging) -> _Case:
     name, threshold = threshold_of(rule)
     return _Case(
         rule=rule,
@@ -115,14 +188,15 @@ def _case(rule: GateRule, arms: Arms, noise: float, look: int, seed: int) -> _Ca
         arms=arms,
         seed=seed_from(seed, rule.suite, rule.mode or rule.measure, name),
         alpha=alpha_at(look, 1 - rule.confidence),
+        staging=staging,
     )
 
 
 def _levels(cases: Sequence[_Case], p_values: Sequence[float]) -> list[float]:
-    """Each rule's level: Holm among the claims of a gain, what the look may spend for all others."""
-    levels = [case.alpha for case in cases]
+    """Each rule's level: Holm among the claims of a gain, what the look may spend at this stage for all others."""
+    levels = [stage_level(case.alpha, case.looked) for case in cases]
     claims = [i for i, case in enumerate(cases) if case.comparison.superiority]
-    shared = holm([p_values[i] for i in claims], [levels[i] for i in claims])
+    shared = holm([p_values[i] for i in claims], [cases[i].alpha for i in claims], [cases[i].looked for i in claims])
     for i, level in zip(claims, shared, strict=True):
         levels[i] = level
     return levels
@@ -132,10 +206,11 @@ def _judge(case: _Case, p_value: float, alpha: float) -> RuleResult:
     evidence = _evidence(case, p_value, alpha)
     outcome = case.comparison.outcome(evidence, case.threshold)
     words = explain(case.rule, case.name, case.threshold, case.arms, evidence, outcome)
-    words += raised(case.rule, case.threshold)
+    words += raised(case.rule, case.threshold) + ended(case.staging)
     further = None
     if outcome == "undecided":
-        further = further_items(case.name, case.arms, case.threshold, alpha)
+        # Further items are advised for a test at the end, whose level is not an early stage's.
+        further = further_items(case.name, case.arms, case.threshold, case.alpha if case.is_early else alpha)
         words += further_words(further, case.arms)
     return replace(
         _unjudged(case),

@@ -6,6 +6,7 @@ import math
 
 from flywheel.gate.arms import Arms
 from flywheel.gate.comparisons import Evidence, Name, Outcome, rate_before, threshold_of
+from flywheel.records.decision import Staging
 from flywheel.spec.models import GateRule
 from flywheel.text import plural, signed
 
@@ -42,6 +43,16 @@ def raised(rule: GateRule, threshold: float) -> str:
     return (
         f" The spec asks {_points(rule.better_by)} points; the same model measured twice differed on "
         f"{_percent(threshold)} of the items, so no less is asked."
+    )
+
+
+def ended(staging: Staging) -> str:
+    """Where the evaluation of the suite ended before all of its items."""
+    if staging.used == staging.planned:
+        return ""
+    return (
+        f" Evaluation ended here, after {staging.used:,} of {plural(staging.planned, 'item')} (stage {staging.stage} "
+        f"of {len(staging.ends)}); limit and interval are this stage's."
     )
 
 

@@ -152,6 +152,10 @@ class Iteration:
     def unknown_limit(self) -> dict[str, Any]:
         return {"loop.max_unknown": self.spec.loop.max_unknown}
 
+    def rules(self) -> dict[str, Any]:
+        """Of the gate."""
+        return {f"gate[{i}]": rule.model_dump(mode="json") for i, rule in enumerate(self.spec.gate)}
+
     def modes(self) -> dict[str, Any]:
         """What names a failure."""
         modes = enumerate(self.spec.taxonomy)

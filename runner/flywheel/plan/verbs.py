@@ -377,6 +377,8 @@ class EvaluateStep(Verb):
         inputs = it.suites(it.spec.evals)
         for teacher in sorted({name for suite in it.spec.evals.values() for name in suite.teachers}):
             inputs |= it.teacher(teacher)
+        if it.spec.loop.stop_when_decided:
+            inputs |= {"loop.stop_when_decided": True, **it.rules()}
         return inputs
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
@@ -433,8 +435,7 @@ class GateStep(Verb):
         return [it.name("evaluate"), it.name("curate"), *it.incumbent()]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        rules = {f"gate[{i}]": rule.model_dump(mode="json") for i, rule in enumerate(it.spec.gate)}
-        return {**rules, **it.unknown_limit(), "seed": it.seed(self.name)}
+        return {**it.rules(), **it.unknown_limit(), "seed": it.seed(self.name)}
 
 
 class ReportStep(Verb):

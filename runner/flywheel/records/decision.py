@@ -51,6 +51,29 @@ class RuleResult:
 
 
 @dataclass(frozen=True)
+class Staging:
+    """How far a suite was evaluated before its rules were decided."""
+
+    ends: tuple[int, ...]
+    """Items at the end of each planned stage; the last is all of them."""
+    stage: int
+    """The stage after which it ended, from 1."""
+
+    @property
+    def used(self) -> int:
+        return self.ends[self.stage - 1]
+
+    @property
+    def planned(self) -> int:
+        return self.ends[-1]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of all items, at the end of each planned stage."""
+        return tuple(end / self.planned for end in self.ends)
+
+
+@dataclass(frozen=True)
 class Precondition:
     name: str
     holds: bool

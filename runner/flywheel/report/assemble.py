@@ -23,6 +23,7 @@ from flywheel.report.model import (
     Provenance,
     Report,
     Scores,
+    Staged,
     Worse,
 )
 from flywheel.report.scoring import Chain, Query, Row, decoded
@@ -119,11 +120,21 @@ def _verdict(
         incumbent_id=row.get("incumbent_id") or "",
         candidate_id=row.get("candidate_id") or "",
         look=row.get("look"),
+        stages=_stages(decoded(row.get("stages")) or {}),
         mostly_wrong=tuple(short) if outcome == "promote" else (),
         worse=_worse(scores, modes),
         took_over=tuple(words.took_over(mode) for mode in modes.rows if mode.took_over),
         compared=sum(change is not None for change in changes),
         query=sql,
+    )
+
+
+def _stages(found: Mapping[str, Row]) -> tuple[Staged, ...]:
+    return tuple(
+        Staged(
+            suite=suite, used=s["ends"][s["stage"] - 1], planned=s["ends"][-1], stage=s["stage"], stages=len(s["ends"])
+        )
+        for suite, s in sorted(found.items())
     )
 
 

@@ -57,6 +57,16 @@ class Worse(ReportPart):
     """Which items it is about, as the page's address has it: `suite=holdout&slice=kind%3A+join`."""
 
 
+class Staged(ReportPart):
+    """How far a suite was evaluated: `used` of `planned` items, at the end of one of so many stages."""
+
+    suite: str
+    used: int
+    planned: int
+    stage: int
+    stages: int
+
+
 class Banner(ReportPart):
     outcome: Outcome
     headline: str
@@ -69,6 +79,8 @@ class Banner(ReportPart):
     candidate_id: str
     look: int | None
     """How many times the holdout has judged a candidate, this time included."""
+    stages: tuple[Staged, ...] = ()
+    """Suites of which the evaluation ends when their rules are decided."""
     mostly_wrong: tuple[str, ...] = ()
     """Target suites of which the model that takes over still gets less than half right."""
     worse: tuple[Worse, ...] = ()
@@ -212,6 +224,8 @@ class Modes(ReportPart):
     traffic_failures: int = 0
     undecided: tuple[str, ...] = ()
     """Of modes whose predicate could not be computed for some wrong answers: where, which, how many, and why."""
+    cannot_pay: tuple[str, ...] = ()
+    """Where lessons that follow the errors can hardly beat as many drawn without looking, with the figures."""
     rates_query: str
     failures_query: str
     traffic_query: str = ""

@@ -250,6 +250,12 @@ WHERE c.suite = {literal(suite)} AND c.arm = 'candidate' AND i.suite = {literal(
 _MODE = "coalesce(nullif(mode, ''), 'any')"
 
 
+def cannot_pay(nodes: Nodes) -> str:
+    """Where targeting can hardly pay, as a JSON list of texts; builds before 0.2 did not say."""
+    return f"""SELECT json_extract(summary, '/cannot_pay') AS cannot_pay FROM nodes
+WHERE node IN {of(nodes, "budget")} AND status = 'done' {_LAST}"""
+
+
 def budgets(nodes: Nodes) -> str:
     return f"""SELECT {_MODE} AS mode, sum(lessons) AS lessons FROM budgets
 WHERE node IN {of(nodes, "budget")} GROUP BY ALL ORDER BY mode"""
@@ -467,7 +473,7 @@ WHERE node IN {of(nodes, "train")} AND status = 'done' {_LAST}"""
 
 def decision(nodes: Nodes) -> str:
     return f"""SELECT outcome, incumbent_id, candidate_id, rules, preconditions, explanation, decision_hash,
-  look
+  look, stages
 FROM decisions WHERE node IN {of(nodes, "gate")}"""
 
 

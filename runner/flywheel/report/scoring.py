@@ -195,6 +195,11 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts
         probe_failures=sum(row["failures"] for row in rows["failures"].values()),
         traffic=live["judged"],
         traffic_failures=live["failures"],
+        cannot_pay=tuple(
+            shown(text, 300)
+            for row in query(queries.cannot_pay(nodes), ())
+            for text in decoded(row["cannot_pay"]) or ()
+        ),
         undecided=_undecided(query(queries.undecided(nodes), ())),
         rates_query=sql["rates"],
         failures_query=sql["failures"],

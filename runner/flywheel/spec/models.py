@@ -350,6 +350,9 @@ class Loop(SpecModel):
     """Hard stop: tokens per run, prompts and answers."""
     max_unknown: Share = 0.05
     """Share of verdicts of a node that may be unknown before it fails."""
+    stop_when_decided: bool = False
+    """Answer the gate's suites in stages, in a seeded order, and end when each of their rules is decided, at the same
+    error rates (`docs/gate.md`). Suites of lm-eval's own tasks are answered whole."""
 
 
 class Ablation(SpecModel):

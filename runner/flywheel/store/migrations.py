@@ -194,10 +194,15 @@ POLICIES = """
 CREATE TABLE edges (node VARCHAR, task VARCHAR, answer_id VARCHAR, samples INTEGER, passed INTEGER);
 """
 
+STAGES = """
+-- Suites whose evaluation ends when their rules are decided: `ends` of the stages, the last `stage`, the items `left`.
+ALTER TABLE decisions ADD COLUMN stages JSON;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
-    ("0009_policies", POLICIES),
+    ("0009_policies", POLICIES), ("0014_stages", STAGES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 #: Columns that hold JSON text; Python values are encoded on the way in and decoded on the way out.
 JSON_COLUMNS = frozenset(
     {"row", "inputs", "parents", "summary", "versions", "request", "settings", "rules", "preconditions", "verdicts",
-     "slices", "manifest", "confusion", "wrong", "samples", "messages", "tools", "refused", "flagged", "redacted"}
+     "slices", "manifest", "confusion", "wrong", "samples", "messages", "tools", "refused", "flagged", "redacted",
+     "stages"}
 )  # fmt: skip
 
 

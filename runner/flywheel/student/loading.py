@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,14 +47,25 @@ _kept: dict[Arm, Loaded] = {}
 
 
 def load(arm: Arm) -> Loaded:
-    """The model, kept in this process until another is asked for: two may not fit.
+    """The model, kept in this process until another is asked for: two may not fit. Its base stays where the other has
+    the same.
 
     Raises FlywheelError where files are missing or unsafe, Tampered where the adapter is not the recorded one.
     """
     if arm not in _kept:
+        base = _base_of_kept(arm)
         _kept.clear()
-        _kept[arm] = _load(arm)
+        _kept[arm] = _load(arm, base)
     return _kept[arm]
+
+
+def _base_of_kept(arm: Arm) -> Loaded | None:
+    """The base of the model that is kept, without its adapter, where `arm` has the same."""
+    for kept, loaded in _kept.items():
+        if replace(kept, adapter=None, adapter_hash=None) == replace(arm, adapter=None, adapter_hash=None):
+            model = loaded.model if kept.adapter is None else loaded.model.unload()
+            return Loaded(model, loaded.tokenizer, loaded.device)
+    return None
 
 
 def forget() -> None:
@@ -136,8 +147,8 @@ def load_base(arm: Arm) -> Loaded:
     return Loaded(model, tokenizer, device)
 
 
-def _load(arm: Arm) -> Loaded:
-    loaded = load_base(arm)
+def _load(arm: Arm, base: Loaded | None) -> Loaded:
+    loaded = base or load_base(arm)
     if arm.adapter is not None:
         check_adapter(Path(arm.adapter), arm.adapter_hash)
         from peft import PeftModel

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from flywheel.gate.grounds import Grounds
 from flywheel.hashing import Unhashable, fingerprint
 from flywheel.nodes.trust.evidence import Lineage, decision_hash
-from flywheel.records.decision import Decision, PairedItem, Precondition
+from flywheel.records.decision import Decision, PairedItem, Precondition, Staging
 from flywheel.spec.models import GateRule, Measure
 
 FORMAT = 1
@@ -34,6 +35,14 @@ class MeasuredSuite(_Stated):
     items: tuple[PairedItem, ...]
 
 
+class Stages(_Stated):
+    """Items at the end of each planned stage, the stage after which it ended, and the ids of the items left."""
+
+    ends: tuple[int, ...]
+    stage: int
+    left: tuple[str, ...]
+
+
 class ReadByGate(_Stated):
     """What the gate read; `noise` is the share of a suite's items that one model scored otherwise the second time."""
 
@@ -42,10 +51,13 @@ class ReadByGate(_Stated):
     measures: tuple[MeasuredSuite, ...]
     noise: dict[str, float]
     seed: int
+    stages: dict[str, Stages] = {}
+    """Suites whose evaluation ends when their rules are decided."""
 
     def grounds(self, preconditions: Sequence[Precondition], look: int) -> Grounds:
         measures = {(found.suite, found.measure): found.items for found in self.measures}
-        return Grounds(self.rules, self.suites, preconditions, look, self.seed, measures, self.noise)
+        stages = {suite: Staging(found.ends, found.stage) for suite, found in self.stages.items()}
+        return Grounds(self.rules, self.suites, preconditions, look, self.seed, measures, self.noise, stages)
 
 
 class Hashes(_Stated):
@@ -101,8 +113,9 @@ class Check:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def read_part(grounds: Grounds) -> dict[str, Any]:
-    """What the gate read, as JSON; a score that is no number says nothing, to the gate as here."""
+def read_part(grounds: Grounds, stages: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """What the gate read, as JSON; a score that is no number says nothing, to the gate as here. `stages`: of the
+    decision."""
     named = {item.cluster for items in grounds.suites.values() for item in items if item.cluster}
     numbers = {name: f"c{number:06d}" for number, name in enumerate(sorted(named), 1)}
     return {
@@ -114,6 +127,7 @@ def read_part(grounds: Grounds) -> dict[str, Any]:
         ],
         "noise": dict(grounds.noise),
         "seed": grounds.seed,
+        **({"stages": dict(stages)} if stages else {}),
     }
 
 
@@ -181,6 +195,7 @@ def _decision_check(certificate: Certificate) -> Check:
 
 def _items_check(certificate: Certificate) -> Check:
     items = [(suite, item.item_id) for suite, found in certificate.read.suites.items() for item in found]
+    items += [(suite, item) for suite, found in certificate.read.stages.items() for item in found.left]
     holds = fingerprint([list(pair) for pair in sorted(set(items))]) == certificate.decision["holdout"]
     return Check("items", holds, f"{len(items):,} items, {'those' if holds else 'not those'} that were judged")
 

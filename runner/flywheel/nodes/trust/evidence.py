@@ -6,7 +6,7 @@ Everything is found from the store alone, so that a model of an earlier spec can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from flywheel.gate.refusals import is_refusal
 from flywheel.hashing import fingerprint, hash_file, short
 from flywheel.nodes.lessons.lesson import lesson_id_of
 from flywheel.records import TOO_LONG
-from flywheel.records.decision import Decision, PairedItem, Precondition
+from flywheel.records.decision import Decision, PairedItem, Precondition, Staging
 from flywheel.records.nodes import finished, makers, record_of
 from flywheel.spec.models import GateRule, Measure
 from flywheel.student.loading import adapter_hash
@@ -65,12 +65,14 @@ def ruling(
     look: int = 1,
     seed: int = 0,
     noise: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+    stages: Mapping[str, Row] = MappingProxyType({}),
 ) -> Decision:
     """What the gate says of two models' scores.
 
-    `noise`: suite → `items` measured twice with one model, and how many of them `differ`.
+    `noise`: suite → `items` measured twice with one model, and how many of them `differ`; `stages`: suite → `ends` and
+    `stage` of its `Staging`, where it may have been evaluated in part.
     """
-    return grounds_of(rules, incumbent, candidate, preconditions, look, seed, noise).decide()
+    return grounds_of(rules, incumbent, candidate, preconditions, look, seed, noise, stages).decide()
 
 
 def grounds_of(
@@ -81,6 +83,7 @@ def grounds_of(
     look: int,
     seed: int,
     noise: Mapping[str, Mapping[str, int]],
+    stages: Mapping[str, Row] = MappingProxyType({}),
 ) -> Grounds:
     """What the gate reads of two models' scores; arguments as of `ruling`."""
     items = sorted({*incumbent, *candidate})
@@ -97,6 +100,7 @@ def grounds_of(
             if rule.measure is not None
         },
         {suite: found["differ"] / found["items"] for suite, found in noise.items() if found["items"]},
+        {suite: Staging(tuple(found["ends"]), found["stage"]) for suite, found in stages.items()},
     )
 
 
@@ -130,6 +134,17 @@ def scores_of(query: Query, evaluate: str, arm: str) -> dict[tuple[str, str], di
     return {(row["suite"], row["item_id"]): row for row in rows}
 
 
+def scores_in(rows: Iterable[Row], arm: str) -> dict[tuple[str, str], Row]:
+    """The same from rows that are not yet in the store."""
+    return {
+        (row["suite"], row["item_id"]): {
+            **row, "too_long": any(verdict["verifier"] == TOO_LONG for verdict in row["verdicts"] or ())
+        }
+        for row in rows
+        if row["arm"] == arm
+    }  # fmt: skip
+
+
 # --- hashes -----------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +161,8 @@ def evidence(query: Query, evaluate: str, curate: str, adapter_hash: str | None)
 def decision_hash(row: Row, found: Mapping[str, str]) -> str:
     """Of a row of `decisions` and the evidence that it was made from."""
     body = {k: v for k, v in row.items() if k not in ("decision_hash", "decided_at")}
+    if body.get("stages") is None:
+        body.pop("stages", None)  # as it was hashed before there were any
     return fingerprint({**body, "evidence": dict(found)})
 
 
@@ -247,6 +264,7 @@ def grounds_in(query: Query, lineage: Lineage, decision: Row) -> Grounds:
         decision["look"],
         gate.inputs["seed"],
         evaluated.summary.get("noise", {}),
+        decision.get("stages") or {},
     )
 
 

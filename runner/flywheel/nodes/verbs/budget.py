@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.policies import Seen, at_edge, edge_rows, shares_of
+from flywheel.nodes.lessons.targeting import cannot_pay
 from flywheel.plan.shares import whole
 from flywheel.records import Counts
 from flywheel.spec.strategies import Generator
@@ -33,8 +34,21 @@ def budget(ctx: Context) -> NodeResult:
     rows = [row for generator in ctx.spec.generate for row in _buy(ctx, generator, probed, failed, edges)]
     lessons = {f"{row['generator']}/{row['mode']}": row["lessons"] for row in rows if row["lessons"]}
     policy = {} if ctx.spec.budget.is_default else {"policy": ctx.spec.budget.weights}
-    summary = {"lessons": lessons, **policy, **_found_at_edge(edges)}
+    summary = {"lessons": lessons, **policy, **_found_at_edge(edges), **_cannot_pay(ctx, probed, failed)}
     return NodeResult(Counts(len(rows), kept=len(rows)), {"budgets": rows, "edges": edges}, summary)
+
+
+def _cannot_pay(ctx: Context, probed: dict[str, int], failed: dict[tuple[str, str], int]) -> dict[str, list[str]]:
+    """Of generators whose lessons go where the errors are."""
+    said = []
+    for generator in ctx.spec.generate:
+        if generator.source == "errors" and _is_divided(ctx, generator):
+            task = ctx.spec.task_of(generator)
+            names = [m.name for m in ctx.spec.modes_of(task) if generator.modes is None or m.name in generator.modes]
+            failures = {name: failed.get((task, name), 0) for name in names}
+            said.append(cannot_pay(generator.name, failures, probed.get(task, 0), generator.accept))
+    found = [words for words in said if words]
+    return {"cannot_pay": found} if found else {}
 
 
 def _edges(ctx: Context) -> list[dict[str, Any]]:

@@ -130,7 +130,8 @@ def _keep(ctx: Context, decision: Mapping[str, Any], deployed: Mapping[str, Any]
             f"{ctx.spec.deploy.path} to give it up"
         )
     candidates = scores_of(ctx.query, ctx.fingerprints("evaluate")[-1], "candidate")
-    again = ruling(ctx.spec.gate, _measured_now(ctx, deployed), candidates, seed=ctx.seed())
+    measured = _measured_now(ctx, deployed, candidates)
+    again = ruling(ctx.spec.gate, measured, candidates, seed=ctx.seed(), stages=decision["stages"] or {})
     return "" if again.outcome == "promote" else f"{name} stays: {again.explanation}"
 
 
@@ -144,13 +145,17 @@ def _promoted_later(ctx: Context, model_id: str) -> int | None:
     return rows[-1]["iteration"] if rows else None
 
 
-def _measured_now(ctx: Context, deployed: Mapping[str, Any]) -> Scores:
-    """The deployed model's scores on this spec's suites."""
+def _measured_now(ctx: Context, deployed: Mapping[str, Any], candidates: Scores) -> Scores:
+    """The deployed model's scores on the items that the candidate answered."""
     manifest = deployed["manifest"]
     home = ctx.root / ctx.spec.deploy.path / manifest["model_id"]
     verify_home(home, manifest)
     arm = replace(ctx.base().arm, adapter=str(home), adapter_hash=manifest["adapter_hash"])
-    rows, _ = scored(ctx, "deployed", Model(manifest["model_id"], arm), suite_jobs(ctx))
+    suites = [
+        replace(suite, items=tuple(item for item in suite.items if (suite.name, item.item_id) in candidates))
+        for suite in suite_jobs(ctx)
+    ]
+    rows, _ = scored(ctx, "deployed", Model(manifest["model_id"], arm), suites)
     return {(row["suite"], row["item_id"]): row for row in rows}
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flywheel.gate.decision import VERIFIERS_ANSWERED
-from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
+from flywheel.nodes.measuring.stages import holdout_of, look_at
 from flywheel.nodes.trust.evidence import decision_hash, evidence, ruling, scores_of, unverified
 from flywheel.records import Counts
 from flywheel.records.decision import Decision, Precondition
@@ -24,8 +24,9 @@ def gate(ctx: Context) -> NodeResult:
     evaluate, curate = ctx.fingerprints("evaluate")[-1], ctx.fingerprints("curate")[-1]
     evaluated = ctx.finished([evaluate])[-1].summary
     candidate = ctx.candidate()
-    holdout = _holdout(ctx)
-    look = _looks(ctx, holdout, candidate.model_id if candidate else None)
+    stages = evaluated.get("stages") or {}
+    holdout = _holdout(ctx, stages)
+    look = look_at(ctx.query, holdout, candidate.model_id if candidate else None)
     if candidate is None:
         decision = Decision("inconclusive", (), (), look, _nothing_trained(ctx))
     else:
@@ -37,6 +38,7 @@ def gate(ctx: Context) -> NodeResult:
             look,
             ctx.seed(),
             evaluated.get("noise", {}),
+            stages,
         )
     row: dict[str, Any] = {
         "node": ctx.node.fingerprint, "iteration": ctx.node.iteration, "outcome": decision.outcome,
@@ -44,6 +46,7 @@ def gate(ctx: Context) -> NodeResult:
         "rules": [asdict(rule) for rule in decision.rules],
         "preconditions": [asdict(p) for p in decision.preconditions], "explanation": decision.explanation,
         "holdout": holdout, "look": decision.look,
+        "stages": stages or None,
     }  # fmt: skip
     found = evidence(ctx.query, evaluate, curate, candidate.arm.adapter_hash if candidate else None)
     row["decision_hash"] = decision_hash(row, found)
@@ -63,24 +66,16 @@ def _nothing_trained(ctx: Context) -> str:
     return f"Inconclusive. There is no candidate to judge: {trained.summary['why']}. The incumbent stays."
 
 
-def _holdout(ctx: Context) -> str:
-    """Identity of the items the gate looks at."""
-    items = ctx.query(
+def _holdout(ctx: Context, stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """Identity of the items that the gate looks at; those that were left for a rule that was decided belong to it."""
+    rows = ctx.query(
         """SELECT DISTINCT suite, item_id FROM scores
-           WHERE list_contains(?, node) AND arm IN ('incumbent', 'candidate') ORDER BY suite, item_id""",
+           WHERE list_contains(?, node) AND arm IN ('incumbent', 'candidate')""",
         [ctx.fingerprints("evaluate")],
     )
-    watched = {rule.suite for rule in ctx.spec.gate}
-    return fingerprint([[i["suite"], i["item_id"]] for i in items if i["suite"] in watched])
-
-
-def _looks(ctx: Context, holdout: str, candidate: str | None) -> int:
-    """How often these items have judged a candidate, this time included; whatever the spec was then."""
-    rows = ctx.query(
-        "SELECT count(DISTINCT candidate_id) AS n FROM decisions WHERE holdout = ? AND candidate_id IS DISTINCT FROM ?",
-        [holdout, candidate],
-    )
-    return int(rows[0]["n"]) + 1
+    items = {(row["suite"], row["item_id"]) for row in rows}
+    items |= {(suite, item) for suite, found in stages.items() for item in found["left"]}
+    return holdout_of(items, {rule.suite for rule in ctx.spec.gate})
 
 
 # --- what must hold ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""A model is loaded once: who asks for another adapter of the same base is given the base that is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.student.chat import Chat
+from flywheel.student.loading import Arm, forget, load, load_base
+from flywheel.student.sampling import target_logits
+from flywheel.student.work import AnswerJob, Asking, answer
+from student.test_effect import adapted
+
+QUESTIONS = tuple((str(i), f"what colour is thing {i}?") for i in range(6))
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def logits(arm: Arm) -> Any:
+    import torch
+
+    loaded = load(arm)
+    ids = loaded.tokenizer.encode("what colour is thing 1? it is dark red")
+    return target_logits(torch, loaded, [(ids, 3)])[0]
+
+
+def said(arm: Arm) -> Any:
+    return [a.text for a in answer(AnswerJob(arm, Asking(Chat(), 6, 4), QUESTIONS), lambda message: None)]
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_models_that_take_turns_are_the_same_to_the_bit_and_their_base_is_loaded_once(
+    mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = adapted(mini_student, tmp_path / "one", 0.5)
+    two = adapted(mini_student, tmp_path / "two", 0.9)
+    arms = (one, replace(one, adapter=None, adapter_hash=None), two)
+    alone = []
+    for arm in arms:
+        forget()
+        alone.append((logits(arm), said(arm)))
+    assert not alone[0][0].equal(alone[1][0])
+    forget()
+    loads = []
+    monkeypatch.setattr("flywheel.student.loading.load_base", lambda arm: loads.append(arm) or load_base(arm))
+
+    for place in (0, 1, 2, 1, 0, 2, 0):
+        assert logits(arms[place]).equal(alone[place][0])
+        assert said(arms[place]) == alone[place][1]
+
+    assert len(loads) == 1
+
+
+def test_another_base_is_another_model(mini_student: Path, chat_student: Path) -> None:
+    first = load(Arm(str(mini_student), None, "float32", "cpu", "base"))
+    second = load(Arm(str(chat_student), None, "float32", "cpu", "other"))
+    assert first.model is not second.model
