@@ -194,14 +194,20 @@ POLICIES = """
 CREATE TABLE edges (node VARCHAR, task VARCHAR, answer_id VARCHAR, samples INTEGER, passed INTEGER);
 """
 
+CLEARED = """
+-- What a training row says (`lesson_id`) that was held against these eval items (`evals`: their fingerprint) and
+-- overlaps none: it is not looked at again.
+CREATE TABLE cleared (node VARCHAR, evals VARCHAR, lesson_id VARCHAR);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
-    ("0009_policies", POLICIES),
+    ("0009_policies", POLICIES), ("0012_cleared", CLEARED),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions", "ablations", "samples", "preferences", "edges",
+    "scores", "decisions", "ablations", "samples", "preferences", "edges", "cleared",
 )  # fmt: skip

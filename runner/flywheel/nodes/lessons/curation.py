@@ -15,7 +15,7 @@ from typing import Any
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
-from flywheel.nodes.lessons.lesson import Lesson, lesson_id_of, overlaps_with_evals
+from flywheel.nodes.lessons.lesson import Lesson, cleared, lesson_id_of, overlaps_with_evals
 from flywheel.nodes.lessons.ranking import over_quota, quota_of, ranked
 from flywheel.store.meaning import Meanings, same_meaning
 from flywheel.store.similarity import near_duplicates
@@ -93,7 +93,7 @@ def history_of(ctx: Context) -> list[Lesson]:
     """Lessons that earlier iterations of this chain kept, oldest first."""
     rows = ctx.query(
         """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
-           ORDER BY list_position(?, node), position""",
+           ORDER BY list_position(?, node), position, lesson_id""",
         [ctx.earlier("curate"), ctx.earlier("curate")],
     )
     return [
@@ -238,9 +238,11 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> It
     """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
-    clean = _still_clean(ctx, history)
+    clean = _replayable(ctx, history)
     replay = rng.sample(clean, round(len(clean) * mix.replay))
-    seeds = _still_clean(ctx, _seeds(ctx))
+    seeds = _seeds(ctx)
+    overlaps = overlaps_with_evals(ctx, seeds)
+    seeds = [seed for index, seed in enumerate(seeds) if index not in overlaps]
     room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
     seeds = rng.sample(seeds, min(room, len(seeds)))
     rows = [(lesson, "new") for lesson in kept] + [(lesson, "replay") for lesson in replay]
@@ -250,10 +252,19 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> It
         yield _dataset_row(ctx, place, lesson, origin)
 
 
-def _still_clean(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
+def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[Lesson]:
     """Without those that overlap an eval item: suites may have been added since they were learned."""
-    overlaps = overlaps_with_evals(ctx, lessons)
-    return [lesson for index, lesson in enumerate(lessons) if index not in overlaps]
+    condition, parameters = cleared(ctx)
+    rows = ctx.query(
+        f"""SELECT place FROM (
+                SELECT *, row_number() OVER (ORDER BY list_position(?, node), position, lesson_id) - 1 AS place
+                FROM dataset WHERE list_contains(?, node) AND origin = 'new')
+            WHERE NOT {condition} ORDER BY place""",
+        [ctx.earlier("curate"), ctx.earlier("curate"), *parameters],
+    )
+    unseen = [int(row["place"]) for row in rows]
+    overlapping = {unseen[index] for index in overlaps_with_evals(ctx, [history[place] for place in unseen])}
+    return [lesson for place, lesson in enumerate(history) if place not in overlapping]
 
 
 def _seeds(ctx: Context) -> list[Lesson]:

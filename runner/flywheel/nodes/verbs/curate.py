@@ -9,7 +9,7 @@ from typing import Any
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.curation import Curated, accepted, curated, history_of, mixed
-from flywheel.nodes.lessons.lesson import Lesson
+from flywheel.nodes.lessons.lesson import Lesson, clear
 from flywheel.records import Counts
 
 
@@ -27,6 +27,7 @@ def curate(ctx: Context) -> NodeResult:
             yield row
 
     ctx.write("dataset", dataset())
+    clear(ctx)
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
