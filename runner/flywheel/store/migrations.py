@@ -200,14 +200,21 @@ CLEARED = """
 CREATE TABLE cleared (node VARCHAR, evals VARCHAR, lesson_id VARCHAR);
 """
 
+SIGNATURES = """
+-- What a lesson is compared by for near-duplicates (store.similarity.Signature), worked out once; of two the later
+-- node's counts, which found another part of its text to be what it says.
+CREATE TABLE signatures (
+    node VARCHAR, lesson_id VARCHAR, content VARCHAR, "copy" VARCHAR, kind VARCHAR, least BLOB);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
-    ("0009_policies", POLICIES), ("0012_cleared", CLEARED),
+    ("0009_policies", POLICIES), ("0012_cleared", CLEARED + SIGNATURES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions", "ablations", "samples", "preferences", "edges", "cleared",
+    "scores", "decisions", "ablations", "samples", "preferences", "edges", "cleared", "signatures",
 )  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.curation import Curated, History, accepted, curated, history_of, mixed
 from flywheel.nodes.lessons.lesson import Lesson, clear
 from flywheel.records import Counts
 
@@ -28,6 +29,7 @@ def curate(ctx: Context) -> NodeResult:
 
     ctx.write("dataset", dataset())
     clear(ctx)
+    ctx.write("signatures", _signatures(ctx, kept, history))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -39,6 +41,13 @@ def curate(ctx: Context) -> NodeResult:
             **({"alike": list(found.alike)} if found.alike else {}),
         },
     )
+
+
+def _signatures(ctx: Context, kept: Sequence[Lesson], history: History) -> Iterator[dict[str, Any]]:
+    """What was worked out anew of lessons that the next iteration looks at."""
+    for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
+        if lesson_id in history.signed:
+            yield {"node": ctx.node.fingerprint, "lesson_id": lesson_id, **asdict(history.signed[lesson_id])}
 
 
 def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:
