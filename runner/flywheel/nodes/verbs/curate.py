@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from flywheel.hashing import ListFingerprint
@@ -46,8 +45,11 @@ def curate(ctx: Context) -> NodeResult:
 def _signatures(ctx: Context, kept: Sequence[Lesson], history: History) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
     for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
-        if lesson_id in history.signed:
-            yield {"node": ctx.node.fingerprint, "lesson_id": lesson_id, **asdict(history.signed[lesson_id])}
+        if (own := history.signed.get(lesson_id)) is not None:
+            yield {
+                "node": ctx.node.fingerprint, "lesson_id": lesson_id, "content": own.content, "copy": own.copy,
+                "kind": own.kind, "least": own.least,
+            }  # fmt: skip
 
 
 def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:
