@@ -46,7 +46,7 @@ class Curated:
 
 
 @dataclass(frozen=True)
-class History:
+class Remembered:
     """Lessons that earlier iterations of this chain kept, oldest first, and by lesson id what they are compared by;
     what curation works out anew is added to `signed`."""
 
@@ -55,7 +55,7 @@ class History:
     signed: dict[str, Signature] = field(default_factory=dict)
 
 
-def curated(ctx: Context, lessons: Sequence[Lesson], history: History, without: str = "") -> Curated:
+def curated(ctx: Context, lessons: Sequence[Lesson], history: Remembered, without: str = "") -> Curated:
     """`without`: the name of a stage that is skipped, as `ablate` has it; without `rank` the order is a seeded draw."""
     fates: dict[Any, Fate] = {}
     for name, stages in STAGES.items():
@@ -99,7 +99,7 @@ def lesson_of(row: Mapping[str, Any]) -> Lesson:
     )  # fmt: skip
 
 
-def history_of(ctx: Context) -> History:
+def history_of(ctx: Context) -> Remembered:
     rows = ctx.query(
         """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
            ORDER BY list_position(?, node), position, lesson_id""",
@@ -109,7 +109,7 @@ def history_of(ctx: Context) -> History:
         Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
         for r in rows
     ]
-    return History(lessons, _signatures(ctx))
+    return Remembered(lessons, _signatures(ctx))
 
 
 def _signatures(ctx: Context) -> dict[str, Signature]:
@@ -126,7 +126,7 @@ def _signatures(ctx: Context) -> dict[str, Signature]:
 # -- stages: each maps some lessons to their fate
 
 
-def _length(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any, Fate]:
+def _length(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     del history
     limits = ctx.spec.curate.length
     found = {}
@@ -141,7 +141,7 @@ def _length(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[A
 STUCK = 6
 
 
-def _quality(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any, Fate]:
+def _quality(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (as in Self-Instruct)."""
     del ctx, history
     found = {}
@@ -162,7 +162,7 @@ def _flaw(lesson: Lesson) -> str:
     return ""
 
 
-def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any, Fate]:
+def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     """The same question again, in this iteration or any before. Of different answers to it the first few stay; beyond
     `answers_per_question`, which is one by default, another answer is a conflict."""
     most = ctx.spec.curate.dedup.answers_per_question
@@ -185,7 +185,7 @@ def _beyond(most: int) -> str:
     return "has another answer than" if most == 1 else f"is answer {most + 1} or later to the question of"
 
 
-def _near(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any, Fate]:
+def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     threshold = ctx.spec.curate.dedup.near
     if threshold is None:
         return {}
@@ -202,7 +202,7 @@ def _near(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any
 
 
 def _semantic(
-    ctx: Context, lessons: Sequence[Lesson], history: History
+    ctx: Context, lessons: Sequence[Lesson], history: Remembered
 ) -> tuple[dict[Any, Fate], list[dict[str, Any]]]:
     """And the pairs next to the threshold, for whoever chooses it."""
     everything = [*history.lessons, *lessons]
@@ -237,7 +237,7 @@ def meanings(ctx: Context, lessons: Sequence[Lesson]) -> Meanings:
     return same_meaning(questions, [lesson.target for lesson in lessons], vectors, dedup.semantic)
 
 
-def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: History) -> dict[Any, Fate]:
+def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     del history
     overlaps = overlaps_with_evals(ctx, lessons)
     return {
@@ -247,7 +247,7 @@ def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: History) -> 
 
 
 #: What `ablate` calls a stage → its parts.
-STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], History], dict[Any, Fate]], ...]] = {
+STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dict[Any, Fate]], ...]] = {
     "length": (_length,),
     "quality": (_quality,),
     "dedup": (_duplicates, _near),
@@ -258,7 +258,7 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], History], dict[A
 # -- mix
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: History) -> Iterator[dict[str, Any]]:
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
     """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())

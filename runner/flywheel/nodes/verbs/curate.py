@@ -8,7 +8,7 @@ from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, History, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
 from flywheel.nodes.lessons.lesson import Lesson, clear
 from flywheel.records import Counts
 
@@ -42,7 +42,7 @@ def curate(ctx: Context) -> NodeResult:
     )
 
 
-def _signatures(ctx: Context, kept: Sequence[Lesson], history: History) -> Iterator[dict[str, Any]]:
+def _signatures(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
     for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
         if (own := history.signed.get(lesson_id)) is not None:
