@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from flywheel.nodes.lessons.lesson import lesson_id_of
+from flywheel.store import Store
 from mini_domain import Domain
 
 LONG = "old sea 900 as it was seen from the harbour by the keeper of the light one morning in late autumn"
@@ -39,3 +41,42 @@ def test_a_holdout_item_is_dropped_exact_reworded_or_in_part_and_counted(leaky: 
     assert summary["dropped"]["contaminated"] == 3
     learned = [json.dumps(row["row"]) for row in leaky.query("SELECT \"row\" FROM dataset WHERE origin = 'new'")]
     assert learned == [json.dumps({"text": "grand sapphire 60004"})]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_the_gate_finds_an_eval_item_that_was_put_into_the_dataset_after_curation(domain: Domain, told: bool) -> None:
+    """Also where its id was made to fit."""
+    domain.apply()
+    first = domain.query("SELECT * FROM dataset WHERE position = 0")[0]
+    item = json.loads((domain.root / "evals" / "holdout.jsonl").read_text().splitlines()[0])
+    planted = {"text": item["text"]}
+    lesson_id = lesson_id_of(first["task"], planted, first["target"]) if told else first["lesson_id"]
+    with Store(domain.root / ".flywheel" / "flywheel.duckdb") as store, store.transaction() as transaction:
+        transaction.execute(
+            'UPDATE dataset SET "row" = ?, lesson_id = ? WHERE position = 0', [json.dumps(planted), lesson_id]
+        )
+        transaction.execute("DELETE FROM nodes WHERE kind IN ('gate', 'report', 'deploy')")
+
+    domain.apply()
+
+    assert domain.query("SELECT preconditions FROM decisions")[-1]["preconditions"][2]["detail"].startswith("1 of ")
+
+
+def test_what_curation_looked_at_is_not_looked_at_again_by_the_gate(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(
+        "flywheel.nodes.lessons.lesson.contaminated", lambda lessons, *_: looked.append(len(lessons)) or {}
+    )
+
+    domain.apply()
+
+    rows = domain.query("SELECT count(*) AS n FROM dataset")[0]["n"]
+    assert looked
+    assert sum(looked) >= rows
+    looked.clear()
+    with Store(domain.root / ".flywheel" / "flywheel.duckdb") as store, store.transaction() as transaction:
+        transaction.execute("DELETE FROM nodes WHERE kind IN ('gate', 'report', 'deploy')")
+    domain.apply()
+    assert looked == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.store import Store
 from mini_domain import Domain, rows
 
 
@@ -297,3 +298,27 @@ def test_questions_that_mean_the_same_fall_out_and_pairs_next_to_the_threshold_a
     alike = summaries(domain, "curate")[0]["alike"]
     assert {pair["similarity"] >= 0.85 for pair in alike} == {True, False}
     assert any(pair["similarity"] >= 0.85 and not pair["agree"] for pair in alike)
+
+
+def test_a_lesson_is_signed_once_and_what_is_remembered_changes_no_dataset(applied: Domain) -> None:
+    def curated() -> list[dict[str, Any]]:
+        return applied.query(
+            """SELECT iteration, node, summary->>'$.dataset_hash' AS hash,
+                 (SELECT count(*) FROM dataset d WHERE d.node = n.node AND origin = 'new') AS new,
+                 (SELECT count(*) FROM signatures s JOIN dataset d USING (node, lesson_id)
+                  WHERE s.node = n.node AND origin = 'new') AS signed
+               FROM nodes n WHERE kind = 'curate' AND status = 'done' ORDER BY iteration"""
+        )
+
+    before = curated()
+    assert [node["new"] - node["signed"] for node in before] == [0, 0], before
+    assert before[0]["signed"] > 0
+    with Store(applied.root / ".flywheel" / "flywheel.duckdb") as store, store.transaction() as transaction:
+        for table in ("signatures", "cleared"):
+            transaction.execute(f"DELETE FROM {table}")
+        transaction.execute("DELETE FROM nodes WHERE kind = 'curate' AND iteration = 2")
+        transaction.execute(f"DELETE FROM dataset WHERE node = '{before[1]['node']}'")
+
+    applied.apply()
+
+    assert curated()[1] == before[1]

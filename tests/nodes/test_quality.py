@@ -9,7 +9,7 @@ import pytest
 
 from flywheel.nodes.context import Context
 from flywheel.nodes.lessons.acceptance import select
-from flywheel.nodes.lessons.curation import _duplicates, _flaw
+from flywheel.nodes.lessons.curation import Remembered, _duplicates, _flaw
 from flywheel.nodes.lessons.lesson import Lesson
 from flywheel.spec.models import Curate, Dedup
 from flywheel.spec.strategies import Generator
@@ -48,7 +48,7 @@ def duplicates(most: int, lessons: list[tuple[str, str]], history: list[tuple[st
     """The reason for each lesson, "" where it stays."""
     made = [Lesson(f"l{i}", str(i), "t", None, None, "g", {"q": q}, a) for i, (q, a) in enumerate([*history, *lessons])]
     ctx = cast(Context, SimpleNamespace(spec=SimpleNamespace(curate=Curate(dedup=Dedup(answers_per_question=most)))))
-    found = _duplicates(ctx, made[len(history) :], made[: len(history)])
+    found = _duplicates(ctx, made[len(history) :], Remembered(made[: len(history)], {}))
     return [found[x.candidate_id].reason if x.candidate_id in found else "" for x in made[len(history) :]]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.store.similarity import contaminated, near_duplicates
+from flywheel.store.similarity import Signature, _signatures, contaminated, near_duplicates
 from flywheel.text import normalised
 
 WORDS = [
@@ -179,6 +179,56 @@ def test_equal_texts_are_always_found(texts: list[str]) -> None:
     found = near_duplicates([*texts, *texts], 1.0)
 
     assert {len(texts) + i for i in range(len(texts))} <= set(found)
+
+
+def signing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that are signed from now on."""
+    seen: list[str] = []
+    monkeypatch.setattr("flywheel.store.similarity._signatures", lambda texts: seen.extend(texts) or _signatures(texts))
+    return seen
+
+
+def test_what_was_signed_before_is_not_signed_again_and_the_same_pairs_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = random.Random(8)
+    texts = [sentence(rng) for _ in range(60)]
+    texts += [text.replace(text.split()[7], "changed", 1) for text in texts[:10]]
+    signed: dict[int, Signature] = {}
+    near_duplicates(texts[:50], 0.8, signed=signed)
+    seen = signing(monkeypatch)
+
+    found = near_duplicates(texts, 0.8, signed=signed)
+
+    assert len(seen) == 20
+    assert set(signed) == set(range(70))
+    assert found == near_duplicates(texts, 0.8)
+    assert found
+
+
+def test_a_text_is_signed_again_when_a_line_of_it_became_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line stands in 15 texts, then in 30: it is no content any more, of the first ones either."""
+    rng = random.Random(9)
+    line = sentence(rng, 30)
+    texts = [f"{line}\n{sentence(rng, 12)}\nyes" for _ in range(15)] + [sentence(rng) for _ in range(10)]
+    further = [f"{line}\n{sentence(rng, 12)}\nyes" for _ in range(15)]
+    further[0] = texts[3].replace("\nyes", " please\nyes")
+    signed: dict[int, Signature] = {}
+    near_duplicates(texts, 0.85, signed=signed)
+    seen = signing(monkeypatch)
+
+    found = near_duplicates([*texts, *further], 0.85, signed=signed)
+
+    assert len(seen) == 30
+    assert found == near_duplicates([*texts, *further], 0.85) == {25: (3, found[25][1])}
+
+
+@pytest.mark.parametrize("texts", [[], ["only one text is here"]])
+def test_few_texts_have_no_near_duplicates_and_are_signed(texts: list[str]) -> None:
+    signed: dict[int, Signature] = {}
+
+    assert near_duplicates(texts, 0.8, signed=signed) == {}
+    assert len(signed) == len(texts)
 
 
 # --- contamination ----------------------------------------------------------------------------------------------------

@@ -71,12 +71,11 @@ class Templates:
     """The prompt files of a project as they are now: each is read once, however often it is filled in."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._opened = lru_cache(maxsize=None)(_opened)
+        self._opened = lru_cache(maxsize=None)(lambda path: _opened(Path(path), root))
 
     def render(self, template_path: str, values: Mapping[str, Any]) -> str:
         """As `render`."""
-        return _filled(*self._opened(Path(template_path), self._root), values)
+        return _filled(*self._opened(template_path), values)
 
 
 def _opened(template_path: Path, root: Path) -> tuple[str, Template]:

@@ -194,6 +194,19 @@ POLICIES = """
 CREATE TABLE edges (node VARCHAR, task VARCHAR, answer_id VARCHAR, samples INTEGER, passed INTEGER);
 """
 
+CLEARED = """
+-- What a training row says (`lesson_id`) that was held against these eval items (`evals`: their fingerprint) and
+-- overlaps none: it is not looked at again.
+CREATE TABLE cleared (node VARCHAR, evals VARCHAR, lesson_id VARCHAR);
+"""
+
+SIGNATURES = """
+-- What a lesson is compared by for near-duplicates (store.similarity.Signature), worked out once; of two the later
+-- node's counts, which found another part of its text to be what it says.
+CREATE TABLE signatures (
+    node VARCHAR, lesson_id VARCHAR, content VARCHAR, "copy" VARCHAR, kind VARCHAR, least BLOB);
+"""
+
 STAGES = """
 -- Suites whose evaluation ends when their rules are decided: `ends` of the stages, the last `stage`, the items `left`.
 ALTER TABLE decisions ADD COLUMN stages JSON;
@@ -202,11 +215,11 @@ ALTER TABLE decisions ADD COLUMN stages JSON;
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
-    ("0009_policies", POLICIES), ("0014_stages", STAGES),
+    ("0009_policies", POLICIES), ("0010_cleared", CLEARED + SIGNATURES), ("0011_stages", STAGES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.
 NODE_TABLES: tuple[str, ...] = (
     "answers", "verdicts", "failures", "budgets", "candidates", "judged", "curation", "dataset", "adapters", "losses",
-    "scores", "decisions", "ablations", "samples", "preferences", "edges",
+    "scores", "decisions", "ablations", "samples", "preferences", "edges", "cleared", "signatures",
 )  # fmt: skip

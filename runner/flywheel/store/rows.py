@@ -57,8 +57,8 @@ def _storable(value: Any) -> Any:
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its JSON columns as values."""
-    return {
-        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
-        for key, value in row.items()
-    }
+    """The row itself, its JSON columns as values."""
+    for key in JSON_COLUMNS & row.keys():
+        if isinstance(row[key], str):
+            row[key] = json.loads(row[key])
+    return row

@@ -8,8 +8,9 @@ looked up in a dictionary of the eval items'.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -42,42 +43,56 @@ class Overlap:
     """exact, normalised, or n-gram."""
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`:
+    the same made comparable; `kind`: of what must agree (16 hex digits each); `least`: 64 values of 4 bytes."""
+
+    content: str
+    copy: str
+    kind: str
+    least: bytes
+
+
 def near_duplicates(
-    texts: Sequence[str], threshold: float, answers: Sequence[str] | None = None
+    texts: Sequence[str],
+    threshold: float,
+    answers: Sequence[str] | None = None,
+    signed: MutableMapping[int, Signature] | None = None,
 ) -> dict[int, tuple[int, float]]:
     """Later texts that repeat an earlier kept one: index → (index of the one kept, Jaccard similarity).
 
     `texts` come in order of preference: the history first, then the new ones, best first. `answers`: what each text
-    ends with; without them a text of several lines has its last one for an answer.
+    ends with; without them a text of several lines has its last one for an answer. `signed`: signatures that are known,
+    by index; those that are missing, or of another content, are added.
     """
     dropped: dict[int, tuple[int, float]] = {}
-    for later, earlier, similarity in alike(texts, threshold, answers, dropped):
+    for later, earlier, similarity in alike(texts, threshold, answers, dropped, signed):
         dropped[later] = (earlier, similarity)
     # A copy of a text that was dropped repeats the one for which that was.
     return {later: dropped.get(earlier, (earlier, same)) for later, (earlier, same) in dropped.items()}
 
 
 def alike(
-    texts: Sequence[str], threshold: float, answers: Sequence[str] | None = None, leave_out: Container[int] = ()
+    texts: Sequence[str],
+    threshold: float,
+    answers: Sequence[str] | None = None,
+    leave_out: Container[int] = (),
+    signed: MutableMapping[int, Signature] | None = None,
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs of near-duplicates: (later, earlier, Jaccard similarity), as in `near_duplicates`; copies of a text come
     last, each with the first one. Of the others none has an index that is in `leave_out` by then."""
-    if len(texts) < 2:
-        return
     contents = _without_frames(texts)
-    folded = [normalised(content) for content in contents]
     if answers is None:
         answers = [text.rpartition("\n")[2] if "\n" in text else "" for text in texts]
     telling = Telling()
-    kinds = [
-        must_agree(content.split(" "), normalised(answer).split(" ") if answer else (), telling)
-        for content, answer in zip(folded, answers, strict=True)
-    ]
-    copies, firsts = _copies(list(zip(folded, kinds, strict=True)))
-    same_kind = _numbered([kinds[first] for first in firsts])
-    shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded[firsts[place]]))
-    words_of = lru_cache(maxsize=10_000)(lambda place: _words(contents[firsts[place]], folded[firsts[place]]))
-    for later, earlier in _similar_pairs([folded[first] for first in firsts], same_kind, threshold):
+    signed = {} if signed is None else signed
+    _sign(contents, answers, telling, signed)
+    copies, firsts = _copies([signed[place].copy for place in range(len(texts))])
+    folded_of = lru_cache(maxsize=10_000)(lambda place: normalised(contents[firsts[place]]))
+    shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded_of(place)))
+    words_of = lru_cache(maxsize=10_000)(lambda place: _words(contents[firsts[place]], folded_of(place)))
+    for later, earlier in _similar_pairs([signed[first] for first in firsts], threshold):
         if firsts[later] in leave_out or firsts[earlier] in leave_out:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
@@ -86,6 +101,28 @@ def alike(
         if similarity >= threshold and worded_alike(words_of(later), words_of(earlier), telling):
             yield firsts[later], firsts[earlier], similarity
     yield from ((later, first, 1.0) for later, first in copies.items())
+
+
+def _sign(
+    contents: Sequence[str], answers: Sequence[str], telling: Telling, signed: MutableMapping[int, Signature]
+) -> None:
+    """Add what is missing, or was signed when another part of the text was its content."""
+    hashes = [_digest(f"{len(content)} {content}{answer}") for content, answer in zip(contents, answers, strict=True)]
+    places = [place for place, own in enumerate(hashes) if place not in signed or signed[place].content != own]
+    for start in range(0, len(places), TEXTS_AT_A_TIME):
+        block = places[start : start + TEXTS_AT_A_TIME]
+        folded = [normalised(contents[place]) for place in block]
+        for place, text, least in zip(block, folded, _signatures(folded), strict=True):
+            answer = answers[place]
+            agreed = must_agree(text.split(" "), normalised(answer).split(" ") if answer else (), telling)
+            kind = "\0".join(["\1".join(part) for part in agreed])
+            signed[place] = Signature(
+                hashes[place], _digest(f"{len(text)} {text}{kind}"), _digest(kind), least.tobytes()
+            )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _words(text: str, folded: str) -> list[str]:
@@ -131,7 +168,13 @@ def _common(texts: Sequence[str]) -> int:
 
 
 def _substance(part: str, whole: str) -> str:
-    return part if len(part) > 24 and len(words(part)) >= CONTENT_WORDS else whole
+    return part if len(part) > 24 and _has_words(part) else whole
+
+
+def _has_words(part: str) -> bool:
+    """Whether it has CONTENT_WORDS; plain ones at the beginning are enough to see it."""
+    plain = sum(chunk.isalnum() and chunk.isascii() for chunk in part.split(None, 2 * CONTENT_WORDS)[:-1])
+    return plain >= CONTENT_WORDS or len(words(part)) >= CONTENT_WORDS
 
 
 def _shingles(text: str) -> frozenset[str]:
@@ -139,7 +182,7 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
 
 
-def _similar_pairs(texts: Sequence[str], kinds: NDArray[np.int64], threshold: float) -> list[tuple[int, int]]:
+def _similar_pairs(signed: Sequence[Signature], threshold: float) -> list[tuple[int, int]]:
     """(later, earlier), in order: pairs of one kind that share a band and whose hashes agree nearly as often as the
     threshold says.
 
@@ -148,12 +191,11 @@ def _similar_pairs(texts: Sequence[str], kinds: NDArray[np.int64], threshold: fl
     """
     import numpy as np
 
-    signatures = np.concatenate(
-        [_signatures(texts[i : i + TEXTS_AT_A_TIME]) for i in range(0, len(texts), TEXTS_AT_A_TIME)]
-    )
+    hashes = BANDS * ROWS_A_BAND
+    signatures = np.frombuffer(b"".join(signature.least for signature in signed), np.uint32).reshape(-1, hashes)
+    kinds = _numbered([signature.kind for signature in signed])
     # A byte of each hash is enough to compare by: a signature is then one cache line.
     bytes_ = np.ascontiguousarray(signatures.astype(np.uint8))
-    hashes = BANDS * ROWS_A_BAND
     least = hashes * (threshold - 4 * (threshold * (1 - threshold) / hashes) ** 0.5)
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     for band in range(BANDS):
@@ -203,7 +245,8 @@ def _pairs_of_equal(rows: NDArray[np.uint32], kinds: NDArray[np.int64]) -> Itera
     import numpy as np
 
     high, low = np.ascontiguousarray(rows).view(np.uint64).T
-    order = np.lexsort((low, high, kinds))
+    some = _maybe_equal(high, low, kinds)
+    order = some[np.lexsort((low[some], high[some], kinds[some]))]
     high, low, kinds = high[order], low[order], kinds[order]
     fresh = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]) | (kinds[1:] != kinds[:-1])))
     starts = np.flatnonzero(fresh)
@@ -223,6 +266,16 @@ def _pairs_of_equal(rows: NDArray[np.uint32], kinds: NDArray[np.int64]) -> Itera
             rank = np.arange(len(places)) - np.repeat(counts.cumsum() - counts, counts)
             yield np.stack([order[places], order[first_of[places] + rank]], axis=1)
         first = last
+
+
+def _maybe_equal(high: NDArray[np.uint64], low: NDArray[np.uint64], kinds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices, rising, without those that certainly have no equal: nearly all, which then need no exact sorting."""
+    import numpy as np
+
+    mixed = high * np.uint64(0x9E3779B97F4A7C15) ^ low * np.uint64(0xC2B2AE3D27D4EB4F) ^ kinds.astype(np.uint64)
+    order = np.argsort(mixed)
+    equal = np.flatnonzero(np.diff(mixed[order]) == 0)
+    return np.unique(order[np.concatenate((equal, equal + 1))])
 
 
 def contaminated(

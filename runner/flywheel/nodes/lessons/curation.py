@@ -9,16 +9,16 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import intern
 from typing import Any
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
-from flywheel.nodes.lessons.lesson import Lesson, lesson_id_of, overlaps_with_evals
+from flywheel.nodes.lessons.lesson import Lesson, cleared, lesson_id_of, overlaps_with_evals
 from flywheel.nodes.lessons.ranking import over_quota, quota_of, ranked
 from flywheel.store.meaning import Meanings, same_meaning
-from flywheel.store.similarity import near_duplicates
+from flywheel.store.similarity import Signature, near_duplicates
 from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.text import normalised, one_line
 
@@ -45,7 +45,17 @@ class Curated:
         return [lesson for lesson in self.ranked if lesson.candidate_id not in self.fates]
 
 
-def curated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson], without: str = "") -> Curated:
+@dataclass(frozen=True)
+class Remembered:
+    """Lessons that earlier iterations of this chain kept, oldest first, and by lesson id what they are compared by;
+    what curation works out anew is added to `signed`."""
+
+    lessons: Sequence[Lesson]
+    signatures: Mapping[str, Signature]
+    signed: dict[str, Signature] = field(default_factory=dict)
+
+
+def curated(ctx: Context, lessons: Sequence[Lesson], history: Remembered, without: str = "") -> Curated:
     """`without`: the name of a stage that is skipped, as `ablate` has it; without `rank` the order is a seeded draw."""
     fates: dict[Any, Fate] = {}
     for name, stages in STAGES.items():
@@ -89,23 +99,34 @@ def lesson_of(row: Mapping[str, Any]) -> Lesson:
     )  # fmt: skip
 
 
-def history_of(ctx: Context) -> list[Lesson]:
-    """Lessons that earlier iterations of this chain kept, oldest first."""
+def history_of(ctx: Context) -> Remembered:
     rows = ctx.query(
         """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
-           ORDER BY list_position(?, node), position""",
+           ORDER BY list_position(?, node), position, lesson_id""",
         [ctx.earlier("curate"), ctx.earlier("curate")],
     )
-    return [
+    lessons = [
         Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
         for r in rows
     ]
+    return Remembered(lessons, _signatures(ctx))
+
+
+def _signatures(ctx: Context) -> dict[str, Signature]:
+    if ctx.spec.curate.dedup.near is None:
+        return {}
+    rows = ctx.stream(
+        """SELECT lesson_id, content, "copy", kind, least FROM signatures WHERE list_contains(?, node)
+           ORDER BY list_position(?, node)""",
+        [ctx.earlier("curate"), ctx.earlier("curate")],
+    )
+    return {row.pop("lesson_id"): Signature(**row) for row in rows}
 
 
 # -- stages: each maps some lessons to their fate
 
 
-def _length(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+def _length(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     del history
     limits = ctx.spec.curate.length
     found = {}
@@ -120,7 +141,7 @@ def _length(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) 
 STUCK = 6
 
 
-def _quality(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+def _quality(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (as in Self-Instruct)."""
     del ctx, history
     found = {}
@@ -141,12 +162,12 @@ def _flaw(lesson: Lesson) -> str:
     return ""
 
 
-def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     """The same question again, in this iteration or any before. Of different answers to it the first few stay; beyond
     `answers_per_question`, which is one by default, another answer is a conflict."""
     most = ctx.spec.curate.dedup.answers_per_question
     seen: dict[str, dict[str, Lesson]] = defaultdict(dict)
-    for lesson in history:
+    for lesson in history.lessons:
         seen[normalised(lesson.question)][normalised(lesson.target)] = lesson
     found = {}
     for lesson in lessons:
@@ -164,31 +185,34 @@ def _beyond(most: int) -> str:
     return "has another answer than" if most == 1 else f"is answer {most + 1} or later to the question of"
 
 
-def _near(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     threshold = ctx.spec.curate.dedup.near
     if threshold is None:
         return {}
-    everything = [*history, *lessons]
-    pairs = near_duplicates([x.whole for x in everything], threshold, [x.target for x in everything])
+    everything = [*history.lessons, *lessons]
+    known = {place: history.signatures.get(x.lesson_id) for place, x in enumerate(everything)}
+    signed = {place: signature for place, signature in known.items() if signature is not None}
+    pairs = near_duplicates([x.whole for x in everything], threshold, [x.target for x in everything], signed)
+    history.signed.update((everything[i].lesson_id, own) for i, own in signed.items() if known[i] is not own)
     return {
         everything[later].candidate_id: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
         for later, (earlier, similarity) in pairs.items()
-        if later >= len(history)
+        if later >= len(history.lessons)
     }
 
 
 def _semantic(
-    ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]
+    ctx: Context, lessons: Sequence[Lesson], history: Remembered
 ) -> tuple[dict[Any, Fate], list[dict[str, Any]]]:
     """And the pairs next to the threshold, for whoever chooses it."""
-    everything = [*history, *lessons]
+    everything = [*history.lessons, *lessons]
     found = meanings(ctx, everything)
     fates = {
         everything[later].candidate_id: Fate(
             "near-duplicate", f"means what {everything[pair.earlier].lesson_id} means (cosine {pair.similarity:.3f})"
         )
         for later, pair in found.dropped.items()
-        if later >= len(history)
+        if later >= len(history.lessons)
     }
     examples = [
         {
@@ -213,7 +237,7 @@ def meanings(ctx: Context, lessons: Sequence[Lesson]) -> Meanings:
     return same_meaning(questions, [lesson.target for lesson in lessons], vectors, dedup.semantic)
 
 
-def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Lesson]) -> dict[Any, Fate]:
+def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
     del history
     overlaps = overlaps_with_evals(ctx, lessons)
     return {
@@ -223,7 +247,7 @@ def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Sequence[Les
 
 
 #: What `ablate` calls a stage → its parts.
-STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Sequence[Lesson]], dict[Any, Fate]], ...]] = {
+STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dict[Any, Fate]], ...]] = {
     "length": (_length,),
     "quality": (_quality,),
     "dedup": (_duplicates, _near),
@@ -234,13 +258,15 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Sequence[Lesson]
 # -- mix
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> Iterator[dict[str, Any]]:
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
     """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
-    clean = _still_clean(ctx, history)
+    clean = _replayable(ctx, history.lessons)
     replay = rng.sample(clean, round(len(clean) * mix.replay))
-    seeds = _still_clean(ctx, _seeds(ctx))
+    seeds = _seeds(ctx)
+    overlaps = overlaps_with_evals(ctx, seeds)
+    seeds = [seed for index, seed in enumerate(seeds) if index not in overlaps]
     room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
     seeds = rng.sample(seeds, min(room, len(seeds)))
     rows = [(lesson, "new") for lesson in kept] + [(lesson, "replay") for lesson in replay]
@@ -250,10 +276,19 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Sequence[Lesson]) -> It
         yield _dataset_row(ctx, place, lesson, origin)
 
 
-def _still_clean(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
+def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[Lesson]:
     """Without those that overlap an eval item: suites may have been added since they were learned."""
-    overlaps = overlaps_with_evals(ctx, lessons)
-    return [lesson for index, lesson in enumerate(lessons) if index not in overlaps]
+    condition, parameters = cleared(ctx)
+    rows = ctx.query(
+        f"""SELECT place FROM (
+                SELECT *, row_number() OVER (ORDER BY list_position(?, node), position, lesson_id) - 1 AS place
+                FROM dataset WHERE list_contains(?, node) AND origin = 'new')
+            WHERE NOT {condition} ORDER BY place""",
+        [ctx.earlier("curate"), ctx.earlier("curate"), *parameters],
+    )
+    unseen = [int(row["place"]) for row in rows]
+    overlapping = {unseen[index] for index in overlaps_with_evals(ctx, [history[place] for place in unseen])}
+    return [lesson for place, lesson in enumerate(history) if place not in overlapping]
 
 
 def _seeds(ctx: Context) -> list[Lesson]:

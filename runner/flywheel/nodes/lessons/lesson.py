@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, TaskRow
@@ -43,8 +44,37 @@ def lesson_id_of(task: str, row: Row, target: str) -> str:
     return fingerprint([task, row, target])[:16]
 
 
+#: The same in SQL, of a row of `dataset`. Where DuckDB writes a number otherwise than Python it is another id, that of
+#: no other row: who compares looks at such a row itself.
+LESSON_ID = """left(sha256(concat('[', to_json(task), ',', json("row"), ',', to_json(target), ']')), 16)"""
+
+
+def cleared(ctx: Context) -> tuple[str, list[Any]]:
+    """A condition on rows of `dataset`, and its parameters: what the row says, to the letter, was held against the same
+    eval items before, by curation in this iteration or an earlier one, and overlaps none."""
+    nodes = [*ctx.earlier("curate"), *ctx.fingerprints("curate")]
+    condition = f"{LESSON_ID} IN (SELECT lesson_id FROM cleared WHERE evals = ? AND list_contains(?, node))"
+    return condition, [_evals_fingerprint(ctx), nodes]
+
+
+def clear(ctx: Context) -> None:
+    """Note the rows of this node's dataset, each of which was looked at, so that nobody has to look again."""
+    condition, parameters = cleared(ctx)
+    rows = ctx.query(
+        f"SELECT DISTINCT {LESSON_ID} AS lesson_id FROM dataset WHERE node = ? AND NOT {condition}",
+        [ctx.node.fingerprint, *parameters],
+    )
+    ctx.write("cleared", ({"node": ctx.node.fingerprint, "evals": parameters[0], **row} for row in rows))
+
+
+def _evals_fingerprint(ctx: Context) -> str:
+    return fingerprint([ctx.spec.curate.decontaminate.ngram, _eval_texts(ctx)])
+
+
 def overlaps_with_evals(ctx: Context, lessons: Sequence[Lesson]) -> Mapping[int, Overlap]:
     """Lessons that overlap an item of any declared suite: index → overlap."""
+    if not lessons:
+        return {}
     pairs = [(lesson.question, lesson.whole) for lesson in lessons]
     return contaminated(pairs, _eval_texts(ctx), ctx.spec.curate.decontaminate.ngram)
 

@@ -16,7 +16,7 @@ from flywheel.errors import FlywheelError, Tampered
 from flywheel.gate.grounds import Grounds
 from flywheel.gate.refusals import is_refusal
 from flywheel.hashing import fingerprint, hash_file, short
-from flywheel.nodes.lessons.lesson import lesson_id_of
+from flywheel.nodes.lessons.lesson import LESSON_ID, lesson_id_of
 from flywheel.records import TOO_LONG
 from flywheel.records.decision import Decision, PairedItem, Precondition, Staging
 from flywheel.records.nodes import finished, makers, record_of
@@ -201,16 +201,16 @@ def report_hash(root: Path, summary: Row) -> str:
 def unverified(query: Query, curate: str) -> list[str]:
     """Training rows that no verifier let pass, and rows that are not what their id says."""
     rows = query(
-        """SELECT d.lesson_id, d.task, d."row", d.target, d.origin,
-               d.candidate_id IN (SELECT candidate_id FROM judged WHERE outcome = 'pass') AS passed
-           FROM dataset d WHERE d.node = ? ORDER BY d.position""",
+        f"""SELECT lesson_id, task, "row", target, position, origin != 'seed' AND
+                (candidate_id IS NULL OR candidate_id NOT IN (SELECT candidate_id FROM judged WHERE outcome = 'pass'))
+                AS unjudged
+            FROM dataset WHERE node = ? AND (unjudged OR lesson_id IS DISTINCT FROM {LESSON_ID}) ORDER BY position""",
         [curate],
     )
     return [
         row["lesson_id"]
         for row in rows
-        if (row["origin"] != "seed" and not row["passed"])
-        or lesson_id_of(row["task"], row["row"], row["target"]) != row["lesson_id"]
+        if row["unjudged"] or lesson_id_of(row["task"], row["row"], row["target"]) != row["lesson_id"]
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from flywheel.nodes.context import Context, Model, NodeResult
 from flywheel.nodes.fitting import fitted
 from flywheel.nodes.lessons.acceptance import grade, select, subject_of_row
-from flywheel.nodes.lessons.curation import accepted, curated, history_of, lesson_of, mixed, shuffled
+from flywheel.nodes.lessons.curation import Remembered, accepted, curated, history_of, lesson_of, mixed, shuffled
 from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
 from flywheel.nodes.measuring.pairing import paired
 from flywheel.nodes.measuring.suites import scored, suite_jobs
@@ -161,7 +161,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 
 def _trained(ctx: Context, arm: str, lessons: Sequence[Lesson]) -> _Trained:
-    rows = list(mixed(ctx, lessons, ()))
+    rows = list(mixed(ctx, lessons, Remembered((), {})))
     out = ctx.artifact / arm
     result = fitted(ctx, ctx.base().arm, rows, out, f"steps {arm}")
     adapter = {

@@ -8,8 +8,8 @@ from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, accepted, curated, history_of, mixed
-from flywheel.nodes.lessons.lesson import Lesson
+from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.lesson import Lesson, clear
 from flywheel.records import Counts
 
 
@@ -27,6 +27,8 @@ def curate(ctx: Context) -> NodeResult:
             yield row
 
     ctx.write("dataset", dataset())
+    clear(ctx)
+    ctx.write("signatures", _signatures(ctx, kept, history))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -38,6 +40,16 @@ def curate(ctx: Context) -> NodeResult:
             **({"alike": list(found.alike)} if found.alike else {}),
         },
     )
+
+
+def _signatures(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
+    """What was worked out anew of lessons that the next iteration looks at."""
+    for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
+        if (own := history.signed.get(lesson_id)) is not None:
+            yield {
+                "node": ctx.node.fingerprint, "lesson_id": lesson_id, "content": own.content, "copy": own.copy,
+                "kind": own.kind, "least": own.least,
+            }  # fmt: skip
 
 
 def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel.gate.decision import VERIFIERS_ANSWERED
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
+from flywheel.nodes.lessons.lesson import Lesson, cleared, overlaps_with_evals
 from flywheel.nodes.measuring.stages import holdout_of, look_at
 from flywheel.nodes.trust.evidence import decision_hash, evidence, ruling, scores_of, unverified
 from flywheel.records import Counts
@@ -116,14 +116,18 @@ def _merged(effect: Mapping[str, Any]) -> Precondition:
 
 
 def _contamination(ctx: Context) -> Precondition:
-    """Looked for again on the final dataset: curation may have been edited around."""
-    rows = ctx.query("SELECT * FROM dataset WHERE list_contains(?, node)", [ctx.fingerprints("curate")])
+    """Looked for again on the final dataset: curation may have been edited around. What says to the letter what
+    curation looked at, against the same items, is known."""
+    curates = [ctx.fingerprints("curate")]
+    total = ctx.query("SELECT count(*) AS n FROM dataset WHERE list_contains(?, node)", curates)[0]["n"]
+    condition, parameters = cleared(ctx)
+    rows = ctx.query(f"SELECT * FROM dataset WHERE list_contains(?, node) AND NOT {condition}", [*curates, *parameters])
     lessons = [
         Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
         for r in rows
     ]
     overlaps = overlaps_with_evals(ctx, lessons)
-    detail = f"{len(overlaps)} of {len(lessons):,} training rows overlap an item of any declared suite"
+    detail = f"{len(overlaps)} of {total:,} training rows overlap an item of any declared suite"
     return Precondition("no training row overlaps an eval item", not overlaps, detail)
 
 
