@@ -82,7 +82,7 @@ def test_stations_killed_at_twenty_random_moments_change_no_result(nodes: Any, c
     chance, killed, over = random.Random(7), [], threading.Event()
 
     def kill() -> None:
-        while len(killed) < 20 and not over.wait(chance.uniform(0.05, 1.0)):
+        while len(killed) < 20 and not over.wait(chance.uniform(0.3, 2.5)):
             working = any(actor.opened for actor in cluster.actors)
             if working and (found := stations(nodes)):
                 os.kill(chance.choice(found), signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_an_item_whose_machine_is_lost_again_and_again_is_crashed_and_its_neighb
     pool = cluster.pool("executor_jobs:open_parricide", 2)
     found = list(pool.map([1, 2, "kill", 3], lambda _: 30.0))
     assert [result.status for result in found] == ["ok", "ok", "crashed", "ok"]
-    assert found[2].reason == "its machine was lost 3 times"
+    assert found[2].reason == "its machine was lost 5 times"
 
 
 @pytest.mark.slow

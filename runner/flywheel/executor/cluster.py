@@ -25,7 +25,7 @@ from flywheel.executor.worker import revived
 BATCH_SECONDS = 0.25
 _BATCH_LIMIT = 512
 #: A machine may come and go several times an hour; an item that was lost so often is unknown.
-LOSSES = 3
+LOSSES = 5
 #: Until a core is free, or a scaler has started a machine.
 PATIENCE_SECONDS = 300.0
 _CONNECT_SECONDS = 5.0
@@ -134,7 +134,7 @@ class Cluster:
         self._deaths += not actor.opened
         if "No module named 'flywheel" in reason:
             raise _broken(reason)
-        if self._deaths >= 3 * LOSSES and not any(other.opened for other in self.actors):
+        if self._deaths >= 2 * LOSSES and not any(other.opened for other in self.actors):
             raise WorkerCrashed(f"the cluster at {self.address}: {self._deaths} actors died at their start:\n{reason}")
 
     def _welcome(self, actor: _Actor, said: tuple[str, Mapping[str, str]]) -> None:
