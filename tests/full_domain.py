@@ -288,6 +288,7 @@ SPEC: dict[str, Any] = {
         "redact": Two(["email"], []), "keep_days": Two(None, 30),
     },
     "deploy": {"kind": "folder", "path": Two("deploy", "shipped"), "approve": Two("gate", "human")},
+    "executor": {"kind": Two("local", "ray")},
 }  # fmt: skip
 
 VERDICT = {"timeout_seconds": Two(5.0, 6.0), "golden": Two(None, "evals/golden.jsonl")}
@@ -317,6 +318,7 @@ SQLITE = {
 }
 
 OTHERS = [
+    Other(("executor",), {"kind": "ray", "address": Two("auto", "head.example:6379")}),
     Other(("student",), {"base": "org/student", "revision": Two("0" * 40, "1" * 40)}),
     Other(("allow_unsafe_execution",), Two(False, True), {("verifiers", "right"): {"kind": "code"}}),
     *(

@@ -168,3 +168,46 @@ def fail_to_make(setup: Any) -> Callable[[Any], Any]:
 def die_making(setup: Any) -> Callable[[Any], Any]:
     print("bad library")
     os._exit(9)
+
+
+# --- for a cluster ---
+
+
+def open_slow_squares(setup: Any) -> Callable[[int], int]:
+    def square(number: int) -> int:
+        time.sleep(0.02)
+        return number * number
+
+    return square
+
+
+def open_in_folder(setup: tuple[Path]) -> Callable[[Any], Any]:
+    """`setup`: the project's folder, where a word lies in a file."""
+    (root,) = setup
+
+    def run(item: Any) -> Any:
+        if item == "raise":
+            raise ValueError("seven is odd")
+        if item == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item == "hang":
+            time.sleep(300)
+        return (root / "word.txt").read_text() if item == "word" else item
+
+    return run
+
+
+def open_own_error(setup: Any) -> Callable[[Any], Any]:
+    raise OwnError("here", 3)
+
+
+def open_parricide(setup: Any) -> Callable[[Any], Any]:
+    """As a machine does that goes while it works on an item: it takes along who drives the child."""
+
+    def run(item: Any) -> Any:
+        if item == "kill":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(300)
+        return item
+
+    return run

@@ -37,6 +37,7 @@ from tracing import Path_, Reads, models_in, names_of, trace
 
 PACE = "how fast a teacher is asked, and when that stops, changes no answer"
 PRICE = "what an answer costs changes no answer"
+PLACE = "where an answer is judged changes no verdict"
 INGEST = "`flywheel ingest` reads it; nodes read what it stored"
 NOT_KEPT: Mapping[str, str] = {
     "Teacher.concurrency": PACE,
@@ -50,6 +51,8 @@ NOT_KEPT: Mapping[str, str] = {
     "LitellmTeacher.usd_per_million_input": PRICE,
     "LitellmTeacher.usd_per_million_output": PRICE,
     "LitellmTeacher.usd_per_million_cached": PRICE,
+    "Executor.kind": PLACE,
+    "Executor.address": PLACE,
     "Verifier.golden": "`flywheel audit` reads it, and no node",
     **{
         f"Columns.{key}": INGEST

@@ -82,6 +82,8 @@ def apply(
             refuse_unready(project, plan)
             if not confirm(plan):
                 return _not_run(run_id, listener, "nothing was run")
+            if any(VERBS[node.kind].needs_judges for node in plan.pending):
+                resources.connect()
             return _Run(project, store, resources, plan, run_id, listener, command).execute()
 
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flywheel.engine.project import Workspace
-from flywheel.executor import Worker, WorkerCancelled
+from flywheel.executor import Pool, Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
 from flywheel.spec.models import Task
 from flywheel.store import Store
@@ -18,6 +18,9 @@ from flywheel.student.work import AnswerJob, Asking
 from flywheel.teachers import Desk, Spent, drain
 from flywheel.verifiers import Checker
 from flywheel.verifiers.rubric import RubricJudge, Setting, judged_further
+
+if TYPE_CHECKING:
+    from flywheel.executor.cluster import Cluster
 
 #: Verifier processes.
 JUDGES = 2
@@ -33,6 +36,7 @@ class Resources:
         log = project.state / "runs" / run_id / "worker.log"
         self._worker = Worker(log)
         self._checker: Checker | None = None
+        self._cluster: Cluster | None = None
         self._judging = threading.Lock()
         self._contained = ""
         self._rubrics: dict[str, RubricJudge] = {}
@@ -56,6 +60,8 @@ class Resources:
         """Stop asking, kill children; received answers stay in the journal."""
         self._stopped = True
         self._worker.close()
+        if self._cluster is not None:
+            self._cluster.cancel()
         with self._opening:
             if self._desk is not None:
                 self._desk.stop()
@@ -64,6 +70,18 @@ class Resources:
             if self._checker is not None:
                 self._checker.close()
                 self._checker = None
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+
+    def connect(self) -> None:
+        """To the cluster that judges, if the spec names one: before anything is asked or paid."""
+        from flywheel.executor.cluster import Cluster  # here: most runs have no use for it
+
+        spec = self._project.spec
+        if spec.executor.kind == "ray" and self._cluster is None:
+            leave_out = ["reports", spec.deploy.path, spec.student.base]
+            self._cluster = Cluster(spec.executor.address or "auto", self._project.root, leave_out)
 
     # -- computing
 
@@ -96,8 +114,14 @@ class Resources:
                 raise WorkerCancelled("judging was stopped")
             if self._checker is None:
                 spec = self._project.spec
-                unsafe = spec.allow_unsafe_execution
-                self._checker = Checker(spec.verifiers, self._project.root, JUDGES, unsafe=unsafe)
+                self.connect()
+                self._checker = Checker(
+                    spec.verifiers,
+                    self._project.root,
+                    JUDGES,
+                    unsafe=spec.allow_unsafe_execution,
+                    open_pool=Pool if self._cluster is None else self._cluster.pool,
+                )
             try:
                 for verdicts in self._checker.judge(subjects, tasks, cascade):
                     if self._stopped:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
 from flywheel.spec.policies import Budget
@@ -380,6 +380,22 @@ class Deploy(SpecModel):
     """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
 
 
+class Executor(SpecModel):
+    """Where answers are judged."""
+
+    kind: Literal["local", "ray"] = "local"
+    """`local`: on this machine. `ray`: on the cores of a Ray cluster; needs the extra `ray`."""
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s/:]+:[0-9]{1,5})$")] | None = None
+    """Of a Ray cluster: `host:port`, or `auto`, the one that this machine belongs to. Null is `auto`."""
+
+    @field_validator("address")
+    @classmethod
+    def _of_a_cluster(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None and info.data.get("kind") == "local":
+            raise ValueError("only a cluster has an address; write kind: ray, or remove it")
+        return address
+
+
 class Spec(SpecModel):
     """A domain: tasks, how they go wrong, who teaches, who judges, what better means, and what must hold."""
 
@@ -423,6 +439,8 @@ class Spec(SpecModel):
     """What production was asked and answered."""
     deploy: Deploy = Deploy()
     """Where the promoted model goes."""
+    executor: Executor = Executor()
+    """Where answers are judged."""
 
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from flywheel.answers import final_answer
 from flywheel.executor import Pool, Result
 from flywheel.records import Outcome, Subject, Verdict
+from flywheel.sandbox.outcome import TIERS
 from flywheel.spec.verifiers import Verifier
 from flywheel.verifiers.kinds import open_check, version_of
 
@@ -40,7 +41,8 @@ class _Answer(NamedTuple):
 
 
 class Checker:
-    """Runs verifiers over subjects. `root`: the project; `workers`: child processes; `log`: what they print.
+    """Runs verifiers over subjects. `root`: the project; `workers`: child processes; `log`: what they print;
+    `open_pool`: where they run, if not here.
 
     Children start at the first `judge` and stay, with databases and imports, until `close`. Those that run only our
     own checks can compute and read the verifiers' files, and nothing else (as far as the kernel helps: see `tier`);
@@ -55,12 +57,14 @@ class Checker:
         workers: int = 2,
         log: Path | None = None,
         unsafe: bool = False,
+        open_pool: Callable[..., Pool] = Pool,
     ) -> None:
         self._verifiers = {name: spec for name, spec in verifiers.items() if spec.asks is None}
         self._root = root
         self._workers = workers
         self._log = log
         self._unsafe = unsafe
+        self._open_pool = open_pool
         self._versions: dict[str, str] = {}
         self._pools: dict[bool, Pool] = {}
         """By whether their children are confined."""
@@ -69,7 +73,8 @@ class Checker:
 
     @property
     def tiers(self) -> Mapping[str, str]:
-        """How untrusted text was contained so far: "programs" that ran and our own "checks" → `sandbox.Tier`."""
+        """How untrusted text was contained so far: "programs" that ran and our own "checks" → the weakest
+        `sandbox.Tier`."""
         return self._tiers
 
     def judge(
@@ -145,7 +150,7 @@ class Checker:
                 self._pools[confined] = self._pool({name: self._verifiers[name] for name in chosen}, confined)
 
     def _pool(self, verifiers: Mapping[str, Verifier], confined: bool) -> Pool:
-        return Pool(
+        return self._open_pool(
             "flywheel.verifiers.checker:open_checks",
             self._workers,
             setup=(verifiers, self._root, confined, self._unsafe),
@@ -156,10 +161,15 @@ class Checker:
     def _verdict(self, subject: Subject, name: str, result: Result) -> Verdict:
         answer = _said(result, self._patience(name))
         if answer.tier:
-            self._tiers["checks" if self._is_confined(name) else "programs"] = answer.tier
+            self._note_tier("checks" if self._is_confined(name) else "programs", answer.tier)
         return Verdict(
             subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds, answer.score
         )
+
+    def _note_tier(self, what: str, tier: str) -> None:
+        """The weakest: machines differ."""
+        known = self._tiers.get(what, tier)
+        self._tiers[what] = max(known, tier, key=lambda t: TIERS.index(t) if t in TIERS else len(TIERS))
 
 
 def _steps(names: Sequence[Sequence[str]], cascade: bool) -> Iterator[list[tuple[int, str]]]:

@@ -1,0 +1,67 @@
+"""The same wheel with a Ray cluster as judge: what it finds, decides and pays is what it is here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "executor"))
+
+from ray_cluster import cluster_of
+
+from flywheel.executor import WorkerError
+from mini_domain import Domain
+
+BILL = (
+    "SELECT teacher, count(*) AS calls, sum(usd) AS usd, sum(attempts) AS attempts FROM calls GROUP BY ALL ORDER BY ALL"
+)
+VERDICTS = "SELECT node, subject_id, verifier, version, outcome, reason FROM verdicts ORDER BY ALL"
+DONE = "SELECT node, name, rows_in, kept, rejected, failed FROM nodes ORDER BY ALL"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    with cluster_of(2) as found:
+        yield found
+
+
+@pytest.mark.slow
+def test_a_cluster_finds_decides_and_pays_what_this_machine_does(domain: Domain, tmp_path: Path, nodes: Any) -> None:
+    domain.edit(lambda spec: spec["loop"].update(iterations=2))
+    other = Domain.written(tmp_path / "other").edit(lambda spec: spec["loop"].update(iterations=2))
+    other.edit(lambda spec: spec.update(executor={"kind": "ray", "address": nodes.address}))
+    here, there = domain.apply(), other.apply()
+    assert (there.exit_code, there.promoted, there.error) == (here.exit_code, here.promoted, here.error)
+    assert other.outcome() == domain.outcome()
+    for query in (BILL, VERDICTS, DONE):
+        assert other.query(query) == domain.query(query)
+    assert other.query("SELECT sandbox FROM runs") == domain.query("SELECT sandbox FROM runs")
+    assert not other.plan().pending
+    assert not other.edit(lambda spec: spec.pop("executor")).plan().pending, "nothing hangs on where it was judged"
+
+
+def test_a_cluster_that_is_not_there_stops_before_anything_is_asked(domain: Domain) -> None:
+    pytest.importorskip("ray", reason='needs Ray: pip install "flywheel-loop[ray]"')
+    domain.edit(lambda spec: spec.update(executor={"kind": "ray", "address": "127.0.0.1:9"}))
+    with pytest.raises(WorkerError, match=r"nobody answers at executor\.address 127\.0\.0\.1:9 "):
+        domain.apply()
+    assert domain.calls("asked") == []
+
+
+@pytest.mark.parametrize(
+    ("executor", "word"),
+    [
+        ({"kind": "local", "address": "auto"}, "only a cluster has an address"),
+        ({"kind": "ray", "address": "ray://head:10001"}, "executor.address"),
+        ({"kind": "ray", "address": "head"}, "executor.address"),
+        ({"kind": "dask"}, "executor.kind"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_refused_at_its_place(domain: Domain, executor: Any, word: str) -> None:
+    domain.edit(lambda spec: spec.update(executor=executor))
+    with pytest.raises(Exception, match=word):
+        domain.open()

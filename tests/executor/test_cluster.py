@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray_cluster import SMALL, cluster_of
+
+from flywheel.executor import Pool, WorkerCancelled, WorkerError, WorkerTimeout
+from flywheel.executor import cluster as room
+from flywheel.executor.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    with cluster_of(2) as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(nodes: Any, tmp_path: Path) -> Iterator[Cluster]:
+    (tmp_path / "word.txt").write_text("here")
+    cluster = Cluster(nodes.address, tmp_path)
+    yield cluster
+    cluster.close()
+
+
+def squares(cluster: Cluster, count: int) -> list[Any]:
+    pool = cluster.pool("executor_jobs:open_slow_squares", 2)
+    return [result.value for result in pool.map(range(count), lambda _: 30.0)]
+
+
+# --- without a cluster ---
+
+
+def test_an_address_at_which_nobody_answers_is_refused_at_once_with_the_next_command(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason='needs Ray: pip install "flywheel-loop[ray]"')
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # it does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(WorkerError, match=rf"nobody answers at executor.address {address} .*ray start --head"):
+            Cluster(address, tmp_path)
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(WorkerError, match=r"pip install \"flywheel-loop\[ray\]\".*kind: local"):
+        Cluster("auto", tmp_path)
+
+
+# --- with one ---
+
+
+@pytest.mark.slow
+def test_time_outs_crashes_and_errors_cost_their_item_alone_and_are_said_as_locally(cluster: Cluster) -> None:
+    items = [1, "raise", 2, "crash", "hang", 3, "word"]
+    limits = lambda item: 1.0 if item == "hang" else 30.0  # noqa: E731
+    setup = (cluster.root,)
+    there = list(cluster.pool("executor_jobs:open_in_folder", 2, setup=setup).map(items, limits))
+    with Pool("executor_jobs:open_in_folder", 2, setup=setup) as pool:
+        assert there == list(pool.map(items, limits))
+    assert [result.status for result in there] == ["ok", "raised", "ok", "crashed", "timed_out", "ok", "ok"]
+
+
+@pytest.mark.slow
+def test_what_a_set_up_raises_is_raised_here(cluster: Cluster) -> None:
+    from executor_jobs import OwnError
+
+    with pytest.raises(OwnError, match="3 wrong"):
+        list(cluster.pool("executor_jobs:open_own_error", 2).map([1], lambda _: 30.0))
+
+
+@pytest.mark.slow
+def test_stations_killed_at_twenty_random_moments_change_no_result(nodes: Any, cluster: Cluster) -> None:
+    """Those that died were busy, or idle, or just starting while the other worked; order and values are the same."""
+    chance, killed, over = random.Random(7), [], threading.Event()
+
+    def kill() -> None:
+        while len(killed) < 20 and not over.wait(chance.uniform(0.3, 2.5)):
+            working = any(actor.opened for actor in cluster.actors)
+            if working and (found := stations(nodes)):
+                os.kill(chance.choice(found), signal.SIGKILL)
+                killed.append(1)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    found = []
+    try:
+        while thread.is_alive():
+            found.append(squares(cluster, 60))
+    finally:
+        over.set()
+        thread.join()
+    assert len(killed) == 20
+    assert found
+    assert all(one == [n * n for n in range(60)] for one in found)
+
+
+def stations(nodes: Any) -> list[int]:
+    """Process ids of the actors on these nodes; Ray gives a process the name of its actor."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in nodes.worker_nodes}
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and b"ray::Station" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_node_that_comes_works_and_one_that_goes_costs_nothing(nodes: Any, cluster: Cluster) -> None:
+    pool, seen = cluster.pool("executor_jobs:open_slow_squares", 2), []
+    for number, result in enumerate(pool.map(range(400), lambda _: 30.0)):
+        seen.append(result.value)
+        if number == 50:
+            came = nodes.add_node(**SMALL)
+        if number == 200:
+            assert len(cluster.actors) == 3, "the new node has a station"
+            nodes.remove_node(came, allow_graceful=False)
+    assert seen == [n * n for n in range(400)]
+
+
+@pytest.mark.slow
+def test_an_item_whose_machine_is_lost_again_and_again_is_crashed_and_its_neighbours_are_not(cluster: Cluster) -> None:
+    pool = cluster.pool("executor_jobs:open_parricide", 2)
+    found = list(pool.map([1, 2, "kill", 3], lambda _: 30.0))
+    assert [result.status for result in found] == ["ok", "ok", "crashed", "ok"]
+    assert found[2].reason == "its machine was lost 5 times"
+
+
+@pytest.mark.slow
+def test_leaving_a_cluster_ends_a_map_that_waits(cluster: Cluster) -> None:
+    threading.Timer(3.0, cluster.cancel).start()
+    with pytest.raises(WorkerCancelled):
+        list(cluster.pool("executor_jobs:open_in_folder", 2, setup=(cluster.root,)).map(["hang"], lambda _: 200.0))
+
+
+@pytest.mark.slow
+def test_a_machine_with_another_version_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "versions", lambda: {"flywheel": "9.9"})
+    with pytest.raises(WorkerError, match=r"has flywheel \S+, and this machine 9\.9: verdicts could differ\. Install"):
+        squares(cluster, 3)
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_free_core_says_so(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(Cluster, "_start", lambda self: None)
+    with pytest.raises(WorkerTimeout, match=r"gave no core within 1 s: it has 2, 2 of them free\. Add a machine"):
+        squares(cluster, 3)
