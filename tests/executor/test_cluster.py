@@ -155,5 +155,5 @@ def test_a_machine_with_another_version_is_named(cluster: Cluster, monkeypatch: 
 def test_a_cluster_without_a_free_core_says_so(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(Cluster, "_start", lambda self: None)
-    with pytest.raises(WorkerTimeout, match=r"gave no core within 1 s: it has 2, 2 of them free\. Add a machine"):
+    with pytest.raises(WorkerTimeout, match=r"gave no core within 1 s: it has \d, \d of them free\. Add a machine"):
         squares(cluster, 3)
