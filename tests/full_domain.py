@@ -363,6 +363,27 @@ OTHERS = [
             "max_usd": Two(None, 1.0),
         },
     ),
+    *(
+        Other(("deploy",), entry)
+        for entry in (
+            {
+                "kind": "vllm", "url": Two("http://127.0.0.1:9", "http://127.0.0.1:8"),
+                "api_key": Two(None, "${env:THE_KEY}"), "name": Two("colours", "paints"),
+                "seen_at": Two(None, "/models"), "max_lora_rank": Two(32, 64), "timeout_seconds": Two(120.0, 60.0),
+            },
+            {
+                "kind": "hub", "repo": Two("org/colours", "./published"), "api_key": Two(None, "${env:THE_KEY}"),
+                "license": Two(None, "mit"),
+            },
+            {"kind": "command", "command": Two(["cat"], ["tac"]), "timeout_seconds": Two(600.0, 60.0)},
+            {
+                "kind": "webhook", "url": Two("http://127.0.0.1:9", "http://127.0.0.1:8"),
+                "secret": Two("${env:THE_KEY}", "${env:OTHER_KEY}"), "timeout_seconds": Two(120.0, 60.0),
+                "check_url": Two("http://127.0.0.1:9/v1", "http://127.0.0.1:8/v1"),
+                "check_model": Two("deployed", "colours"), "api_key": Two(None, "${env:THE_KEY}"),
+            },
+        )
+    ),
     Other(
         ("generate", 0),
         generator(

@@ -22,8 +22,9 @@ CLASSES = {kind.__name__ for family in FAMILIES.values() for kind in (*family.ow
 NAMES = {name for family in FAMILIES.values() for name in family.by_name} | set(VERBS)
 #: A kind's class with its keys and facts, and the table that ties it to the code that runs it.
 HOMES = {
-    "spec/verifiers.py", "spec/teachers.py", "spec/strategies.py", "spec/kinds.py", "plan/verbs.py",
-    "verifiers/kinds.py", "teachers/lines.py", "nodes/lessons/strategies.py", "nodes/__init__.py",
+    "spec/verifiers.py", "spec/teachers.py", "spec/strategies.py", "spec/targets.py", "spec/kinds.py", "plan/verbs.py",
+    "nodes/targets/kinds.py", "verifiers/kinds.py", "teachers/lines.py", "nodes/lessons/strategies.py",
+    "nodes/__init__.py",
 }  # fmt: skip
 
 

@@ -85,7 +85,7 @@ LITERAL = "a literal key does not belong in a file. Write ${env:NAME} and set th
         ("api_base: '${env:}'", "17:52: teachers.self.api_base",
          "not a reference to a variable. Write ${env:NAME}."),
         ("style: '${env:STYLE}'", "17:49: teachers.self.style",
-         "variables are read only in api_key, api_base and dsn. Write the value itself."),
+         "variables are read only in keys, addresses and dsn. Write the value itself."),
         ("style: sk-abcdefghijklmnop1234", "17:49: teachers.self.style",
          "this looks like a secret key. Write ${env:NAME} in api_key."),
     ],

@@ -277,4 +277,4 @@ def test_every_kind_of_error_that_the_models_can_make_has_words() -> None:
     entries = [*kinds, *(m for m in vars(models).values() if isinstance(m, type) and issubclass(m, SpecModel))]
     fields = [field for model in entries for field in fields_by_key(model).values()]
     constraints = {type(rule).__name__ for field in fields for rule in field.metadata}
-    assert constraints <= {"Gt", "Ge", "Lt", "Le", "MinLen", "_PydanticGeneralMetadata"}
+    assert constraints <= {"Gt", "Ge", "Lt", "Le", "MinLen", "_PydanticGeneralMetadata", "Family"}

@@ -71,16 +71,20 @@ def done_nodes(query: Query, root: Path) -> dict[str, Done]:
 
 
 def _without_files(query: Query, records: Sequence[NodeRecord], root: Path) -> set[str]:
-    """Train and report nodes whose artifact is gone, and deploy nodes where nothing is deployed any more."""
+    """Train and report nodes whose artifact is gone, and deploy nodes where nothing is deployed any more
+    or was undone."""
     adapters = query("SELECT node, path FROM adapters")
     files = [(row["node"], f"{row['path']}/adapter_model.safetensors") for row in adapters]
+    undone = set[str]()
     for record in records:
         said = record.summary
         if "artifact" in said:  # a report
             files += [(record.node, said["path"]), (record.node, f"{said['artifact']}/report.json")]
         elif said.get("deployed"):
             files.append((record.node, said["path"]))
-    return {node for node, file in files if not (root / file).exists()}
+        elif said.get("undone"):  # its target did not serve the model: to be tried again
+            undone.add(record.node)
+    return undone | {node for node, file in files if not (root / file).exists()}
 
 
 def measured(query: Query) -> History:

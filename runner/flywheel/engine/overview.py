@@ -27,7 +27,7 @@ def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
         folders = [project.root / last[n].summary["artifact"] for n in sorted(last)]
         reports = [Report.model_validate_json((folder / "report.json").read_text(), strict=False) for folder in folders]
         if reports:
-            words = _last_words(plan, query)
+            words = _last_words(plan, query) | _undone(plan, query)
             entries = [
                 index_entry(report).model_copy(update={"approval": words.get(report.iteration, report.approvals.state)})
                 for report in reports
@@ -47,3 +47,10 @@ def _last_words(plan: Plan, query: Query) -> dict[int, str]:
     )
     said = {"approve": "approved", "reject": "rejected"}
     return {row["iteration"]: f"{said[row['verdict']]} by {row['person']}" for row in rows}
+
+
+def _undone(plan: Plan, query: Query) -> dict[int, str]:
+    """Iteration → why what it promoted is not in service: its target did not serve it. The last record counts."""
+    records = finished(query, [node.fingerprint for node in plan.of("deploy")])
+    last = {record.iteration: record.summary for record in records}
+    return {iteration: str(said["why"]) for iteration, said in last.items() if said.get("undone")}

@@ -226,7 +226,8 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
 
 
 def _unset(project: Workspace, plan: Plan) -> list[Fault]:
-    """Variables and addresses without which a pending node could not ask its teachers, or a verifier its server."""
+    """Variables and addresses without which a pending node could not ask its teachers, a verifier its server, or
+    deploy its target."""
     from flywheel.plan import VERBS
 
     spec = project.spec
@@ -237,7 +238,8 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
         asked |= {name for suite in spec.evals.values() for name in suite.teachers}
     needed = with_fallbacks(spec, sorted(asked))
     judging = {name for task in spec.tasks.values() for name in task.verify}
-    waited_for = {"teachers": {*needed}, "verifiers": judging}
+    told = {*spec.deploy.variables} if any(node.kind == "deploy" for node in plan.pending) else set[str]()
+    waited_for = {"teachers": {*needed}, "verifiers": judging, "deploy": told}
     return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
 
 

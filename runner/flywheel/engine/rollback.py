@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flywheel.engine.asking import arm_of, prompt_of, refuse_other_base
@@ -11,12 +11,14 @@ from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
+from flywheel.nodes.targets import Release, ServedGate, ServedPrompt, TargetRefused, chosen, tell
 from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
 from flywheel.nodes.trust.evidence import Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.records.nodes import record_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.models import Spec
 from flywheel.store import Store
+from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
 
 #: Rows asked in the smoke evaluation.
@@ -30,7 +32,7 @@ def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
 
     Gives the manifest now in force. Raises UsageError where there is nothing to go back to, Tampered where what is
     there, or what its decision rests on, is not what it was, FlywheelError where the model does not answer as it was
-    measured. Nothing moves then.
+    measured, here or by the target that `deploy` names. Nothing moves then.
     """
     with Store(project.store_path) as store, Resources(project, store, "rollback") as resources:
         history = store.query("SELECT * FROM deployments ORDER BY sequence")
@@ -44,6 +46,7 @@ def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
         verify_holdout(store.query, project.root, lineage.evaluate, later=True)
         _smoke(project, resources, target, measured_before(store.query, project, lineage.evaluate))
         move_pointer(folder, target["manifest"])
+        _tell(project, resources, store.query, target, history[-1])
         row = history_row(
             history, node="", action="rollback", iteration=target["iteration"], manifest=target["manifest"]
         )
@@ -53,6 +56,32 @@ def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
         write_overview(project, make_plan(project, turns, store.query), store.query)
         store.snapshot(project.state / "snapshot.duckdb")
         return dict(target["manifest"])
+
+
+def _tell(
+    project: Workspace, resources: Resources, query: Query, target: Mapping[str, Any], former: Mapping[str, Any]
+) -> None:
+    """The deployment target, too. Raises TargetRefused with the pointer back where it was."""
+    folder, spec = project.root / project.spec.deploy.path, project.spec.deploy
+    release, before = (Release(folder / row["model_id"], row["manifest"]) for row in (target, former))
+    try:
+        asked = _questions(project, resources, query, target) if spec.asked_at is not None else ()
+        tell(spec, project.root, release, before, ServedGate(release.home, asked), "rollback")
+    except TargetRefused as error:
+        if before.home.is_dir():
+            move_pointer(folder, former["manifest"])
+        raise TargetRefused(f"{error} The pointer was not moved.") from None
+
+
+def _questions(project: Workspace, resources: Resources, query: Query, target: Mapping[str, Any]) -> list[ServedPrompt]:
+    manifest = target["manifest"]
+    evaluated = _measured(query, project, lineage_in(manifest).evaluate)
+    if not evaluated:
+        prompts = probe_prompts(project)
+        said = _answers(project, resources, manifest, prompts)
+        evaluated = [(prompt, answer, ()) for prompt, answer in zip(prompts, said, strict=True)]
+    base = arm_of(project, None, None)
+    return chosen(evaluated, lambda prompts: _said(project, resources, base, prompts))
 
 
 def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
@@ -76,14 +105,19 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
 
 
 def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tuple[str, str]]:
-    """(prompt, answer) of suite items that the candidate of node `evaluate` answered when it was measured.
+    """(prompt, answer) as `_measured` finds them."""
+    return [(prompt, answer) for prompt, answer, _ in _measured(query, project, evaluate)]
+
+
+def _measured(query: Query, project: Workspace, evaluate: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(prompt, answer, stop) of suite items that the candidate of node `evaluate` answered when it was measured.
 
     Guards first. Only where they can be asked again just so: suites of this spec that are asked as they were, greedy,
     without shots of their own.
     """
     spec = project.spec
     inputs = record_of(query, evaluate).inputs
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, str, tuple[str, ...]]] = []
     for name, suite in sorted(spec.evals.items(), key=lambda pair: (pair[1].role != "guard", pair[0])):
         if (
             suite.task is None
@@ -97,7 +131,8 @@ def measured_before(query: Query, project: Workspace, evaluate: str) -> list[tup
                AND outcome <> 'unknown' ORDER BY item_id LIMIT ?""",
             [evaluate, name, SMOKE_ROWS - len(found)],
         )
-        found += [(prompt_of(project, suite.task, row["row"]), row["answer"]) for row in rows]
+        stop = tuple(spec.stop_of(suite))
+        found += [(prompt_of(project, suite.task, row["row"]), row["answer"], stop) for row in rows]
     return found
 
 
@@ -145,9 +180,11 @@ def _smoke(project: Workspace, resources: Resources, target: dict[str, Any], kno
 
 
 def _answers(project: Workspace, resources: Resources, manifest: Mapping[str, Any], prompts: list[str]) -> list[str]:
-    student = project.spec.student
     home = project.root / project.spec.deploy.path / str(manifest["model_id"])
-    arm = arm_of(project, home, manifest["adapter_hash"])
+    return _said(project, resources, arm_of(project, home, manifest["adapter_hash"]), prompts)
+
+
+def _said(project: Workspace, resources: Resources, arm: Arm, prompts: Sequence[str]) -> list[str]:
     asked = tuple((str(i), prompt) for i, prompt in enumerate(prompts))
-    job = AnswerJob(arm, Asking.of(student), asked)
+    job = AnswerJob(arm, Asking.of(project.spec.student), asked)
     return [answer.text for answer in resources.compute("flywheel.student.work:answer", job, lambda _: None)]

@@ -470,7 +470,7 @@ class DeployStep(Verb):
         return [*it.trained(), it.name("gate"), it.name("report"), *it.before(self.name)]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
-        return flatten("deploy", it.spec.deploy.model_dump(mode="json"))
+        return flatten("deploy", it.spec.deploy.identity())
 
 
 def _generator(spec: Spec, place: Place) -> Generator:

@@ -20,7 +20,7 @@ class IndexEntry(ReportPart):
     trend: Trend
     deployed: Deployed | None
     approval: str
-    """What a person said of it, or that it waits for one; empty where nobody is asked."""
+    """What a person said of it, that it waits for one, or why its promotion was undone; else empty."""
 
 
 def index_entry(report: Report) -> IndexEntry:

@@ -20,14 +20,15 @@ from flywheel.spec.addresses import address_problem, has_user, literal_problem
 from flywheel.spec.data import data_faults
 from flywheel.spec.document import Document, Place, read_document
 from flywheel.spec.files import file_faults
-from flywheel.spec.kinds import Family
+from flywheel.spec.kinds import Family, Kind
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_teachers, outline_of, outline_of_tree
 from flywheel.spec.references import reference_faults
-from flywheel.spec.serving import serving_warnings
+from flywheel.spec.serving import serving_faults, serving_warnings
+from flywheel.spec.targets import TARGETS
 from flywheel.spec.teachers import TEACHERS, Teacher
-from flywheel.spec.verifiers import VERIFIERS, Verifier
-from flywheel.spec.wording import schema_faults
+from flywheel.spec.verifiers import VERIFIERS
+from flywheel.spec.wording import SINGLE, schema_faults
 from flywheel.text import one_line
 
 
@@ -74,6 +75,7 @@ def load(path: Path) -> LoadedSpec:
     faults += _environment_faults(document)
     faults += _case_faults(document)
     faults += _not_derived(reference_faults(document, outline), faults)
+    faults += serving_faults(document, root, outline)
     of_files, good = file_faults(document, root, outline)
     faults += of_files
     faults += data_faults(document, root, outline, good)
@@ -130,10 +132,11 @@ def missing_env(loaded: LoadedSpec, environ: Mapping[str, str] | None = None) ->
             faults += _address_faults(loaded, name, teacher, known)
     for name, verifier in loaded.spec.verifiers.items():
         faults += _unset(loaded, ("verifiers", name), verifier, known)
+    faults += _unset(loaded, ("deploy",), loaded.spec.deploy, known)
     return faults
 
 
-def _unset(loaded: LoadedSpec, place: Path_, kind: Teacher | Verifier, known: Mapping[str, str]) -> Iterator[Fault]:
+def _unset(loaded: LoadedSpec, place: Path_, kind: Kind, known: Mapping[str, str]) -> Iterator[Fault]:
     for key in kind.variables:
         for variable in secrets.names(getattr(kind, key) or ""):
             if not known.get(variable):
@@ -160,7 +163,9 @@ def _missing(loaded: LoadedSpec, path: Path_, variable: str) -> Fault:
 
 # --- ${env:NAME} --------------------------------------------------------------------------------------------
 
-_WITH_VARIABLES: Mapping[str, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS}
+_WITH_VARIABLES: Mapping[str, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS, "deploy": TARGETS}
+_SECRETS = ("api_key", "secret")
+_ADDRESSES = ("api_base", "url", "check_url")
 
 
 def _environment_faults(document: Document) -> list[Fault]:
@@ -178,16 +183,18 @@ def _texts(value: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
 def _environment(document: Document, path: Path_, text: str) -> Iterator[Fault]:
     """The value is never repeated: it may be the secret."""
     section = str(path[0])
-    family = _WITH_VARIABLES.get(section) if len(path) == 3 else None
-    key = path[-1] if family is not None and path[-1] in family.variables_of(document.tree[section][path[1]]) else ""
-    if key == "api_key" and not secrets.REFERENCE.fullmatch(text):
+    single = section in SINGLE
+    family = _WITH_VARIABLES.get(section) if len(path) == (2 if single else 3) else None
+    entry = document.tree[section] if single or family is None else document.tree[section][path[1]]
+    key = path[-1] if family is not None and path[-1] in family.variables_of(entry) else ""
+    if key in _SECRETS and not secrets.REFERENCE.fullmatch(text):
         message = "a literal key does not belong in a file."
         yield document.fault(path, message, "Write ${env:NAME} and set the variable NAME.")
     elif secrets.looks_like_key(text):
         yield document.fault(path, "this looks like a secret key.", "Write ${env:NAME} in api_key.")
-    elif key != "api_key" and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
+    elif key not in _SECRETS and secrets.ANY_REFERENCE.search(secrets.REFERENCE.sub("", text)):
         yield document.fault(path, "not a reference to a variable.", "Write ${env:NAME}.")
-    elif key == "api_base" and (problem := literal_problem(text)):
+    elif key in _ADDRESSES and (problem := literal_problem(text)):
         yield document.fault(path, f"the address {problem[0]}", problem[1])
     elif key == "" and secrets.names(text):
-        yield document.fault(path, "variables are read only in api_key, api_base and dsn.", "Write the value itself.")
+        yield document.fault(path, "variables are read only in keys, addresses and dsn.", "Write the value itself.")

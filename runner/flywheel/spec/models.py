@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from flywheel.spec.base import Count, Name, Positive, Severity, Share, SpecModel, Stops, Usd
 from flywheel.spec.policies import Budget
 from flywheel.spec.strategies import AnyGenerator, Generator
+from flywheel.spec.targets import AnyDeploy, FolderDeploy
 from flywheel.spec.teachers import AnyTeacher
 from flywheel.spec.traffic import Traffic
 from flywheel.spec.verifiers import AnyVerifier
@@ -369,17 +370,6 @@ class Ablation(SpecModel):
     """New lessons in each of the two trainings, drawn from the iteration's."""
 
 
-class Deploy(SpecModel):
-    """Where the promoted model goes."""
-
-    kind: Literal["folder"] = "folder"
-    """A folder in the project."""
-    path: str = "deploy"
-    """The folder, of its own."""
-    approve: Literal["gate", "human"] = "gate"
-    """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
-
-
 class Executor(SpecModel):
     """Where answers are judged."""
 
@@ -437,7 +427,7 @@ class Spec(SpecModel):
     """How far the wheel turns, and what it may spend."""
     traffic: Traffic = Traffic()
     """What production was asked and answered."""
-    deploy: Deploy = Deploy()
+    deploy: AnyDeploy = FolderDeploy()
     """Where the promoted model goes."""
     executor: Executor = Executor()
     """Where answers are judged."""

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from flywheel.errors import Path_
 from flywheel.spec.kinds import Kind
-from flywheel.spec.models import Ablation, Deploy, ErrorMode, GateRule, Spec, Student, Suite, Task, Train
+from flywheel.spec.models import Ablation, ErrorMode, GateRule, Spec, Student, Suite, Task, Train
 from flywheel.spec.strategies import AnyGenerator, Generator
+from flywheel.spec.targets import AnyDeploy, Deploy, FolderDeploy
 from flywheel.spec.teachers import AnyTeacher, Teacher
 from flywheel.spec.traffic import Traffic
 from flywheel.spec.verifiers import AnyVerifier, Verifier
@@ -108,7 +109,7 @@ def outline_of_tree(tree: dict[str, Any], faulty: Iterable[Path_], root: Path) -
         ablate=_listing(Ablation, tree.get("ablate"), root),
         names={section: found for section, found in names.items() if found is not None},
         train=_valid(Train, tree.get("train"), root) or Train(),
-        deploy=_valid(Deploy, tree.get("deploy"), root) or Deploy(),
+        deploy=_valid(AnyDeploy, tree.get("deploy"), root) or FolderDeploy(),
         traffic=_valid(Traffic, tree.get("traffic"), root) or Traffic(),
     )
 
@@ -164,11 +165,12 @@ def _listing(kind: Any, section: Any, root: Path) -> dict[int, Any]:
 
 
 def kinds_of(outline: Outline) -> list[tuple[Path_, Kind]]:
-    """Every teacher, verifier and generator, with its place."""
+    """Every teacher, verifier, generator and the deployment target, with its place."""
     return [
         *((("teachers", name), teacher) for name, teacher in outline.teachers.items()),
         *((("verifiers", name), verifier) for name, verifier in outline.verifiers.items()),
         *((("generate", index), generator) for index, generator in outline.generate.items()),
+        (("deploy",), outline.deploy),
     ]
 
 

@@ -73,8 +73,8 @@ flywheel.yaml:22:32: generate[0].teachers[1]: unknown teacher "chaty". Did you m
   1 MiB, 64 levels and 50,000 values.
 - Types are strict: `rank: "16"` is text and refused. A whole number is good where a number is wanted.
 - Paths are relative to the spec's folder and stay in it: no `..`, no absolute path, no link that leads out.
-- `${env:NAME}` is read in `api_key`, `api_base` and `dsn` only, and only when a teacher or a server is asked: plan,
-  store and report hold the reference, never the value.
+- `${env:NAME}` is read in keys (`api_key`, `secret`), addresses (`api_base`, `url`, `check_url`) and `dsn` only, and
+  only when a teacher or a server is asked: plan, store and report hold the reference, never the value.
 - `validate` warns of a variable that is not set, and of an address that variables make and that cannot be called;
   it and `plan` need none of them. `apply` refuses to start where a step that is to run would need one.
 - CSV is read between commas, semicolons, tabs or bars, whichever the header shows; a `.json` file is one array of

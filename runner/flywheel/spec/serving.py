@@ -11,6 +11,7 @@ from flywheel.errors import Fault
 from flywheel.spec.bases import BUILTIN, base_config
 from flywheel.spec.document import Document
 from flywheel.spec.models import Spec
+from flywheel.spec.outline import Outline
 from flywheel.text import one_line
 
 #: What architectures call the embedding and the output layer.
@@ -20,6 +21,8 @@ _OUTPUTS = {"lm_head", "embed_out"}
 #: vLLM 0.33.0: whether the class of a `model_type` declares `embedding_modules`; without them the adapter is refused.
 _LOADED_BY_VLLM = {"llama", "phi3", "qwen3", "qwen3moe", "qwen35", "granite"}
 _REFUSED_BY_VLLM = {"qwen2", "gemma", "gemma2", "gemma3", "gemma4", "mistral", "opt", "glm4"}
+#: What vLLM 0.33.0 takes for `--max-lora-rank`.
+_RANKS_OF_VLLM = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 #: From lora on the output layer vLLM 0.33.0 wants a vocabulary no larger than this.
 _OUTPUT_VOCABULARY = 258_048
 
@@ -39,6 +42,39 @@ def serving_warnings(document: Document, root: Path, spec: Spec) -> Iterator[Fau
     yield document.warning(("train", "targets"), message, "Write targets: all-linear.")
 
 
+def serving_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
+    """What the server that `deploy` names cannot take, said before anything is trained."""
+    target, train = outline.deploy, outline.train
+    if target.largest_rank is not None and train.rank > target.largest_rank:
+        hint = f"Write rank: {target.largest_rank}, or less."
+        yield document.fault(("train", "rank"), f"no vLLM takes a rank above {target.largest_rank}.", hint)
+    elif target.rank_limit is not None and train.rank > target.rank_limit:
+        message = f"the server that deploy names takes a rank of up to {target.rank_limit} (deploy.max_lora_rank)."
+        hint = f"Start it with --max-lora-rank {_next_rank(train.rank)} and write deploy.max_lora_rank: "
+        yield document.fault(("train", "rank"), message, f"{hint}{_next_rank(train.rank)}, or lower the rank.")
+    if target.refuses_embeddings:
+        yield from _embedding_faults(document, root, outline)
+
+
+def _next_rank(rank: int) -> int:
+    """The least maximum with which a server that takes an adapter of `rank` can be started."""
+    return next((most for most in _RANKS_OF_VLLM if most >= rank), rank)
+
+
+def _embedding_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
+    targets = outline.train.targets if isinstance(outline.train.targets, list) else []
+    named = [target for target in targets if target.rpartition(".")[2] in _EMBEDDINGS]
+    config = base_config(root, outline.student.base, outline.student.revision)
+    if named and _kind_of_base(config) in _REFUSED_BY_VLLM:
+        architecture = one_line(str(config.get("model_type")), 60)
+        message = f"{one_line(named[0], 60)}: vLLM 0.33.0 refuses LoRA on the embedding of {architecture}."
+        yield document.fault(("train", "targets"), message, "Write targets: all-linear.")
+
+
+def _kind_of_base(config: dict[str, Any]) -> str:
+    return re.sub(r"[-_]", "", str(config.get("model_type") or "").lower()).removesuffix("text")
+
+
 def _part(config: dict[str, Any], key: str) -> Any:
     """Models that also see pictures keep what is of text apart."""
     text = config.get("text_config")
@@ -53,7 +89,7 @@ def _size(config: dict[str, Any], rank: int) -> str:
 
 def _vllm(config: dict[str, Any], named: list[str]) -> Iterator[str]:
     architecture = str(config.get("model_type") or "")
-    kind = re.sub(r"[-_]", "", architecture.lower()).removesuffix("text")
+    kind = _kind_of_base(config)
     names = {name.rpartition(".")[2] for name in named}
     if names & _EMBEDDINGS:
         if kind in _REFUSED_BY_VLLM:

@@ -17,6 +17,7 @@ from flywheel.spec.document import Document
 from flywheel.spec.kinds import Family
 from flywheel.spec.models import Spec
 from flywheel.spec.strategies import STRATEGIES
+from flywheel.spec.targets import TARGETS
 from flywheel.spec.teachers import TEACHERS
 from flywheel.spec.verifiers import VERIFIERS
 from flywheel.text import did_you_mean, one_line
@@ -41,7 +42,11 @@ _QUOTED = re.compile(r"'([^']*)'")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 #: Sections whose entries differ by kind.
-FAMILIES: dict[str | int, Family] = {"teachers": TEACHERS, "verifiers": VERIFIERS, "generate": STRATEGIES}
+FAMILIES: dict[str | int, Family] = {
+    "teachers": TEACHERS, "verifiers": VERIFIERS, "generate": STRATEGIES, "deploy": TARGETS,
+}  # fmt: skip
+#: Those that hold one entry and not many.
+SINGLE = frozenset({"deploy"})
 NAME_RULE = "A name is a letter, then at most 62 letters, digits, - or _."
 PART_RULE = "Write verifier.NAME, teacher.NAME, generator.NAME or curate.STAGE, such as curate.dedup."
 
@@ -191,13 +196,14 @@ def _keys_at(document: Document, path: Path_) -> list[str]:
 
 def _of_other_kinds(document: Document, path: Path_) -> str:
     """What is wrong with a key that other kinds of the family read; empty where none does."""
-    family = FAMILIES.get(path[0]) if len(path) == 3 else None
+    family = FAMILIES.get(path[0]) if len(path) == (2 if path[0] in SINGLE else 3) else None
     owners = [name for name, kind in family.by_name.items() if path[-1] in fields_by_key(kind)] if family else []
     if family is None or not owners:
         return ""
     if len(owners) <= 3:
         return f"{path[-1]} is for {family.key}: {', '.join(owners)}."
-    said = document.tree[str(path[0])][path[1]].get(family.key, family.default)
+    entry = document.tree[str(path[0])]
+    said = (entry if path[0] in SINGLE else entry[path[1]]).get(family.key, family.default)
     return f"{path[-1]} is not read with {family.key}: {said}."
 
 

@@ -46,6 +46,12 @@ def move_pointer(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_text(folder / "manifest.json", _text(manifest))
 
 
+def clear_pointer(folder: Path) -> None:
+    """Nothing is deployed any more; the folders of the models stay."""
+    for name in ("current", "manifest.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _text(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, indent=2, sort_keys=True) + "\n"
 

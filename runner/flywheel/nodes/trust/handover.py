@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flywheel.hashing import hash_file
+from flywheel.nodes.trust.model_card import front_matter
 from flywheel.prompting import shots_of
 from flywheel.records.rows import read_rows
 from flywheel.spec.data import read_prompt
@@ -44,6 +45,8 @@ class Handover:
     versions: Mapping[str, str]
     merged: bool = False
     """Whether the folder is a whole model, which needs no base."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Suite → the model's mean on it."""
 
 
 def write_handover(folder: Path, handover: Handover, compute: Compute) -> None:
@@ -57,7 +60,7 @@ def write_handover(folder: Path, handover: Handover, compute: Compute) -> None:
     settings = json.dumps(_settings(handover, chat), indent=2, ensure_ascii=False)
     (folder / "flywheel.json").write_text(settings + "\n", encoding="utf-8")
     page = folder / "README.md"
-    page.write_text(_page(handover), encoding="utf-8")
+    page.write_text(_front_matter(handover) + _page(handover), encoding="utf-8")
     for weights in folder.glob("*.safetensors"):  # written for their owner alone, and a server is somebody else
         weights.chmod(page.stat().st_mode)
 
@@ -99,6 +102,12 @@ def _settings(handover: Handover, chat: Mapping[str, Any] | None) -> dict[str, A
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _front_matter(handover: Handover) -> str:
+    name = f"{handover.spec.name} {handover.model_id}"
+    known = handover.spec.deploy.card_license
+    return front_matter(name, handover.student, merged=handover.merged, license=known, scores=handover.scores)
 
 
 def _page(handover: Handover) -> str:

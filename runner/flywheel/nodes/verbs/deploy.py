@@ -1,5 +1,7 @@
 """deploy: a promoted candidate becomes the model in use; anything else leaves the pointer alone.
 
+Who serves it is told then; where the served model is not the evaluated one, the pointer goes back.
+
 What the decision rests on is looked at again first, and with `deploy.approve: human` a person must have said yes to it.
 Where the deployed model is not the one the candidate was measured against (it came from an earlier spec), the gate's
 rules are asked again, against that one.
@@ -7,7 +9,7 @@ rules are asked again, against that one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from typing import Any
 from flywheel.errors import ApprovalNeeded
 from flywheel.nodes.context import Context, Model, NodeResult
 from flywheel.nodes.measuring.suites import scored, suite_jobs
+from flywheel.nodes.targets import LOOKED_AT, Release, ServedGate, ServedPrompt, TargetRefused, chosen, tell
 from flywheel.nodes.trust.approvals import last_word, verify_approval
-from flywheel.nodes.trust.deployment import check_history, history_row, place, verify_home
+from flywheel.nodes.trust.deployment import check_history, clear_pointer, history_row, move_pointer, place, verify_home
 from flywheel.nodes.trust.evidence import (
     Lineage,
     Scores,
@@ -31,6 +34,7 @@ from flywheel.nodes.trust.evidence import (
 from flywheel.nodes.trust.handover import Handover, write_handover
 from flywheel.records import Counts
 from flywheel.records.nodes import makers, record_of
+from flywheel.student.work import AnswerJob
 
 
 def deploy(ctx: Context) -> NodeResult:
@@ -48,7 +52,9 @@ def deploy(ctx: Context) -> NodeResult:
     deployed = history[-1] if history and in_force else None
     if deployed is not None and deployed["model_id"] == candidate.model_id:
         verify_home(ctx.root / ctx.spec.deploy.path / candidate.model_id, deployed["manifest"])
-        return _in_place(ctx, candidate, "deployed already")
+        return _told(ctx, lineage, candidate, deployed["manifest"], None) or _in_place(
+            ctx, candidate, "deployed already"
+        )
     if why := _keep(ctx, decision, deployed):
         return _kept(why)
     assert candidate.arm.adapter is not None
@@ -61,14 +67,96 @@ def deploy(ctx: Context) -> NodeResult:
     row = history_row(
         history, node=ctx.node.fingerprint, action="deploy", iteration=ctx.node.iteration, manifest=manifest
     )
-    return _in_place(ctx, candidate, "promoted", row)
+    refused = _told(ctx, lineage, candidate, manifest, deployed, history, row)
+    return refused or _in_place(ctx, candidate, "promoted", row)
+
+
+# --- who serves it ----------------------------------------------------------------------------------------------------
+
+
+def _told(
+    ctx: Context,
+    lineage: Lineage,
+    candidate: Model,
+    manifest: Mapping[str, Any],
+    former: Mapping[str, Any] | None,
+    history: Sequence[Mapping[str, Any]] = (),
+    row: Mapping[str, Any] | None = None,
+) -> NodeResult | None:
+    """The target is told of the model. Where it does not serve it, the pointer goes back to `former` and what becomes
+    of the node is given; the next apply tries again. `row`: the model's, not yet in the history; None where it was in
+    force before."""
+    folder, target = ctx.root / ctx.spec.deploy.path, ctx.spec.deploy
+    before = None if former is None else Release(folder / former["model_id"], former["manifest"])
+    release = Release(folder / candidate.model_id, manifest)
+    try:
+        check = ServedGate(release.home, _questions(ctx, lineage, candidate) if target.asked_at is not None else ())
+        tell(target, ctx.root, release, before, check, "deploy")
+    except TargetRefused as error:
+        rows = [] if row is None else _undone(ctx, folder, history, row, former)
+        said = {"deployed": False, "undone": True, "why": f"the promotion was undone. {error}"}
+        return NodeResult(Counts(1, 0, 1), {"deployments": rows}, said)
+    return None
+
+
+def _undone(
+    ctx: Context,
+    folder: Path,
+    history: Sequence[Mapping[str, Any]],
+    row: Mapping[str, Any],
+    former: Mapping[str, Any] | None,
+) -> list[Mapping[str, Any]]:
+    """Back to the former model as `flywheel rollback` would; the history tells of both. Nothing was deployed where
+    there is none."""
+    if former is None:
+        clear_pointer(folder)
+        return []
+    move_pointer(folder, former["manifest"])
+    back = history_row(
+        [*history, row], node=ctx.node.fingerprint, action="rollback", iteration=former["iteration"],
+        manifest=former["manifest"],
+    )  # fmt: skip
+    return [row, back]
+
+
+def _questions(ctx: Context, lineage: Lineage, candidate: Model) -> list[ServedPrompt]:
+    """Evaluated answers, first those that the incumbent did not give; where all suites are lm-eval's own, probes."""
+    rows = ctx.query("SELECT suite, item_id, arm, answer FROM scores WHERE node = ?", [lineage.evaluate])
+    said = {(row["suite"], row["item_id"], row["arm"]): row["answer"] for row in rows}
+    found: dict[bool, list[tuple[str, str, tuple[str, ...]]]] = {True: [], False: []}
+    for suite in suite_jobs(ctx):
+        for item in suite.items if suite.repeats == 1 else ():
+            answer, before = (said.get((suite.name, item.item_id, arm)) for arm in ("candidate", "incumbent"))
+            if answer is not None and not item.shots:
+                found[answer == before].append((item.prompt, answer, tuple(suite.stop)))
+    evaluated = [*found[False], *found[True]] or _probes(ctx, candidate)
+    return chosen(evaluated, lambda prompts: _answers(ctx, ctx.base(), prompts))
+
+
+def _probes(ctx: Context, candidate: Model) -> list[tuple[str, str, tuple[str, ...]]]:
+    rows = ctx.query(
+        "SELECT DISTINCT prompt FROM answers WHERE list_contains(?, node) ORDER BY prompt LIMIT ?",
+        [ctx.fingerprints("probe"), LOOKED_AT],
+    )
+    prompts = [row["prompt"] for row in rows]
+    return [(prompt, said, ()) for prompt, said in zip(prompts, _answers(ctx, candidate, prompts), strict=True)]
+
+
+def _answers(ctx: Context, model: Model, prompts: Sequence[str]) -> list[str]:
+    job = AnswerJob(model.arm, ctx.asking, tuple((str(i), prompt) for i, prompt in enumerate(prompts)))
+    return [answer.text for answer in ctx.compute("flywheel.student.work:answer", job, lambda _: None)]
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
 
 
 def _complete(ctx: Context, folder: Path, candidate: Model, lineage: Lineage) -> None:
-    evaluated = record_of(ctx.query, lineage.evaluate).summary["settings"]
+    summary = record_of(ctx.query, lineage.evaluate).summary
+    evaluated, arm = summary["settings"], "/candidate"
+    scores = {suite.removesuffix(arm): mean for suite, mean in summary["scores"].items() if suite.endswith(arm)}
     handover = Handover(
         ctx.spec, ctx.root, ctx.student, candidate.model_id, ctx.node.iteration, evaluated.get("dtype", "auto"),
-        ctx.versions,
+        ctx.versions, scores=scores,
     )  # fmt: skip
     write_handover(folder, handover, lambda function, payload: ctx.compute(function, payload, lambda _: None))
 
