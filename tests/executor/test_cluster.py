@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from ray_cluster import SMALL, cluster_of
 
-from flywheel.executor import Pool, WorkerCancelled, WorkerError, WorkerTimeout
+from flywheel.executor import Pool, Result, WorkerCancelled, WorkerError, WorkerTimeout
 from flywheel.executor import cluster as room
-from flywheel.executor.cluster import Cluster
+from flywheel.executor.cluster import Cluster, ClusterPool
+from flywheel.executor.pool import _Ticket
+from flywheel.executor.station import versions
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,20 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(WorkerError, match=r"pip install \"flywheel-loop\[ray\]\".*kind: local"):
         Cluster("auto", tmp_path)
+
+
+def test_a_machine_with_other_versions_is_named_with_both() -> None:
+    cluster = object.__new__(Cluster)
+    with pytest.raises(WorkerError, match=r"far has duckdb 0\.1, and this machine .*Install the same"):
+        cluster._welcome(room._Actor(None), ("far", versions() | {"duckdb": "0.1"}))
+
+
+def test_an_item_that_is_lost_again_and_again_is_given_up_and_others_are_not() -> None:
+    pool, again, done = object.__new__(ClusterPool), deque[_Ticket](), dict[int, Result]()
+    often, once = _Ticket(0, "a", 1.0, room.LOSSES - 1), _Ticket(1, "b", 1.0)
+    pool._run_again([often, once], again, done)
+    assert done == {0: Result("crashed", reason=f"its machine was lost {room.LOSSES} times")}
+    assert again == deque([once._replace(crashes=1)])
 
 
 # --- with one ---
