@@ -8,8 +8,8 @@
 #     yarn, factor 4       {'rope_type': 'default', ...}        15.6, from the second token on
 #     nothing              {'rope_type': 'default', ...}        0 (the weights themselves are read rightly)
 # Expected: the model's own rope_parameters, as from its folder, or an error.
-# Why it matters: models whose context was extended (linear in older code models, YaRN in Qwen's long variants, Llama 3.1 and 3.2 in every file) are
-# fine-tuned and measured at places that they never saw, while llama.cpp serves the same file rightly. With linear scaling and
+# Why it matters: models whose context was extended (linear in Gemma 3 from 4B on and in older code models, YaRN in Qwen's long variants, Llama 3.1 and
+# 3.2 in every file) are fine-tuned and measured at places that they never saw, while llama.cpp serves the same file rightly. With linear scaling and
 # YaRN that is every text, with Llama 3.1 long ones.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -14,7 +14,7 @@ import pytest
 from flywheel.errors import FlywheelError
 from flywheel.student import locate
 from flywheel.student.chat import Chat
-from flywheel.student.gguf import unpack
+from flywheel.student.gguf import place, unpack
 from flywheel.student.loading import base_arm, load_base
 from flywheel.student.work import AnswerJob, Asking, answer
 from mini_domain import write_empty_student, write_gguf
@@ -147,6 +147,27 @@ def test_positions_are_stretched_as_the_file_says(
     with torch.inference_mode():
         assert torch.equal(model(ids).logits, meant.eval()(ids).logits)
     assert model.config.rope_parameters == config.rope_parameters
+
+
+def test_of_gemma_3_only_the_layers_that_see_everything_are_stretched(tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+    from transformers import Gemma3TextConfig
+
+    writer = GGUFWriter(tmp_path / "a.gguf", "gemma3")
+    writer.add_string("gemma3.rope.scaling.type", "linear")
+    writer.add_float32("gemma3.rope.scaling.factor", 8.0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    config = Gemma3TextConfig()
+    before = config.rope_parameters
+
+    place(config, tmp_path / "a.gguf")
+
+    assert config.rope_parameters["sliding_attention"] == before["sliding_attention"]
+    assert config.rope_parameters["full_attention"] == {
+        "rope_theta": 1_000_000.0, "rope_type": "linear", "factor": 8.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("written", [scaled("longrope", factor=4.0), by_llama3(0.5)])

@@ -38,7 +38,7 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype="float32")
-        _place(model.config, file)
+        place(model.config, file)
         _plain(model).save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
     except Exception as error:  # the readers of a damaged file raise whatever they stumble over
@@ -47,7 +47,7 @@ def _unpack(file: Path, folder: Path) -> None:
     swap(scratch, folder)
 
 
-def _place(config: Any, file: Path) -> None:
+def place(config: Any, file: Path) -> None:
     """Put into the config how the file's model stretches positions: transformers 5.23 reads that of gpt-oss alone, and
     another model then answers from other places than it learned, in every text (linear, YaRN) or in long ones (Llama
     3.1).
@@ -77,7 +77,14 @@ def _place(config: Any, file: Path) -> None:
     if factors is not None:
         found = _llama3(factors, config)
     if found and kind != "gpt-oss":
-        config.rope_parameters = {**config.rope_parameters, **found}
+        config.rope_parameters = _stretched(config.rope_parameters, found)
+
+
+def _stretched(rope: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Where layers differ (Gemma 3), only those that see everything are stretched."""
+    if "full_attention" in rope:
+        return {**rope, "full_attention": {**rope["full_attention"], **found}}
+    return {**rope, **found}
 
 
 def _llama3(factors: Any, config: Any) -> dict[str, Any]:
