@@ -287,7 +287,12 @@ SPEC: dict[str, Any] = {
         },
         "redact": Two(["email"], []), "keep_days": Two(None, 30),
     },
-    "deploy": {"kind": "folder", "path": Two("deploy", "shipped"), "approve": Two("gate", "human")},
+    "deploy": {
+        "kind": "folder", "path": Two("deploy", "shipped"), "approve": Two("gate", "human"),
+        "canary": {
+            "share": Two(0.1, 0.2), "margin": Two(0.05, 0.1), "alpha": Two(0.05, 0.01), "hours": Two(24.0, 12.0),
+        },
+    },
     "executor": {"kind": Two("local", "ray")},
 }  # fmt: skip
 

@@ -38,6 +38,7 @@ from tracing import Path_, Reads, models_in, names_of, trace
 PACE = "how fast a teacher or target is asked, and when that stops, changes no answer"
 PRICE = "what an answer costs changes no answer"
 PLACE = "where an answer is judged changes no verdict"
+SERVED = "`flywheel serve` reads it, and no node"
 INGEST = "`flywheel ingest` reads it; nodes read what it stored"
 NOT_KEPT: Mapping[str, str] = {
     "Teacher.concurrency": PACE,
@@ -51,6 +52,7 @@ NOT_KEPT: Mapping[str, str] = {
     "LitellmTeacher.usd_per_million_input": PRICE,
     "LitellmTeacher.usd_per_million_output": PRICE,
     "LitellmTeacher.usd_per_million_cached": PRICE,
+    **{f"DeployCanary.{key}": SERVED for key in ("share", "margin", "alpha", "hours")},
     "Executor.kind": PLACE,
     "Executor.address": PLACE,
     "Verifier.golden": "`flywheel audit` reads it, and no node",
@@ -93,7 +95,6 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
             "ServerDeploy.seen_at",
             "ServerDeploy.max_lora_rank",
             "HubDeploy.repo",
-            "HubDeploy.license",
             "CommandDeploy.command",
             "WebhookDeploy.url",
         )

@@ -72,6 +72,8 @@ def status_text(found: Row) -> str:
         lines.append(
             f"{row['deployed_at']:%Y-%m-%d %H:%M} {row['action']} {row['model_id']} (iteration {row['iteration']})"
         )
+    if found["canary"]:
+        lines.append(f"canary: {found['canary']}")
     if found["deployments"]:
         lines.append(f"deployed now: {found['deployments'][-1]['model_id']}")
     return "\n".join(lines)

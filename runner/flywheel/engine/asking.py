@@ -175,7 +175,11 @@ def trained_model(query: Query, iteration: int) -> dict[str, Any]:
 
 def _deployed(project: Workspace) -> tuple[str, Arm]:
     """Where `current` points now; an apply that is running may have moved it since the snapshot that can be read."""
-    home = (project.root / project.spec.deploy.path / "current").resolve()
+    return deployed_model(project, (project.root / project.spec.deploy.path / "current").resolve())
+
+
+def deployed_model(project: Workspace, home: Path) -> tuple[str, Arm]:
+    """The model in this folder of `deploy.path`, now in force or before. Raises as `ask`."""
     if not (home / "manifest.json").is_file():
         raise UsageError(
             "nothing is deployed yet. Run `flywheel apply`, or ask an iteration's model by its number; 0 is the base."

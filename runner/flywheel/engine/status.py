@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def status(state: Path) -> dict[str, Any]:
     held = is_held(state)
     run = _run(last_events(state), held)
     found: dict[str, Any] = {"run": run, "as_of_last_apply": held, "decisions": [], "approvals": [], "deployments": []}
+    found["canary"] = ""
     try:
         with open_lookup(state) as query:
             found["decisions"] = query(
@@ -29,11 +31,22 @@ def status(state: Path) -> dict[str, Any]:
             found["deployments"] = query(
                 "SELECT sequence, action, iteration, model_id, deployed_at FROM deployments ORDER BY sequence"
             )
+        found["canary"] = _last_canary(state / "canary")
     except StoreLocked:  # the first run has begun, and there is no copy yet
         pass
     except StoreError as error:
         found["store"] = str(error)
     return found
+
+
+def _last_canary(folder: Path) -> str:
+    """How the last trial of a promotion ended; nothing where none did."""
+    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        return ""
+    said = json.loads(files[-1].read_text(encoding="utf-8"))
+    verdict = "rolled back" if said["ending"] == "lost" else "stays"
+    return f"{said['model_id']} {verdict}: {said['words']}"
 
 
 def _run(events: list[dict[str, Any]], held: bool) -> dict[str, Any] | None:

@@ -134,6 +134,9 @@ def _kinds(schema: Schema, key: str, entry: Schema) -> Iterator[str]:
     shown = {name: value for name, value in common["properties"].items() if name != family.key}
     yield f"## {key}\n\n{common['description']}\n\n`{family.key}` says which of these it is; all of them have:\n"
     yield _table(schema, {**common, "properties": shown})
+    for name, value in shown.items():
+        if nested := next((option for option in value.get("anyOf", ()) if "$ref" in option), None):
+            yield from _section(common, f"### {key}.{name}", _resolve(common, nested))
     for branch in entry["allOf"]:
         if "$ref" in branch["then"]:
             model = _resolve(schema, branch["then"])

@@ -9,8 +9,22 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from flywheel.errors import Path_
-from flywheel.spec.base import Name, Positive, Seconds
+from flywheel.spec.base import Name, Positive, Seconds, SpecModel
 from flywheel.spec.kinds import Family, Kind
+
+
+class DeployCanary(SpecModel):
+    """How `flywheel serve` goes on testing a promoted model: beside the former one, on live conversations."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of conversations, those that the new model answers until it is decided."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """It goes where it is shown to lose more than this share beyond what the former loses, and stays where that is
+    ruled out. Lost is a conversation with a thumb down or a correction."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance, however often it is looked at, to be wrong about either."""
+    hours: Annotated[float, Field(gt=0)] = 24.0
+    """So long people have to say something; then a conversation counts, and later words do not."""
 
 
 class Deploy(Kind):
@@ -21,6 +35,9 @@ class Deploy(Kind):
     """The folder, of its own."""
     approve: Literal["gate", "human"] = "gate"
     """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
+    canary: DeployCanary | None = None
+    """After a promotion `flywheel serve` gives a share of conversations to the new model alone, and rolls it back by
+    itself where people show that it is worse (docs/gate.md)."""
 
     largest_rank: ClassVar[int | None] = None
     """Of an adapter that any server of the kind can be started for; None where it does not matter."""
@@ -54,7 +71,7 @@ class Deploy(Kind):
 
     def identity(self) -> dict[str, Any]:
         """Its keys, for fingerprints: what is told to whom; a secret is no part."""
-        return self.model_dump(mode="json", exclude={"api_key", "secret", "timeout_seconds"})
+        return self.model_dump(mode="json", exclude={"api_key", "secret", "timeout_seconds", "canary"})
 
 
 class FolderDeploy(Deploy):

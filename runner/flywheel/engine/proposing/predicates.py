@@ -23,7 +23,7 @@ _WORTH, _ENOUGH = 0.1, 0.6
 
 
 @dataclass(frozen=True)
-class Told:
+class Discerned:
     """A predicate, and what it does among the failures that it was not found on: of `said` that it names, `right` are
     of the group, which has `there`."""
 
@@ -41,7 +41,7 @@ class Told:
 
 def telling(
     group: Collection[int], shown: Sequence[Mapping[str, Tell]], holds: Mapping[str, Bools], found_on: Bools
-) -> Told | None:
+) -> Discerned | None:
     """The best predicate of one or two tells; None where none tells the group well enough.
 
     `shown`: of each failure its tells by SQL. `holds`: for each SQL, of which failures it is true. `found_on`: the half
@@ -58,7 +58,7 @@ def telling(
     named = np.logical_and.reduce([holds[tell.when] for tell in tells])
     on_it, off_it = named & found_on, named & ~found_on
     precision = float((on_it & inside).sum() / on_it.sum())
-    return Told(tells, precision, int((off_it & inside).sum()), int(off_it.sum()), int((inside & ~found_on).sum()))
+    return Discerned(tells, precision, int((off_it & inside).sum()), int(off_it.sum()), int((inside & ~found_on).sum()))
 
 
 def _candidates(

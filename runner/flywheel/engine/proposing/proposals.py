@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
 from flywheel.engine.proposing.groups import grouped
-from flywheel.engine.proposing.predicates import Told, telling
+from flywheel.engine.proposing.predicates import Discerned, telling
 from flywheel.engine.proposing.tells import Tell, tells
 from flywheel.errors import UsageError
 from flywheel.hashing import fingerprint
@@ -183,7 +183,7 @@ def _holds(
 
 
 def _proposal(
-    group: Sequence[int], failed: Sequence[Failed], task: str, told: Told | None, taken: set[str]
+    group: Sequence[int], failed: Sequence[Failed], task: str, told: Discerned | None, taken: set[str]
 ) -> Proposal:
     words = " and ".join(tell.name for tell in told.tells) if told else "alike"
     name = _name(words, taken)

@@ -109,7 +109,8 @@ class Routes:
             return JSONResponse({"status": "ok"})
         deployed, waiting = self._batcher.deployed, self._batcher.waiting
         refused = {"refused": deployed.refused} if deployed.refused else {}
-        return JSONResponse({"status": "ok", "model_id": self._served.model_id, "waiting": waiting, **refused})
+        trial = {"canary": deployed.trial} if deployed.trial else {}
+        return JSONResponse({"status": "ok", "model_id": self._served.model_id, "waiting": waiting, **refused, **trial})
 
     @property
     def _served(self) -> Served:

@@ -66,6 +66,8 @@ class Waiting:
     is_gone: bool = False
     """Nobody waits for it any more."""
     is_over: bool = False
+    trial: str | None = None
+    """For which its model was drawn (`canary`)."""
 
 
 class Batcher:
@@ -124,16 +126,25 @@ class Batcher:
     def _answer(self, batch: Sequence[Waiting], loop: asyncio.AbstractEventLoop) -> None:
         """Whatever goes wrong, every request of the batch ends."""
         try:
-            served = self.deployed.look()
-            asked = [(waiting, self._question(waiting, served, loop)) for waiting in batch]
-            rows = [(waiting, question) for waiting, question in asked if question is not None]
-            if rows:
-                self._ask(served, rows, loop)
+            self.deployed.look()
+            for served, shared in self._shared_out(batch):
+                asked = [(waiting, self._question(waiting, served, loop)) for waiting in shared]
+                rows = [(waiting, question) for waiting, question in asked if question is not None]
+                if rows:
+                    self._ask(served, rows, loop)
             left = Refusal(500, "the model gave no answer.")
         except Exception as error:
             self._say(f"{len(batch)} requests were not answered: {error}")
             left = _refusal(error)
         loop.call_soon_threadsafe(self._end_all, batch, left)
+
+    def _shared_out(self, batch: Sequence[Waiting]) -> list[tuple[Served, list[Waiting]]]:
+        """By the model that answers: one, or two while a promotion is under test."""
+        found: dict[str, tuple[Served, list[Waiting]]] = {}
+        for waiting in batch:
+            served, waiting.trial = self.deployed.answering(waiting.asked.model, waiting.asked.as_logged())
+            found.setdefault(served.model_id, (served, []))[1].append(waiting)
+        return list(found.values())
 
     def _question(self, waiting: Waiting, served: Served, loop: asyncio.AbstractEventLoop) -> Question | None:
         try:
@@ -193,6 +204,7 @@ def _record(waiting: Waiting, answer: ServedAnswer) -> dict[str, Any]:
         "at": now(),
         "model_id": answer.model_id,
         **waiting.asked.as_logged(),
+        **({"trial": waiting.trial} if waiting.trial else {}),
         "answer": answer.text,
         "finish_reason": answer.finish_reason,
         "prompt_tokens": answer.prompt_tokens,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from flywheel.engine.asking import chosen_model
+from flywheel.engine.asking import chosen_model, deployed_model
 from flywheel.engine.project import Workspace, open_project
+from flywheel.engine.rollback import rollback
+from flywheel.engine.serving.canary import Trial, end, standing, trial_of, unit_of
 from flywheel.errors import FlywheelError, StoreError
 from flywheel.executor import Worker
 from flywheel.student.loading import Arm
@@ -34,6 +38,16 @@ class Served:
         return list(dict.fromkeys([self.model_id, ALIAS, self.project.spec.name]))
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A trial that goes on, and the former model; where it is lost, that one answers everybody until the pointer is
+    back."""
+
+    trial: Trial
+    former: Served
+    is_lost: bool
+
+
 class CurrentModel:
     """What `deploy/current` points at, checked and loaded. One that cannot be trusted or loaded is refused, `say` is
     told why, and the one before goes on serving. Raises as `chosen_model` where there is none to begin with."""
@@ -45,6 +59,7 @@ class CurrentModel:
         project = open_project(file)
         self._mark = _marked(project)
         self.served = self._opened(project)
+        self._tried = self._trying(self.served)
 
     def look(self) -> Served:
         """The model that answers now; blocks while another is loaded."""
@@ -52,8 +67,9 @@ class CurrentModel:
         if mark == self._mark:
             return self.served
         try:
-            self.served = self._opened(open_project(self._file))
-            self.refused, self._mark = "", mark
+            served = self._opened(open_project(self._file))
+            self._tried = self._trying(served)
+            self.served, self.refused, self._mark = served, "", mark
             self._say(f"serving {self.served.model_id} from now on, by the spec as it is")
         except StoreError:  # an apply that has just begun holds the store: the next batch looks again
             pass
@@ -61,6 +77,68 @@ class CurrentModel:
             self.refused, self._mark = str(error), mark
             self._say(f"{error}\n{self.served.model_id} goes on serving.")
         return self.served
+
+    @property
+    def trial(self) -> str:
+        """The name of the trial that goes on; nothing where none does."""
+        tried = self._tried
+        return "" if tried is None or tried.is_lost else tried.trial.name
+
+    def answering(self, model: str, asked: Mapping[str, Any]) -> tuple[Served, str | None]:
+        """Who answers this request, and the name of the trial that it was drawn for. `model`: which was asked for;
+        `asked`: as it is logged."""
+        tried = self._tried
+        if tried is None:
+            return self.served, None
+        if tried.is_lost:
+            return tried.former, None
+        if model == self.served.model_id:
+            return self.served, None
+        takes = tried.trial.takes(unit_of(asked))
+        return (self.served if takes else tried.former), tried.trial.name
+
+    def judge(self, now: datetime) -> None:
+        """Look at what people said since the promotion, and act on it. A rollback that cannot be made now, such as
+        while an apply holds the store, is tried again the next time; the former model answers meanwhile."""
+        tried = self._tried
+        if tried is None:
+            return
+        try:
+            if not tried.is_lost and not self._ended(tried, now):
+                return
+            if (tried := self._tried) is not None:
+                rollback(tried.former.project, tried.trial.former_id)
+                self._say(f"rolled back to {tried.trial.former_id} by the canary")
+        except StoreError:
+            pass
+        except (FlywheelError, OSError) as error:
+            self._say(f"{error}\nThe canary's word could not be kept. It is tried again.")
+
+    def _ended(self, tried: Tried, now: datetime) -> bool:
+        trial = tried.trial
+        found = standing(trial, trial.folder.parent / "served", now)
+        ending = found.ending(trial.settings.margin)
+        if ending is None:
+            return False
+        end(trial, ending, found)
+        verdict = "is rolled back" if ending == "lost" else "answers everybody from now on"
+        self._say(f"canary: {trial.model_id} {verdict}: {found.words}")
+        self._tried = replace(tried, is_lost=True) if ending == "lost" else None
+        return True
+
+    def _trying(self, served: Served) -> Tried | None:
+        """Where a trial goes on, the former model, loaded too."""
+        project = served.project
+        trial = trial_of(project, served.model_id)
+        if trial is None or trial.ending == "kept":
+            return None
+        model_id, arm = deployed_model(project, project.root / project.spec.deploy.path / trial.former_id)
+        self._worker.call("flywheel.student.serving:ready", arm)
+        if trial.ending is None:
+            self._say(
+                f"canary: {trial.settings.share:.0%} of conversations go to {served.model_id}, others to {model_id}"
+            )
+        return Tried(trial, replace(served, model_id=model_id, arm=arm), trial.ending == "lost")
 
     def _opened(self, project: Workspace) -> Served:
         model_id, arm = chosen_model(project, None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from flywheel.errors import UsageError
 #: For the head of a request to arrive, and between two requests of a connection, in seconds.
 HEAD_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 60
+#: Between two looks at a promotion under test, in seconds.
+JUDGING_SECONDS = 30.0
 #: Connections at a time.
 _CONNECTIONS = 2_048
 #: For requests in flight, when the server is told to end.
@@ -68,7 +72,30 @@ def model_server(
         app = make_app(Batcher(deployed, worker, log, say), log, Guard(keys))
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         say(f"serving {deployed.served.model_id} at {address}/v1")
-        yield ModelServer(address, uvicorn.Server(_config(app)), listening)
+        with _judged(deployed):
+            yield ModelServer(address, uvicorn.Server(_config(app)), listening)
+
+
+@contextmanager
+def _judged(deployed: CurrentModel) -> Iterator[None]:
+    """A thread that looks at what people say of a promotion under test."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(JUDGING_SECONDS):
+            deployed.judge(_now())
+
+    thread = threading.Thread(target=look, name="flywheel-canary", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _listening(host: str, port: int) -> socket.socket:

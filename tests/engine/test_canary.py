@@ -1,0 +1,220 @@
+"""A promotion under test while it is served: who answers whom, what counts, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+
+from flywheel.engine.serving import server as serving
+from flywheel.engine.serving.canary import Trial, _former, standing, unit_of
+from flywheel.nodes.trust.deployment import history_row
+from flywheel.spec.targets import DeployCanary
+from flywheel.store import Store
+from mini_domain import Domain
+from served_domain import Served, another, colour_of, deployed, point, running
+
+BEGAN = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+
+def trial(folder: Path, **settings: float) -> Trial:
+    return Trial("new", "old", DeployCanary.model_validate({"share": 0.5, **settings}), folder / "canary")
+
+
+def answer(number: int, model: str, name: str | None = "old-new", minutes: float = 0.0) -> dict[str, Any]:
+    drawn = {"trial": name} if name else {}
+    at = (BEGAN + timedelta(minutes=minutes)).isoformat()
+    messages = [{"role": "user", "content": f"question {number}"}]
+    asked = {"task": None, "row": None, "messages": messages, "prompt": None}
+    return {"kind": "answer", "id": f"r{number}", "at": at, "model_id": model, **asked, **drawn, "answer": "x"}
+
+
+def word(number: int, hours: float, **said: Any) -> dict[str, Any]:
+    at = (BEGAN + timedelta(hours=hours)).isoformat()
+    return {"kind": "feedback", "id": f"f{number}", "receipt": f"r{number}", "at": at, **said}
+
+
+def counted(
+    folder: Path, records: list[dict[str, Any]], hours: float = 48.0, **settings: float
+) -> tuple[int, int, int]:
+    served = folder / "served"
+    served.mkdir(exist_ok=True)
+    (served / "20260504T120000Z-1.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = standing(trial(folder, **settings), served, BEGAN + timedelta(hours=hours))
+    return found.units, found.lost, found.lost_by_former
+
+
+# --- who answers ------------------------------------------------------------------------------------------------------
+
+
+def test_the_share_of_conversations_is_the_new_models(tmp_path: Path) -> None:
+    drawn = [trial(tmp_path, share=0.1).takes(f"{number}") for number in range(20_000)]
+    assert 0.09 < sum(drawn) / len(drawn) < 0.11
+
+
+def test_a_conversation_is_known_by_its_beginning() -> None:
+    first = answer(1, "old")
+    later = {
+        **first,
+        "messages": [*first["messages"], {"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}],
+    }
+    system = {**first, "messages": [{"role": "system", "content": "s"}, *first["messages"]]}
+    assert unit_of(later) == unit_of(first)
+    assert (
+        len({unit_of(one) for one in (first, system, answer(2, "old"), {**first, "messages": None, "prompt": "q"})})
+        == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "current", "former"),
+    [
+        ([], "b", None),
+        ([("deploy", "b")], "b", None),
+        ([("deploy", "b"), ("deploy", "a")], "b", "a"),
+        ([("deploy", "a")], "b", "a"),  # an apply goes on, and the history does not know of it yet
+        ([("deploy", "b"), ("deploy", "a")], "a", None),  # a rollback goes on
+        ([("rollback", "a"), ("deploy", "b"), ("deploy", "a")], "a", None),
+        ([("deploy", "c"), ("rollback", "a"), ("deploy", "b"), ("deploy", "a")], "c", "a"),
+    ],
+)
+def test_the_former_model_is_the_one_that_was_promoted_over(
+    history: list[tuple[str, str]], current: str, former: str | None
+) -> None:
+    assert _former([{"action": action, "model_id": model} for action, model in history], current) == former
+
+
+# --- what counts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_thumb_down_and_a_correction_in_time_lose_a_conversation_once(tmp_path: Path) -> None:
+    numbers = range(40)
+    mine = {n for n in numbers if trial(tmp_path).takes(unit_of(answer(n, "")))}
+    records = [answer(n, "new" if n in mine else "old") for n in numbers]
+    said = [word(n, 1.0, rating=-1) for n in sorted(mine)[:3]] + [
+        word(n, 2.0, correction="z") for n in sorted(mine)[:3]
+    ]
+    said += [word(n, 30.0, rating=-1) for n in sorted(mine)[3:5]]  # too late
+    said += [word(n, 1.0, rating=1) for n in numbers]
+    others = [word(n, 1.0, rating=-1) for n in sorted(set(numbers) - mine)[:2]]
+    assert counted(tmp_path, [*records, *said, *others, word(999, 1.0, rating=-1)]) == (40, 3, 2)
+
+
+def test_a_conversation_counts_when_it_is_over_and_only_if_it_was_drawn(tmp_path: Path) -> None:
+    records = [
+        answer(1, "old"),
+        answer(2, "old", name=None),
+        answer(3, "old", name="older-old"),
+        answer(4, "old", minutes=90),
+    ]
+    assert counted(tmp_path, records, hours=24.5)[0] == 1
+    assert counted(tmp_path, records, hours=26.0)[0] == 2
+    began_before = {**answer(1, "old", name=None), "at": (BEGAN - timedelta(hours=1)).isoformat()}
+    assert counted(tmp_path, [began_before, *records])[0] == 1
+
+
+# --- on a server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server looks all the time, from two days ahead."""
+    monkeypatch.setattr(serving, "JUDGING_SECONDS", 0.05)
+    monkeypatch.setattr(serving, "_now", lambda: datetime.now(UTC) + timedelta(days=2))
+
+
+def promoted(domain: Domain, word_of: str, colour: str, **settings: float) -> tuple[str, str]:
+    """Another model over the deployed one, as `deploy` leaves it: (former, new)."""
+    domain.edit(lambda spec: spec.setdefault("deploy", {}).update(canary={"share": 0.5, **settings}))
+    former = deployed(domain)
+    new = another(domain, word_of, colour)
+    manifest = json.loads((domain.root / "deploy" / new / "manifest.json").read_text())
+    with Store(domain.root / ".flywheel" / "flywheel.duckdb") as store:
+        history = store.query("SELECT * FROM deployments ORDER BY sequence")
+        row = history_row(history, node="", action="deploy", iteration=2, manifest=manifest)
+        store.write("deployments", [row])
+        store.snapshot(domain.root / ".flywheel" / "snapshot.duckdb")
+    point(domain, new)
+    return former, new
+
+
+def conversations(served: Served, count: int, right: str, until: Callable[[], bool] = lambda: False) -> Iterator[Any]:
+    """Each about another thing; people say what they think of a wrong answer."""
+    for number in range(count):
+        if until():
+            return
+        said = served.ask({"text": f"old sky {number}"})
+        assert said.status_code == 200
+        if colour_of(said)[1] != right:
+            body = {"receipt": said.headers["x-flywheel-receipt"], "rating": -1}
+            assert served.post("/feedback", body).status_code == 200
+        yield colour_of(said)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worse_model_is_rolled_back_by_itself_and_no_request_is_lost(applied: Domain, flywheel: Any) -> None:
+    former, new = promoted(applied, "sky", "grey")
+    with running(applied) as served:
+        answers = list(conversations(served, 400, "blue", until=lambda: deployed(applied) == former))
+        assert colour_of(served.ask({"text": "old sky 999"})) == (former, "blue")
+    assert {model for model, _ in answers} == {former, new}
+    assert served.said[1].startswith(f"canary: 50% of conversations go to {new}") or "canary: 50%" in served.said[0]
+    assert any(f"canary: {new} is rolled back: " in said for said in served.said)
+    history = applied.query("SELECT action, model_id FROM deployments ORDER BY sequence DESC LIMIT 1")
+    assert history == [{"action": "rollback", "model_id": former}]
+    assert f"canary: {new} rolled back: " in flywheel(applied, "status")[1]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_equally_good_model_stays_and_answers_everybody_then(applied: Domain) -> None:
+    _, new = promoted(applied, "sky", "blue", margin=0.5)
+    with running(applied) as served:
+        answers = list(conversations(served, 400, "blue", until=lambda: any("from now on:" in s for s in served.said)))
+        after = {colour_of(served.ask({"text": f"old sky {number}"}))[0] for number in range(500, 512)}
+        with served.http() as client:
+            assert "canary" not in client.get("/health").json()
+    assert {model for model, _ in answers} != {new}
+    assert after == {new}
+    assert deployed(applied) == new
+
+
+def test_a_server_that_starts_again_goes_on_where_it_was(applied: Domain) -> None:
+    former, new = promoted(applied, "sky", "grey")
+    with running(applied) as served:
+        before = list(conversations(served, 12, "blue"))
+    with running(applied) as served:
+        again = [colour_of(served.ask({"text": f"old sky {number}"})) for number in range(12)]
+        with served.http() as client:
+            assert client.get("/health").json()["canary"] == f"{former}-{new}"
+    assert again == before
+    assert {model for model, _ in before} == {former, new}
+    settings = DeployCanary(share=0.5)
+    found = standing(
+        Trial(new, former, settings, applied.root / ".flywheel" / "canary"),
+        applied.root / ".flywheel" / "served",
+        datetime.now(UTC) + timedelta(days=2),
+    )
+    assert (found.units, found.lost_by_former) == (12, 0)
+    assert found.lost == sum(model == new for model, _ in before)
+
+
+def test_who_asks_for_the_model_by_its_id_gets_it_and_does_not_count(applied: Domain) -> None:
+    _, new = promoted(applied, "sky", "grey")
+    with running(applied) as served:
+        said = {colour_of(served.ask({"text": f"old sky {n}"}, model=new))[0] for n in range(8)}
+        assert said == {new}
+        assert not any("trial" in record for record in served.records("answer"))
+
+
+def test_without_a_canary_the_promoted_model_answers_everybody(applied: Domain) -> None:
+    _, new = promoted(applied, "sky", "grey")
+    applied.edit(lambda spec: spec["deploy"].pop("canary"))
+    with running(applied) as served:
+        assert {colour_of(served.ask({"text": f"old sky {n}"}))[0] for n in range(8)} == {new}
