@@ -11,7 +11,7 @@ from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
 from flywheel.engine.resources import Resources
 from flywheel.errors import FlywheelError, UsageError
-from flywheel.nodes.targets import ServedPrompt, Release, ServedGate, TargetRefused, chosen, tell
+from flywheel.nodes.targets import Release, ServedGate, ServedPrompt, TargetRefused, chosen, tell
 from flywheel.nodes.trust.deployment import check_history, history_row, move_pointer, verify_home
 from flywheel.nodes.trust.evidence import Query, lineage_in, verify_holdout, verify_report, verify_store
 from flywheel.records.nodes import record_of

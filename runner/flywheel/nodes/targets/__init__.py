@@ -5,7 +5,7 @@ to the former one, and raises TargetRefused: whoever told it moves the pointer b
 """
 
 from flywheel.nodes.targets.kinds import tell
-from flywheel.nodes.targets.questions import LOOKED_AT, ServedPrompt, ServedGate, chosen
+from flywheel.nodes.targets.questions import LOOKED_AT, ServedGate, ServedPrompt, chosen
 from flywheel.nodes.targets.release import Release, TargetRefused
 
-__all__ = ["LOOKED_AT", "ServedPrompt", "Release", "ServedGate", "TargetRefused", "chosen", "tell"]
+__all__ = ["LOOKED_AT", "Release", "ServedGate", "ServedPrompt", "TargetRefused", "chosen", "tell"]

@@ -17,7 +17,7 @@ from typing import Any
 from flywheel.errors import ApprovalNeeded
 from flywheel.nodes.context import Context, Model, NodeResult
 from flywheel.nodes.measuring.suites import scored, suite_jobs
-from flywheel.nodes.targets import LOOKED_AT, ServedPrompt, Release, ServedGate, TargetRefused, chosen, tell
+from flywheel.nodes.targets import LOOKED_AT, Release, ServedGate, ServedPrompt, TargetRefused, chosen, tell
 from flywheel.nodes.trust.approvals import last_word, verify_approval
 from flywheel.nodes.trust.deployment import check_history, clear_pointer, history_row, move_pointer, place, verify_home
 from flywheel.nodes.trust.evidence import (
