@@ -90,7 +90,6 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
             "ServerDeploy.seen_at",
             "ServerDeploy.max_lora_rank",
             "HubDeploy.repo",
-            "HubDeploy.license",
             "CommandDeploy.command",
             "WebhookDeploy.url",
         )
