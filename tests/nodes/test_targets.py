@@ -403,7 +403,7 @@ def test_a_hub_folder_gets_the_whole_model_with_a_card(turned: Domain) -> None:
         ({"max_lora_rank": 1024}, 1024, "no vLLM takes a rank above 512"),
         ({"api_key": "mine"}, 8, "a literal key does not belong in a file"),
         ({"url": "host:80"}, 8, "does not begin with http:// or https://"),
-        ({"nam": "x"}, 8, 'unknown key "nam"'),
+        ({"nam": "x"}, 8, 'unknown key "nam". Did you mean "name"?'),
         ({"repo": "a/b"}, 8, "repo is for kind: hub"),
     ],
 )

@@ -246,7 +246,11 @@ def _annotation_at(document: Document, path: Path_) -> Any:
 def _under(document: Document, annotation: Any, path: Path_, part: str | int) -> Any:
     for model in _models_at(document, path):
         if part in fields_by_key(model):
-            return fields_by_key(model)[str(part)].annotation
+            field = fields_by_key(model)[str(part)]
+            # Of a key that holds one entry pydantic keeps the family apart.
+            return next(
+                (Annotated[field.annotation, f] for f in field.metadata if isinstance(f, Family)), field.annotation
+            )
     for option in options(annotation):
         if get_origin(option) is dict:
             return get_args(option)[1]
