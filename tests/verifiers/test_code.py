@@ -314,9 +314,9 @@ def test_a_sandbox_that_breaks_twice_leaves_it_unknown_and_never_wrong(broken_sa
 
 
 def test_a_judge_runs_code_in_its_children_and_leaves_none_behind(tmp_path: Path) -> None:
-    before = descendants()
+    before, slow = descendants(), f"import time\ntime.sleep(0.2)\n{ADD}"  # worth a second child
     subjects = [
-        Subject(f"s{i}", "t", {"tests": FORMS["json"]}, ADD if i % 2 else ADD.replace("+", "*")) for i in range(20)
+        Subject(f"s{i}", "t", {"tests": FORMS["json"]}, slow if i % 2 else slow.replace("+", "*")) for i in range(20)
     ]
     with Checker({"code": CodeVerifier(kind="code")}, tmp_path) as judge:
         verdicts = [said[0] for said in judge.judge(subjects, TASKS)]
