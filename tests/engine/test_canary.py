@@ -205,6 +205,15 @@ def test_a_server_that_starts_again_goes_on_where_it_was(applied: Domain) -> Non
     assert found.lost == sum(model == new for model, _ in before)
 
 
+def test_without_a_former_model_that_can_be_trusted_the_new_one_serves_everybody(applied: Domain) -> None:
+    former, new = promoted(applied, "sky", "grey")
+    page = applied.root / "deploy" / former / "README.md"
+    page.write_text(page.read_text() + " ")
+    with running(applied) as served:
+        assert {colour_of(served.ask({"text": f"old sky {n}"}))[0] for n in range(8)} == {new}
+    assert any(f"canary: without {former} there is no trial" in said for said in served.said)
+
+
 def test_who_asks_for_the_model_by_its_id_gets_it_and_does_not_count(applied: Domain) -> None:
     _, new = promoted(applied, "sky", "grey")
     with running(applied) as served:

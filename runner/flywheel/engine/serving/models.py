@@ -127,13 +127,22 @@ class CurrentModel:
         return True
 
     def _trying(self, served: Served) -> Tried | None:
-        """Where a trial goes on, the former model, loaded too."""
+        """Where a trial goes on, the former model, loaded too. One that cannot be loaded any more, such as of another
+        base, is no reason not to serve the new one. Raises StoreError where the history cannot be read now."""
         project = served.project
         trial = trial_of(project, served.model_id)
         if trial is None or trial.ending == "kept":
             return None
-        model_id, arm = deployed_model(project, project.root / project.spec.deploy.path / trial.former_id)
-        self._worker.call("flywheel.student.serving:ready", arm)
+        try:
+            model_id, arm = deployed_model(project, project.root / project.spec.deploy.path / trial.former_id)
+            self._worker.call("flywheel.student.serving:ready", arm)
+        except StoreError:
+            raise
+        except FlywheelError as error:
+            self._say(
+                f"{error}\ncanary: without {trial.former_id} there is no trial; {served.model_id} serves everybody."
+            )
+            return None
         if trial.ending is None:
             self._say(
                 f"canary: {trial.settings.share:.0%} of conversations go to {served.model_id}, others to {model_id}"
