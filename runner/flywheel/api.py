@@ -100,6 +100,7 @@ class Project:
         plan: Plan | None = None,
         *,
         iterations: int | None = None,
+        until: str | None = None,
         confirm: Callable[[Plan], bool] = lambda plan: True,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> ApplyOutcome:
@@ -107,7 +108,8 @@ class Project:
 
         `plan`: exactly this one; PlanMoved is raised where it is no longer what would happen. `confirm` may look at the
         plan, its dollars above all, and say no; without it money is spent unasked, within the spec's limits. `on_event`
-        sees what the terminal would show. Raises StoreLocked, SpecInvalid, SandboxUnavailable before anything runs.
+        sees what the terminal would show. `until`: no further than this step of the first iteration that is not done,
+        such as `curate`. Raises StoreLocked, SpecInvalid, SandboxUnavailable, UsageError before anything runs.
         """
         from flywheel.engine.apply import apply, command_of
 
@@ -116,10 +118,11 @@ class Project:
         return apply(
             self._workspace(),
             iterations=wanted,
+            until=until,
             saved_plan=None if plan is None else plan.to_json(),
             listener=on_event,
             confirm=confirm,
-            command=command_of(wanted),
+            command=command_of(wanted, until),
         )
 
     # -- what happened

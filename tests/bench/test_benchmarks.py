@@ -36,6 +36,7 @@ def test_decontamination_misses_nothing_and_finds_nothing_extra() -> None:
     assert len(ratios(printed)) == 2
 
 
+@pytest.mark.slow
 def test_near_duplicates_that_are_reported_are_real_and_nearly_all_are_found() -> None:
     printed = run("near_dedup", "--size", "1000")
     quality = re.findall(r"recall ([\d.]+), precision ([\d.]+); .*: (\d+)", printed)

@@ -70,6 +70,7 @@ def records(domain: Domain) -> list[dict[str, Any]]:
     return [record for path in files for record in read_served(path).records]
 
 
+@pytest.mark.slow
 def test_told_to_end_it_answers_what_was_asked_and_ends_well(applied: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN_PAUSE", "1")
     applied.edit(lambda spec: spec["student"].update(batch_size=1))

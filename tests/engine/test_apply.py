@@ -207,6 +207,7 @@ def test_a_spent_budget_stops_with_exit_code_5_and_goes_on_when_it_is_raised(dom
     assert len(set(domain.calls())) == len(domain.calls()), "no answer was asked for twice"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_by_its_budget_ends_like_one_that_was_not(domain: Domain, tmp_path: Path) -> None:
     whole = Domain.written(tmp_path / "whole")
     whole.apply()
@@ -220,6 +221,7 @@ def test_a_run_that_was_stopped_by_its_budget_ends_like_one_that_was_not(domain:
     )
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_spec_write_the_same_rows(domain: Domain, tmp_path: Path) -> None:
     other = Domain.written(tmp_path / "other")
 
@@ -230,6 +232,7 @@ def test_two_runs_of_one_spec_write_the_same_rows(domain: Domain, tmp_path: Path
     assert domain.outcome()["scores"] == other.outcome()["scores"]
 
 
+@pytest.mark.slow
 def test_two_generators_that_share_a_teacher_write_the_same_rows_whoever_is_first(
     domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,7 @@ def test_an_approval_that_was_put_into_the_store_is_refused(waiting: Domain) -> 
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_commands_ask_take_the_word_and_go_on(tmp_path: Path) -> None:
     domain = asks_a_person(Domain.written(tmp_path / "project")).edit(lambda spec: spec["loop"].update(iterations=1))
     asked = domain.run("apply")

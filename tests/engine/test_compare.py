@@ -145,6 +145,7 @@ def test_the_project_itself_is_left_as_it_was(applied: Domain) -> None:
     assert not applied.plan().pending
 
 
+@pytest.mark.slow
 def test_an_edited_file_is_compared_as_it_is_now(applied: Domain) -> None:
     compared(applied, iterations=1)
     (applied.root / "prompts" / "lessons.md").unlink()

@@ -103,6 +103,7 @@ def test_the_same_store_gives_the_same_bytes(applied: Domain, flywheel) -> None:
     assert one == two
 
 
+@pytest.mark.slow
 def test_what_a_model_was_trained_on_stays_what_it_was_when_the_spec_is_edited(applied: Domain, flywheel) -> None:
     flywheel(applied, "export-dataset", "before")
     deployed = applied.query("SELECT model_id FROM deployments")

@@ -130,6 +130,7 @@ def test_an_iteration_that_is_not_evaluated_is_refused_with_what_there_is(applie
         compared(applied, 1, 7)
 
 
+@pytest.mark.slow
 def test_the_command_prints_text_and_json(two: Domain) -> None:
     text = two.run("diff", "1", "2").stdout
     assert "SCORES, ON THE SAME ITEMS" in text

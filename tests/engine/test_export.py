@@ -127,6 +127,7 @@ def test_a_merged_model_that_answers_otherwise_is_not_left_there(
     assert [path.name for path in applied.root.iterdir() if "out" in path.name] == []
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_no_folder_and_can_be_said_again(applied: Domain) -> None:
     command = [sys.executable, str(Path(stand_in.__file__)), "export", "out"]
     process = subprocess.Popen(command, cwd=applied.root, env={**os.environ, "STAND_IN_PAUSE": "30"})
@@ -155,6 +156,7 @@ def merged(tmp_path: Path, base: str, targets: tuple[str, ...]) -> tuple[MergeRe
     return merge(job, lambda message: None), tmp_path / "out", adapted
 
 
+@pytest.mark.slow
 def test_an_adapter_on_a_tied_embedding_is_untied_and_answers_the_same_where_a_plain_merge_does_not(
     tmp_path: Path,
 ) -> None:

@@ -76,6 +76,7 @@ def test_golds_outside_the_declared_labels_are_told_with_their_lines(tmp_path: P
     assert fault.message == 'the right answer "sideways" is no label of verifiers.known.'
 
 
+@pytest.mark.slow
 def test_golds_that_were_right_are_asked_about_again_when_something_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

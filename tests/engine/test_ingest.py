@@ -261,6 +261,7 @@ list(ingest(open_project(Path("flywheel.yaml")), [Path("served.jsonl")]))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_nothing_half(domain: Domain) -> None:
     file = written(domain, "served.jsonl", [SERVED, FEEDBACK])
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=domain.root, capture_output=True)

@@ -70,6 +70,7 @@ def test_a_killed_run_ends_like_one_that_was_not_and_repeats_no_answered_call(
     assert asked_again == [], "only the answer on its way at the kill may be asked for again"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_what_was_answered_is_not_asked_again(slowed: Domain, whole: Domain) -> None:
     process = slowed.start("apply")
     wait_for(lambda: len(slowed.calls()) >= 2, process)
@@ -86,6 +87,7 @@ def test_ctrl_c_ends_with_130_and_what_was_answered_is_not_asked_again(slowed: D
     assert slowed.outcome() == whole.outcome()
 
 
+@pytest.mark.slow
 def test_the_second_of_two_applies_names_the_first_and_exits_75(slowed: Domain) -> None:
     first = slowed.start("apply")
     wait_for(lambda: len(slowed.calls("asked")) >= 1, first)
@@ -98,6 +100,7 @@ def test_the_second_of_two_applies_names_the_first_and_exits_75(slowed: Domain) 
     assert first.returncode == 0
 
 
+@pytest.mark.slow
 def test_status_tells_what_a_running_apply_does(slowed: Domain) -> None:
     slowed.edit(lambda spec: spec["teachers"]["careful"]["options"].update(pause=20))
     process = slowed.start("apply")

@@ -29,6 +29,7 @@ def test_a_tiny_llama_goes_all_the_way_round(real_domain: Domain) -> None:
     assert losses[-1]["loss"] < losses[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_student_with_a_chat_template_goes_all_the_way_round(tmp_path: Path, chat_student: Path) -> None:
     domain = Domain.written(tmp_path / "project", chat_student)
     domain.edit(lambda spec: spec["student"].update(system="You name colours."))

@@ -49,6 +49,7 @@ def test_mlflow_gets_each_iteration_once_with_scores_settings_losses_and_the_rep
     assert [file.path for file in client.list_artifacts(first.info.run_id)] == ["index.html"]
 
 
+@pytest.mark.slow
 def test_wandb_writes_a_run_that_can_be_synced_later(applied: Domain, tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the extra `track` is not installed")
     sent = track(applied.root, "wandb")

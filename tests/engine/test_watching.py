@@ -41,6 +41,7 @@ def matching(domain: Domain) -> Domain:
     return domain.edit(lambda spec: spec.update(traffic={"match": {"colour": {}}}))
 
 
+@pytest.mark.slow
 def test_enough_new_traffic_turns_the_next_iteration_once(matching: Domain) -> None:
     patience = Patience(new=2)
     served(matching, 900001)

@@ -34,6 +34,7 @@ def test_no_items() -> None:
     assert mapped("make_echo", []) == []
 
 
+@pytest.mark.slow
 def test_a_second_child_is_started_where_what_waits_is_worth_it() -> None:
     with Pool("executor_jobs:make_pid", 2) as pool:
         assert len({r.value for r in pool.map([0.0] * 12, five_seconds)}) == 1

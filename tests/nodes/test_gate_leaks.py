@@ -43,6 +43,7 @@ def test_a_holdout_item_is_dropped_exact_reworded_or_in_part_and_counted(leaky: 
     assert learned == [json.dumps({"text": "grand sapphire 60004"})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [False, True])
 def test_the_gate_finds_an_eval_item_that_was_put_into_the_dataset_after_curation(domain: Domain, told: bool) -> None:
     """Also where its id was made to fit."""

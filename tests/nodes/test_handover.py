@@ -114,6 +114,7 @@ def said_here(arm: Arm, about: Handover) -> str:
 # --- the program runs -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_the_built_in_base(tmp_path: Path) -> None:
     folder, arm, about = handed_over(project(tmp_path), "builtin:tiny")
 
@@ -165,6 +166,7 @@ def test_whatever_the_chat_template_wants_the_program_gives_it(tmp_path: Path, c
     assert said_elsewhere(folder, str(base)) == said_here(arm, about) != ""
 
 
+@pytest.mark.slow
 def test_on_a_gguf_file(tmp_path: Path, chat_student: Path) -> None:
     file = write_gguf(chat_student, tmp_path / "small.gguf")
 

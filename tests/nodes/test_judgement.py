@@ -134,6 +134,7 @@ def test_an_answer_that_could_not_be_judged_blocks_the_candidate(domain: Domain)
     assert {p["name"]: p["holds"] for p in decision["preconditions"]}["no verifier errors"] is False
 
 
+@pytest.mark.slow
 def test_every_candidate_that_a_holdout_judges_is_a_look_at_it(domain: Domain) -> None:
     domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9})).apply(iterations=2)
     assert [summary(domain, f"i{n}.gate")["look"] for n in (1, 2)] == [1, 2]
@@ -172,6 +173,7 @@ def test_an_adapter_that_was_changed_after_training_is_not_deployed(domain: Doma
     assert not (domain.root / "deploy" / "current").exists()
 
 
+@pytest.mark.slow
 def test_a_model_of_an_earlier_spec_stays_until_it_is_beaten(domain: Domain) -> None:
     domain.apply()
     before = current(domain)

@@ -98,7 +98,7 @@ def test_lessons_are_bought_where_the_errors_are(domain: Domain) -> None:
         ]
         spec["generate"][0].update(floor=0.0, cap=1.0, accept=10)
 
-    domain.edit(two_modes).apply()
+    domain.edit(two_modes).apply(until="curate")
 
     bought = {row["mode"]: row for row in domain.query("SELECT * FROM budgets")}
     assert {mode: row["failures"] for mode, row in bought.items()} == {"sky": 2, "never": 0, "rest": 4}
@@ -107,7 +107,7 @@ def test_lessons_are_bought_where_the_errors_are(domain: Domain) -> None:
 
 
 def test_a_generator_from_seeds_writes_the_same_number_for_every_mode(domain: Domain) -> None:
-    domain.edit(lambda spec: spec["generate"][0].update({"from": "seeds", "accept": 6})).apply()
+    domain.edit(lambda spec: spec["generate"][0].update({"from": "seeds", "accept": 6})).apply(until="curate")
 
     assert {row["mode"]: row["lessons"] for row in domain.query("SELECT * FROM budgets")} == {"not_blue": 3, "other": 3}
 
@@ -123,7 +123,9 @@ def test_teachers_are_asked_by_their_weight(applied: Domain) -> None:
 
 def test_a_refill_round_asks_for_what_is_missing_and_no_more(domain: Domain) -> None:
     domain.edit(lambda spec: spec["teachers"]["careless"]["options"].update(wrong=0.9))
-    domain.edit(lambda spec: spec["generate"][0].update(teachers=["careless"], rounds=4, max_candidates=40)).apply()
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=["careless"], rounds=4, max_candidates=40)).apply(
+        until="curate"
+    )
 
     generated = summaries(domain, "generate")
     passed = [summary["fates"]["pass"] for summary in summaries(domain, "verify")]
@@ -200,7 +202,9 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
             {"text": "grand sapphire 60004", "label": "blue"},
         ],
     )
-    domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply()
+    domain.edit(lambda spec: spec.update(curate={"length": {"max_chars": 200}, "dedup": {"near": 0.85}})).apply(
+        until="curate"
+    )
 
     found = {text[:17]: stage for text, (stage, _) in fates(domain).items()}
     stages = Counter(stage for stage, _ in fates(domain).values())
@@ -213,7 +217,7 @@ def test_each_dropped_lesson_keeps_its_stage_and_reason(domain: Domain) -> None:
 
 def test_what_the_budget_did_not_buy_is_dropped_and_the_hardest_stay(domain: Domain) -> None:
     writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(30)])
-    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply()
+    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply(until="curate")
 
     kept = [text for text, (stage, _) in fates(domain).items() if stage == ""]
     assert len(kept) == 5
@@ -224,7 +228,7 @@ def test_where_no_lesson_has_to_go_the_student_is_not_asked_how_hard_they_are(
     domain: Domain, weighed: list[Any]
 ) -> None:
     writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(6)])
-    domain.apply()
+    domain.apply(until="curate")
 
     assert {stage for stage, _ in fates(domain).values()} == {""}
     assert weighed == []
@@ -236,7 +240,7 @@ def test_where_some_have_to_go_the_student_is_asked_unless_it_has_no_say(
 ) -> None:
     writes(domain, [{"text": f"old sea {70_000 + 7 * i}", "label": "blue"} for i in range(30)])
     domain.edit(lambda spec: spec.update(curate={"rank": {"difficulty": weight}}))
-    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply()
+    domain.edit(lambda spec: spec["generate"][0].update(accept=5)).apply(until="curate")
 
     found = domain.query("SELECT decision, difficulty, rank FROM curation")
     assert len(weighed) == sum(row["difficulty"] is not None for row in found) == (len(found) if weight else 0)
@@ -288,7 +292,7 @@ def test_questions_that_mean_the_same_fall_out_and_pairs_next_to_the_threshold_a
             {"text": "grand sapphire 60004", "label": "blue"},
         ],
     )
-    outcome = domain.edit(lambda spec: spec.update(curate={"dedup": {"semantic": 0.85}})).apply()
+    outcome = domain.edit(lambda spec: spec.update(curate={"dedup": {"semantic": 0.85}})).apply(until="curate")
     assert outcome.failed == []
 
     found = {text: reason for text, (stage, reason) in fates(domain).items() if stage == "near-duplicate"}

@@ -63,7 +63,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
 
 
 def test_an_answers_length_time_and_cut_are_kept(domain: Domain) -> None:
-    domain.apply()
+    domain.apply(until="gate")
 
     for row in scores(domain, "candidate"):
         assert (row["tokens"], row["seconds"], row["truncated"], row["samples"]) == (1, 0.01, False, None)
@@ -71,7 +71,7 @@ def test_an_answers_length_time_and_cut_are_kept(domain: Domain) -> None:
 
 
 def test_what_both_arms_share_is_recorded(domain: Domain) -> None:
-    domain.apply()
+    domain.apply(until="gate")
 
     settings = summary(domain)["settings"]
     assert (settings["device"], settings["dtype"], settings["batch_size"], settings["seed"]) == (
@@ -83,7 +83,7 @@ def test_what_both_arms_share_is_recorded(domain: Domain) -> None:
 
 
 def test_a_limit_takes_a_seeded_sample_of_the_rows(domain: Domain) -> None:
-    domain.edit(lambda spec: spec["evals"]["holdout"].update(limit=4)).apply()
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(limit=4)).apply(until="gate")
 
     numbers = {int(row["row"]["text"].split()[-1]) for row in scores(domain, "incumbent")}
     assert len(numbers) == 4
@@ -101,7 +101,7 @@ def test_answers_that_run_on_are_judged_by_the_first_and_counted(
         return replace(item, answers=tuple(replace(a, text=text) for a in item.answers))
 
     answering(run_on)
-    domain.edit(lambda spec: spec["tasks"]["colour"].update(final="#### (.+)")).apply()
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(final="#### (.+)")).apply(until="gate")
 
     assert {row["outcome"] for row in scores(domain, "incumbent")} == {"pass"}
     assert summary(domain)["ran_on"]["holdout"] == {"candidate": 8, "incumbent": 8}
@@ -164,7 +164,7 @@ def test_generation_stops_where_the_task_or_the_suite_says(
 
     answering(watched)
     domain.edit(lambda spec: spec["tasks"]["colour"].update(stop=["\n\n"]))
-    domain.edit(lambda spec: spec["evals"]["guard"].update(stop=[])).apply()
+    domain.edit(lambda spec: spec["evals"]["guard"].update(stop=[])).apply(until="gate")
 
     assert asked == {"probe": ("\n\n",), "holdout": ("\n\n",), "guard": ()}
 
@@ -182,7 +182,7 @@ def test_the_score_of_repeats_is_their_mean_and_every_answer_is_kept(
     domain: Domain, answering: Callable[[Change], None]
 ) -> None:
     answering(sampled)
-    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4)).apply()
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4)).apply(until="gate")
 
     rows = scores(domain, "incumbent")
     assert [row["score"] for row in rows[:4]] == [0.25, 0.5, 0.75, 1.0]
@@ -197,7 +197,7 @@ def test_the_score_of_repeats_is_their_mean_and_every_answer_is_kept(
 
 def test_pass_at_is_the_unbiased_estimate(domain: Domain, answering: Callable[[Change], None]) -> None:
     answering(sampled)
-    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4, pass_at=2)).apply()
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(repeats=4, pass_at=2)).apply(until="gate")
 
     rows = scores(domain, "incumbent")
     # 1 - C(n-c, 2) / C(4, 2) for c = 1, 2, 3, 4
@@ -226,7 +226,7 @@ def test_items_that_score_differently_the_second_time_are_counted(
         return replace(item, answers=tuple(replace(a, text=words) for a in item.answers))
 
     answering(moody)
-    domain.apply()
+    domain.apply(until="gate")
 
     first = [row["answer"] for row in scores(domain, "incumbent")][:3]
     right = [row["score"] for row in scores(domain, "incumbent")][:3]
@@ -243,7 +243,7 @@ def test_items_that_score_differently_the_second_time_are_counted(
 
 
 def test_the_adapters_effect_is_looked_for_where_it_changed_an_answer(domain: Domain) -> None:
-    domain.apply()
+    domain.apply(until="gate")
 
     before, after = (
         {row["item_id"]: row["answer"] for row in scores(domain, arm)} for arm in ("incumbent", "candidate")
@@ -264,7 +264,7 @@ def test_an_item_that_does_not_fit_is_counted_and_nobody_judges_it(
 
     answering(long)
     domain.edit(lambda spec: spec["evals"].pop("guard"))
-    domain.edit(lambda spec: spec["gate"].pop()).apply()
+    domain.edit(lambda spec: spec["gate"].pop()).apply(until="gate")
 
     assert summary(domain)["too_long"] == {"holdout": 1}
     for arm in ("incumbent", "candidate"):
@@ -280,7 +280,7 @@ def test_too_many_of_them_are_not_called_a_verifiers_fault(domain: Domain, answe
         return item if number > 2 else replace(item, answers=(), problem="a prompt of 600 tokens …", prompt_tokens=600)
 
     answering(long)
-    domain.apply()
+    domain.apply(until="gate")
 
     (decision,) = domain.query("SELECT outcome, rules FROM decisions")
     assert decision["outcome"] == "inconclusive"
@@ -298,7 +298,7 @@ def test_probes_that_do_not_fit_are_no_failures_to_buy_lessons_for(
         return [replace(first, text="", tokens=0, problem="a prompt of 600 tokens …"), *others]
 
     monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:answer", answer)
-    domain.apply()
+    domain.apply(until="gate")
 
     probed = summary(domain, "i1.probe.colour")
     assert probed["too_long"] == 1
@@ -321,7 +321,7 @@ def test_shots_are_solved_seeds_and_both_arms_see_the_same(domain: Domain, answe
         return item
 
     answering(look)
-    domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=2)).apply()
+    domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=2)).apply(until="gate")
 
     seeds = {(f"{row['text']}\ncolour:", row["label"]) for row in read(domain, "evals/seeds.jsonl")}
     shots = [entry["shots"] for entry in seen if entry["shots"]]
@@ -343,7 +343,7 @@ def test_student_shots_stand_before_every_question_to_whoever_is_asked(
     answering(look)
     seeds = read(domain, "evals/seeds.jsonl")
     shots = "".join(f"{row['text']}\ncolour: {row['label']}\n\n" for row in seeds[:2])
-    domain.edit(lambda spec: spec["student"].update(shots=2)).apply()
+    domain.edit(lambda spec: spec["student"].update(shots=2)).apply(until="gate")
 
     probed = domain.query("SELECT prompt FROM answers")
     trained = domain.query("SELECT prompt, origin, row FROM dataset")
@@ -371,7 +371,7 @@ def test_a_suite_says_otherwise_than_student_shots(domain: Domain, answering: Ca
             spec["evals"][f"with_{shots}"] = {**spec["evals"]["holdout"], "role": "watch", "num_fewshot": shots}
 
     answering(look)
-    domain.edit(change).apply()
+    domain.edit(change).apply(until="gate")
 
     assert {name: (prompt.count("colour:"), turns) for name, (prompt, turns) in seen.items()} == {
         "holdout": (3, 0), "guard": (3, 0), "with_0": (1, 0), "with_3": (1, 3),
@@ -393,7 +393,7 @@ def test_student_shots_without_any_seeds_are_named(domain: Domain) -> None:
 
 
 def test_too_few_seeds_for_the_shots_are_named(domain: Domain) -> None:
-    outcome = domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=8)).apply()
+    outcome = domain.edit(lambda spec: spec["evals"]["holdout"].update(num_fewshot=8)).apply(until="gate")
 
     assert outcome.failed == ["i1.evaluate"]
     assert "tasks.colour.seeds has 8" in outcome.error
@@ -415,7 +415,7 @@ def oracle(domain: Domain) -> Domain:
 
 
 def test_a_teacher_answers_the_suite_and_is_judged_alike(oracle: Domain) -> None:
-    oracle.apply()
+    oracle.apply(until="gate")
 
     rows = scores(oracle, "teacher:oracle")
     assert len(rows) == 16
@@ -438,13 +438,13 @@ def test_a_teacher_is_never_gated_and_never_asked_twice(oracle: Domain) -> None:
 
 
 def decided(domain: Domain) -> list[dict[str, Any]]:
-    domain.apply()
+    domain.apply(until="gate")
     return list(domain.query("SELECT rules FROM decisions WHERE iteration = 1")[0]["rules"])
 
 
 def test_a_teacher_that_fails_leaves_unknown_items_with_the_fault(oracle: Domain) -> None:
     (oracle.root / "oracle.py").write_text("def teach(request):\n    raise ValueError('no sky today')\n")
-    oracle.edit(lambda spec: spec["teachers"]["oracle"].update(max_retries=0)).apply()
+    oracle.edit(lambda spec: spec["teachers"]["oracle"].update(max_retries=0)).apply(until="gate")
 
     rows = scores(oracle, "teacher:oracle")
     assert {row["outcome"] for row in rows} == {"unknown"}

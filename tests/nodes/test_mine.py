@@ -95,7 +95,7 @@ def test_verifiers_without_a_gold_and_people_say_what_went_wrong_in_production(d
 def test_a_correction_is_a_gold_and_the_failure_gets_the_mode_that_hangs_on_it(domain: Domain) -> None:
     matching(domain)
     take_in(domain, [answered(1, "old sky 900001", "red"), said(1, None, "blue")])
-    domain.apply()
+    domain.apply(until="curate")
     (row,) = domain.query('SELECT gold, "row" FROM answers WHERE source_id IS NOT NULL')
     assert (row["gold"], row["row"]) == ("blue", {"text": "old sky 900001", "label": "blue"})
     (failure,) = domain.query(
@@ -114,7 +114,7 @@ def test_where_every_verifier_needs_a_gold_people_alone_speak(domain: Domain) ->
     matching(domain.edit(change))
     lines = [answered(n, f"old sky 90000{n}", "red") for n in range(1, 5)]
     take_in(domain, [*lines, said(2, -1), said(3, 1), said(4, None, "blue")])
-    domain.apply()
+    domain.apply(until="curate")
     assert outcomes(domain) == {"r1": "unknown", "r2": "fail", "r3": "pass", "r4": "fail"}
 
 
@@ -123,7 +123,7 @@ def test_what_overlaps_an_item_of_a_suite_is_never_used_and_the_newest_up_to_the
     held = json.loads((domain.root / "evals" / "holdout.jsonl").read_text().splitlines()[0])
     texts = ["old sky 900001", "old sky 900002", held["text"], "old sky 900004"]
     take_in(domain, [answered(n, text, "red", at=f"2026-11-2{n}T10:00:00Z") for n, text in enumerate(texts, 1)])
-    domain.apply()
+    domain.apply(until="curate")
     assert outcomes(domain) == {"r2": "fail", "r4": "fail"}
     (row,) = domain.query("SELECT summary FROM nodes WHERE kind = 'mine'")
     assert row["summary"]["left_out"] == {"overlap": 1, "columns": 0}
@@ -147,7 +147,7 @@ def test_flagged_and_unmatched_traffic_is_not_looked_at(domain: Domain) -> None:
         )
     ]
     take_in(domain, talks)
-    domain.apply()
+    domain.apply(until="curate")
     assert outcomes(domain) == {"0": "fail"}
 
 

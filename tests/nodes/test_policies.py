@@ -26,7 +26,7 @@ def buying(domain: Domain, policy: Any) -> Domain:
 def budget_only(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What is bought, without the lessons being made."""
     monkeypatch.setitem(RUN, "generate", failing)  # type: ignore[misc]
-    domain.apply(iterations=1)
+    domain.apply(until="curate")
     return bought(domain)
 
 
@@ -69,7 +69,7 @@ def test_the_default_leaves_no_trace_in_a_fingerprint(domain: Domain) -> None:
 
 
 def test_a_mixture_divides_by_weight_and_uniform_shows_rows_as_they_come(domain: Domain) -> None:
-    assert not buying(domain, {"error_mass": 3, "uniform": 1}).apply(iterations=1).error
+    assert not buying(domain, {"error_mass": 3, "uniform": 1}).apply(until="curate").error
 
     assert bought(domain) == {"not_blue": 9, "": 3}
     assert {failure["gold"] for failure in shown(domain, None)} == {"red", "blue"}
@@ -87,7 +87,7 @@ def test_edge_buys_from_rows_that_the_student_solves_sometimes(domain: Domain, m
         return [replace(said, text="blue") if i in at_times else said for i, said in enumerate(found)]
 
     monkeypatch.setitem(stand_in.WORK, "flywheel.student.work:answer", unsure)
-    assert not buying(domain, "edge").apply(iterations=1).error
+    assert not buying(domain, "edge").apply(until="curate").error
 
     assert bought(domain) == {"(edge)": 12}
     assert {failure["row"]["text"].split()[1] for failure in shown(domain, "(edge)")} == {"sky"}
@@ -101,7 +101,7 @@ def test_edge_buys_from_rows_that_the_student_solves_sometimes(domain: Domain, m
 def test_confusion_shows_both_sides_of_a_confused_pair(domain: Domain) -> None:
     judged_by_labels(domain, "red", "blue", "green")
     domain.write_rows("evals/probes.jsonl", [*rows(100, 12), {"text": "old grass 99", "label": "green"}])
-    assert not buying(domain, "confusion").apply(iterations=1).error
+    assert not buying(domain, "confusion").apply(until="curate").error
 
     assert bought(domain) == {"(confused)": 12}
     both = {row["gold"] for row in shown(domain, "(confused)")}

@@ -77,7 +77,7 @@ def generated(domain: Domain) -> list[dict[str, Any]]:
 
 def test_one_whose_answers_never_can_be_read_is_stopped_with_what_it_wrote(domain: Domain, server: StubServer) -> None:
     server.usual = answers("I am happy to help!")
-    paid(domain, server, 120, fallback=["careful"]).apply()
+    paid(domain, server, 120, fallback=["careful"]).apply(until="curate")
 
     first, second = generated(domain)
     assert asked_of(server) == FEWEST
@@ -88,7 +88,7 @@ def test_one_whose_answers_never_can_be_read_is_stopped_with_what_it_wrote(domai
 
 def test_without_a_fallback_nobody_is_asked_in_its_place(domain: Domain, server: StubServer) -> None:
     server.usual = answers("I am happy to help!")
-    outcome = paid(domain, server, 120).apply()
+    outcome = paid(domain, server, 120).apply(until="curate")
 
     assert asked_of(server) == FEWEST, "neither the rest of the round nor the next one"
     assert not [name for name in outcome.failed if "generate" in name]
@@ -103,7 +103,7 @@ def test_one_that_can_be_read_and_is_always_wrong_is_not_asked_in_the_next_round
         return await answers(json.dumps(rows))(hit)
 
     server.usual = wrong
-    paid(domain, server, 120, fallback=["careful"]).apply()
+    paid(domain, server, 120, fallback=["careful"]).apply(until="curate")
 
     first, second = generated(domain)
     assert first["notes"] == []
@@ -120,7 +120,7 @@ def test_one_that_is_read_now_and_then_goes_on(domain: Domain, server: StubServe
         return await answers(text)(hit)
 
     server.usual = sometimes
-    paid(domain, server, 120).apply()
+    paid(domain, server, 120).apply(until="curate")
 
     assert asked_of(server) > 2 * FEWEST
     assert generated(domain)[0]["notes"] == []

@@ -85,8 +85,8 @@ def summary(domain: Domain, kind: str = "generate") -> dict[str, Any]:
     return dict(row["summary"])
 
 
-def applied(domain: Domain) -> list[dict[str, Any]]:
-    outcome = domain.apply()
+def applied(domain: Domain, until: str | None = "curate") -> list[dict[str, Any]]:
+    outcome = domain.apply(until=until)
     assert not outcome.error, outcome.error
     return candidates(domain)
 
@@ -133,10 +133,10 @@ def test_evolving_counts_the_depth_and_turns_through_the_directions(domain: Doma
 def test_lessons_are_evolved_further_until_max_depth(domain: Domain) -> None:
     using(domain, {}, strategy="evolve", **{"from": "lessons"}, second_opinion=["other"], max_depth=1, accept=4)
     domain.edit(lambda spec: spec["loop"].update(iterations=2))
-    found = applied(domain)
+    found = applied(domain, until=None)
     assert max(c["depth"] for c in found) == 1
     domain.edit(lambda spec: spec["generate"][0].update(max_depth=3))
-    assert max(c["depth"] for c in applied(domain)) == 2
+    assert max(c["depth"] for c in applied(domain, until=None)) == 2
 
 
 def test_a_paraphrase_keeps_the_answer_and_must_lead_back_to_it(domain: Domain) -> None:
@@ -226,7 +226,7 @@ def test_the_student_answers_anew_what_it_was_asked_before(domain: Domain) -> No
         spec["generate"][0] |= {"teachers": ["self"], "too_easy": None}
 
     domain.edit(change)
-    assert not domain.apply().error
+    assert not domain.apply(until="curate").error
     seeds = [row["request"]["seed"] for row in domain.query("SELECT request FROM calls WHERE teacher = 'self'")]
     assert len(set(seeds)) == len(seeds) > 4 * 2
 
@@ -320,7 +320,7 @@ def test_a_broken_queue_names_the_place(domain: Domain) -> None:
     )
     (domain.root / "human").mkdir()
     (domain.root / "human" / "experts.jsonl").write_text('{"id": "a"}\n{"id":\n')
-    assert "experts.jsonl:2" in domain.apply().error
+    assert "experts.jsonl:2" in domain.apply(until="curate").error
 
 
 def test_the_fallback_answers_when_a_teacher_is_out_of_reach_and_the_lesson_names_it(domain: Domain) -> None:
@@ -359,7 +359,7 @@ def test_a_bandit_moves_calls_to_the_teacher_whose_lessons_pass(domain: Domain) 
 
 def test_each_call_gets_the_next_style(domain: Domain) -> None:
     domain.edit(lambda spec: spec["teachers"]["careful"].update(style=["short", "long"]))
-    assert not domain.apply().error
+    assert not domain.apply(until="curate").error
     asked = domain.query("SELECT DISTINCT request FROM calls WHERE teacher = 'careful'")
     prompts = [json.dumps(row["request"]) for row in asked]
     assert {style for style in ("short", "long") for text in prompts if style in text} == {"short", "long"}
@@ -402,7 +402,7 @@ def test_a_task_whose_columns_the_queue_needs_itself_is_refused_by_name(domain: 
         found = [json.loads(line) for line in path.read_text().splitlines()]
         domain.write_rows(f"evals/{name}.jsonl", [{**row, "id": i} for i, row in enumerate(found)])
 
-    assert 'a column "id" of its own' in domain.apply().error
+    assert 'a column "id" of its own' in domain.apply(until="curate").error
 
 
 REMOTE = {
@@ -422,7 +422,7 @@ def test_a_second_opinion_comes_from_a_fallback_that_is_not_the_author(domain: D
 
 
 def test_lessons_that_nobody_could_be_asked_about_are_not_taken_for_unanswerable(domain: Domain) -> None:
-    outcome = with_opinions_of(domain, []).apply()
+    outcome = with_opinions_of(domain, []).apply(until="curate")
     assert "no teacher answered any of" in outcome.error
     assert not domain.query("SELECT node FROM nodes WHERE kind = 'verify'")
 

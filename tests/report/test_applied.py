@@ -39,6 +39,7 @@ def test_weights_and_what_a_bandit_would_give_are_there_either_way(applied: Doma
     assert {share.allocated for share in shares} == {None}
 
 
+@pytest.mark.slow
 def test_an_edited_spec_and_edited_data_are_named(applied: Domain) -> None:
     applied.edit(lambda spec: spec["train"].update(rank=3))
     seeds = applied.root / "evals" / "seeds.jsonl"

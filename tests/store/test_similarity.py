@@ -152,6 +152,7 @@ def test_an_instruction_before_and_after_every_question_is_no_content() -> None:
     assert near_duplicates(asked, 0.7) == {}
 
 
+@pytest.mark.slow
 def test_a_family_larger_than_a_crowd_does_not_slip_through() -> None:
     """1,200 wordings of one question share their bands: each is compared with some of them."""
     rng = random.Random(7)

@@ -165,6 +165,7 @@ def test_a_wait_of_hours_makes_the_teacher_unavailable(tmp_path: Path, server: S
     assert len(server.hits) == 1
 
 
+@pytest.mark.slow
 def test_concurrency_finds_the_servers_capacity(tmp_path: Path, server: StubServer) -> None:
     capacity = Capacity(10)
     server.usual = capacity

@@ -50,6 +50,7 @@ def test_the_same_job_gives_the_same_adapter_bit_for_bit(mini_student: Path, tmp
     assert one.losses[-1]["loss"] < one.losses[0]["loss"]
 
 
+@pytest.mark.slow
 def test_what_it_was_computed_on_is_recorded(mini_student: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()

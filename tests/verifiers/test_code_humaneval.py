@@ -61,12 +61,14 @@ def mutated(row: dict[str, Any]) -> str:
     return next(islice(mutants(program, before + 1), before, None))
 
 
+@pytest.mark.slow
 def test_every_canonical_solution_passes(judged: Judged) -> None:
     verdicts = judged(lambda row: str(row["canonical_solution"]))
     assert [v for v in verdicts if v.outcome != "pass"] == []
     assert len(verdicts) == 164
 
 
+@pytest.mark.slow
 def test_no_mutated_solution_passes(judged: Judged) -> None:
     verdicts = judged(mutated)
     assert Counter(v.outcome for v in verdicts) == {"fail": 164}

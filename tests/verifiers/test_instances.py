@@ -226,6 +226,7 @@ def test_numbers_kept_as_text_stay_numbers(staff: Check) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_deep_expression_is_judged_like_any_other(check: Check) -> None:
     deep = " + ".join(["id"] * 400)
     assert check(subject(f"select {deep} from city", "select id * 400 from city")) == Finding("pass")

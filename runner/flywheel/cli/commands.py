@@ -119,6 +119,10 @@ def apply(
     plan_file: Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="Exactly this saved plan.")] = None,
     file: SpecFile = DEFAULT_SPEC,
     iterations: Iterations = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="STEP", help="No further than this step (probe, curate, train …) of the next iteration."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money is spent.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -135,12 +139,13 @@ def apply(
         outcome = run_apply(
             project,
             iterations=wanted,
+            until=until,
             saved_plan=saved,
             listener=show,
             confirm=lambda found: yes or saved is not None or _confirm(found),
-            command=command_of(wanted),
+            command=command_of(wanted, until),
         )
-    _say(outcome, project, wanted, as_json)
+    _say(outcome, project, wanted, as_json, until)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -754,7 +759,7 @@ def _confirm(plan: Any) -> bool:
     return typer.confirm(f"{totals(plan)} Go on?", err=True)
 
 
-def _say(outcome: Any, project: Any, iterations: int | None, as_json: bool) -> None:
+def _say(outcome: Any, project: Any, iterations: int | None, as_json: bool, until: str | None = None) -> None:
     """In JSON the last event has it all."""
     from flywheel.console.ending import ending_text, error_text
     from flywheel.engine.status import status as look
@@ -762,4 +767,5 @@ def _say(outcome: Any, project: Any, iterations: int | None, as_json: bool) -> N
     if outcome.error:
         print(f"flywheel: {error_text(outcome)}", file=sys.stderr)
     if not as_json and not (outcome.error and outcome.exit_code == 0):  # a person said no
-        print(ending_text(outcome, project, look(project.state), iterations or project.spec.loop.iterations))
+        wanted = iterations or project.spec.loop.iterations
+        print(ending_text(outcome, project, look(project.state), wanted, until))

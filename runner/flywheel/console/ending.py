@@ -16,11 +16,15 @@ Row = dict[str, Any]
 GOES_ON = "`flywheel apply` goes on where it was"
 
 
-def ending_text(outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int) -> str:
-    """What came of it, and the commands that come next. `found`: the project's status; `iterations`: of the plan."""
+def ending_text(
+    outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int, until: str | None = None
+) -> str:
+    """What came of it, and the commands that come next. `found`: the project's status; `iterations`: of the plan;
+    `until`: the step that it was not to go beyond."""
     has_nothing_to_do = outcome.ran == outcome.left == 0
-    said = "Nothing to do: everything is as the spec wants it." if has_nothing_to_do else _came_of_it(outcome, found)
-    steps = _next_steps(outcome, project, found, iterations)
+    as_wanted = f"{until} is done" if until else "everything is as the spec wants it"
+    said = f"Nothing to do: {as_wanted}." if has_nothing_to_do else _came_of_it(outcome, found)
+    steps = _next_steps(outcome, project, found, iterations, until)
     return "\n".join([said, *(f"  {what + ':':<8} {command}" for what, command in steps)])
 
 
@@ -43,7 +47,9 @@ def _came_of_it(outcome: ApplyOutcome, found: Row) -> str:
     return "; ".join(said)
 
 
-def _next_steps(outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int) -> list[tuple[str, str]]:
+def _next_steps(
+    outcome: ApplyOutcome, project: Workspace, found: Row, iterations: int, until: str | None
+) -> list[tuple[str, str]]:
     """(what it does, command), of those that work now."""
     from flywheel.engine.asking import example_row
 
@@ -54,7 +60,9 @@ def _next_steps(outcome: ApplyOutcome, project: Workspace, found: Row, iteration
         steps.append(("ask it", f"flywheel ask {task} {example_row(project, task)}{at}"))
     if (project.root / "reports" / "index.html").exists():
         steps.append(("look", f"flywheel report --open{at}"))
-    if outcome.exit_code in (0, 3):
+    if outcome.exit_code == 0 and until:
+        steps.append(("go on", f"flywheel apply{at}"))
+    elif outcome.exit_code in (0, 3):
         steps.append(("go on", f"flywheel apply --iterations {iterations + 1}{at}"))
     elif outcome.exit_code == 1:
         steps.append(("mended?", f"flywheel apply{at}"))

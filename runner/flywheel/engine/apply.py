@@ -12,7 +12,7 @@ from typing import Any
 
 from flywheel.engine.events import EventLog, Listener
 from flywheel.engine.overview import write_overview
-from flywheel.engine.planning import check_saved, make_plan
+from flywheel.engine.planning import check_saved, make_plan, up_to
 from flywheel.engine.project import Workspace, refuse_unready
 from flywheel.engine.resources import Resources
 from flywheel.engine.reviewing.log import take_in
@@ -43,23 +43,27 @@ class ApplyOutcome:
     error: str = ""
 
 
-def command_of(iterations: int | None) -> str:
+def command_of(iterations: int | None, until: str | None = None) -> str:
     """What a person types to do the same, for the report."""
-    return "flywheel apply" + (f" --iterations {iterations}" if iterations else "")
+    options = [f" --iterations {iterations}"] if iterations else []
+    options += [f" --until {until}"] if until else []
+    return "flywheel apply" + "".join(options)
 
 
 def apply(
     project: Workspace,
     *,
     iterations: int | None = None,
+    until: str | None = None,
     saved_plan: Mapping[str, Any] | None = None,
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
     command: str = "flywheel apply",
     shown: bool = True,
 ) -> ApplyOutcome:
-    """Compile, confirm and execute; without `shown` nothing is reported or deployed. Raises StoreLocked, PlanMoved,
-    SpecInvalid, SandboxUnavailable before anything runs.
+    """Compile, confirm and execute; without `shown` nothing is reported or deployed. `until`: no further than this step
+    of the first iteration that is not done. Raises StoreLocked, PlanMoved, SpecInvalid, SandboxUnavailable, UsageError
+    before anything runs.
 
     Ctrl-C ends the run with exit code 130: received answers are kept, unfinished nodes leave nothing.
     """
@@ -77,6 +81,8 @@ def apply(
                 plan = replace(plan, nodes=nodes)
             if saved_plan is not None:
                 check_saved(dict(saved_plan), plan)
+            if until is not None:
+                plan = up_to(plan, until)
             if not plan.pending:
                 return _not_run(run_id, listener)
             refuse_unready(project, plan)

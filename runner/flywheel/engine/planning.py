@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from flywheel.engine.calibrating import speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.mining import with_traffic_then
 from flywheel.engine.project import Workspace
-from flywheel.errors import PlanMoved
+from flywheel.errors import PlanMoved, UsageError
 from flywheel.plan import Plan, PlanNode, ProjectFacts, compile_plan
 from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
@@ -86,6 +87,24 @@ def waiting(project: Workspace, plan: Plan, query: Query) -> set[int]:
         [gates],
     )
     return {row["iteration"] for row in rows}
+
+
+def up_to(plan: Plan, step: str) -> Plan:
+    """The part of a plan that ends with `step` of the first iteration that is not done. Raises UsageError where that
+    iteration has no such step."""
+    at_work = next((node.iteration for node in plan.pending), plan.iterations)
+    steps = list(dict.fromkeys(node.kind for node in plan.nodes if node.iteration == at_work))
+    if step not in steps:
+        near = get_close_matches(step, steps, 1)
+        raise UsageError(
+            f"--until {step}: iteration {at_work} has no such step{f'; did you mean {near[0]}?' if near else '.'} "
+            f"Its steps are {', '.join(steps)}"
+        )
+    wanted = {node.name for node in plan.of(step) if node.iteration == at_work}
+    for node in reversed(plan.nodes):  # each comes after its parents
+        if node.name in wanted:
+            wanted.update(node.parents)
+    return replace(plan, nodes=tuple(node for node in plan.nodes if node.name in wanted))
 
 
 def _with_wait(node: PlanNode) -> PlanNode:
