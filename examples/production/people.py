@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 from openai import OpenAI, OpenAIError
+
 from teachers import IMAGINED, LIVE, said
 
 LIVE_SHARE = 0.7

@@ -10,6 +10,11 @@ import random
 import re
 from typing import Any
 
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 #: How the team thought that people write.
 IMAGINED = {
     "track_order": ["where is my order of {goods}", "please track my order of {goods}"],
@@ -28,11 +33,12 @@ LIVE = {
     "cancel": ["forget the {goods}", "changed my mind, no {goods}"],
     "exchange": ["{goods} too small, swap them", "wrong colour {goods}, send others"],
 }
-GOODS = (
-    "lamps chairs rugs mugs pens boots hats drums kites plates forks spoons bags belts coats socks shirts scarves gloves "
-    "tents ropes bikes bells tyres pumps clocks vases bowls pots pans jars trays shelves desks beds sheets towels mirrors "
-    "frames brushes paints books maps globes cards dice dolls trains balls nets skis sledges helmets rackets"
-).split()
+GOODS = words(
+    "lamps chairs rugs mugs pens boots hats drums kites plates forks spoons bags belts coats socks shirts "
+    "scarves gloves tents ropes bikes bells tyres pumps clocks vases bowls pots pans jars trays shelves "
+    "desks beds sheets towels mirrors frames brushes paints books maps globes cards dice dolls trains "
+    "balls nets skis sledges helmets rackets"
+)
 STARTS = ["hi, ", "hello, ", "good day, ", "one thing, ", ""]
 ENDS = ["", " please", ", thanks", ", what now", ", it is urgent"]
 _GOODS = re.compile(rf"\b({'|'.join(GOODS)})\b")

@@ -171,6 +171,6 @@ def assert_learned(project: Path, early: Any) -> None:
     assert found["n"] > 0
     live = "SELECT count(*) AS n FROM answers WHERE source_id IS NOT NULL AND outcome = 'fail'"
     [wrong] = asked(project, live)
-    assert 0 < wrong["n"]
+    assert wrong["n"] > 0
     before, after = score_of(report_of(project, 2), "holdout")
     assert after > before + 0.2
