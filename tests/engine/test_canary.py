@@ -227,3 +227,64 @@ def test_without_a_canary_the_promoted_model_answers_everybody(applied: Domain) 
     applied.edit(lambda spec: spec["deploy"].pop("canary"))
     with running(applied) as served:
         assert {colour_of(served.ask({"text": f"old sky {n}"}))[0] for n in range(8)} == {new}
+
+
+# --- in the report ----------------------------------------------------------------------------------------------------
+
+
+def ended(domain: Domain, model: str, ending: str, at: str = "2026-05-05T12:00:00+00:00") -> Path:
+    """What the server writes when a trial ends."""
+    words = "1,219 conversations, of which the new model lost 90 and the former 14; it loses +5.4 to +9.1 points more"
+    path = domain.root / ".flywheel" / "canary" / f"old-{model}.json"
+    path.parent.mkdir(exist_ok=True)
+    said = {"ending": ending, "model_id": model, "former_id": "old", "at": at, "settings": {}, "standing": {}}
+    path.write_text(json.dumps({**said, "words": words}))
+    return path
+
+
+def candidate(domain: Domain) -> str:
+    [row] = domain.query("SELECT candidate_id FROM decisions WHERE iteration = 1 AND outcome = 'promote'")
+    return str(row["candidate_id"])
+
+
+@pytest.mark.parametrize(("ending", "verdict"), [("lost", "rolled back"), ("kept", "stays")])
+def test_what_live_traffic_found_is_in_the_overview_once_it_is_looked_at(
+    applied: Domain, flywheel: Any, ending: str, verdict: str
+) -> None:
+    page = applied.root / "reports" / "index.html"
+    before = page.read_bytes()
+    assert flywheel(applied, "report")[0] == 0
+    assert page.read_bytes() == before, "nothing ended"
+    ended(applied, candidate(applied), ending)
+
+    assert flywheel(applied, "report")[0] == 0
+
+    assert f"on live traffic {verdict}: 1,219 conversations" in page.read_text()
+
+
+def test_what_live_traffic_found_is_in_the_page_that_is_written_next(domain: Domain) -> None:
+    assert not domain.apply(iterations=1).error
+    first = candidate(domain)
+    ended(domain, first, "lost")
+    ended(domain, "somebody-else", "kept")
+
+    assert not domain.apply(iterations=2).error
+
+    folder = domain.root / "reports" / "iter-002"
+    [live] = json.loads((folder / "report.json").read_text())["live"]
+    assert (live["model_id"], live["former_id"], live["verdict"]) == (first, "old", "rolled back")
+    assert "it loses +5.4 to +9.1 points more" in live["found"]
+    for name in ("index.html", "summary.md"):
+        assert "rolled back" in (folder / name).read_text()
+    assert json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())["live"] == []
+
+
+def test_a_record_of_a_live_test_that_was_edited_is_named(applied: Domain, flywheel: Any) -> None:
+    path = ended(applied, candidate(applied), "lost")
+    path.write_text(path.read_text()[:40])
+    page = (applied.root / "reports" / "index.html").read_bytes()
+    assert flywheel(applied, "report")[0] == 0
+    assert (applied.root / "reports" / "index.html").read_bytes() == page
+    code, _, error = flywheel(applied, "status")
+    assert code != 0
+    assert f"{path.name}: no record of a live test" in error

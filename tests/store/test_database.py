@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from flywheel.errors import StoreError
+from flywheel.errors import StoreError, StoreLocked
 from flywheel.records import Reply
-from flywheel.store import Store, read_only
+from flywheel.store import Store, database, read_only
 from flywheel.store.database import ROWS_AT_A_TIME
 from flywheel.store.migrations import MIGRATIONS, NODE_TABLES
 
@@ -133,6 +135,65 @@ def test_a_second_process_is_told_who_holds_the_store(store: Store, path: Path) 
 
     assert done.returncode == 75, done.stderr
     assert f"process {os.getpid()}" in done.stdout
+
+
+HOLDS = (
+    "import sys; from pathlib import Path\nfrom flywheel.store import read_only\n"
+    "with read_only(Path(sys.argv[1])): print('reads', flush=True); sys.stdin.read()"
+)
+
+
+@contextmanager
+def read_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process reads the store until its input ends."""
+    command = [sys.executable, "-c", HOLDS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reads\n"
+        yield process
+
+
+def test_who_writes_waits_for_who_reads_elsewhere(store: Store, path: Path) -> None:
+    store.close()
+    with read_elsewhere(path) as reader:
+        assert reader.stdin is not None
+        threading.Timer(0.3, reader.stdin.close).start()
+        Store(path).close()
+
+
+def test_who_goes_on_reading_is_not_waited_for_for_ever(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.close()
+    monkeypatch.setattr(database, "READER_SECONDS", 0.1)
+    with read_elsewhere(path), pytest.raises(StoreLocked, match="another process holds the store"):
+        Store(path)
+
+
+def test_a_reader_in_a_thread_of_this_process_costs_no_write_ahead_log(path: Path) -> None:
+    script = (
+        "import sys, os, pathlib; from flywheel.store import Store; s = Store(pathlib.Path(sys.argv[1]));"
+        "s.write('forgotten', [{'source_hash': 'a'}]); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert path.with_name(f"{path.name}.wal").exists()
+    reading = read_only(path)
+    reading.__enter__()
+    threading.Timer(0.3, reading.__exit__, (None, None, None)).start()
+    with Store(path) as store:
+        assert store.quarantined is None
+        assert store.query("SELECT source_hash FROM forgotten") == [{"source_hash": "a"}]
+
+
+def test_many_threads_read_at_once(store: Store, path: Path) -> None:
+    store.close()
+
+    def read(_: int) -> int:
+        with read_only(path) as connection:
+            return len(connection.execute("SELECT * FROM migrations").fetchall())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(read, range(200)))) == 1
 
 
 def test_a_lock_whose_owner_is_dead_needs_no_clearing(path: Path) -> None:

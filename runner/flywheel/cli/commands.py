@@ -323,11 +323,14 @@ def report(
     port: Annotated[int, typer.Option(min=0, max=65535, help="To serve on; 0 takes a free one.")] = 0,
 ) -> None:
     """Print where an iteration's report is, open it, or serve it."""
+    from flywheel.engine.overview import refresh_overview
+
     reports = _root(file) / "reports"
     path = reports / "index.html" if iteration is None else reports / f"iter-{iteration:03d}" / "index.html"
     if not path.exists():
         have = ", ".join(sorted(p.name for p in reports.glob("iter-*"))) if reports.exists() else ""
         raise UsageError(f"{path}: no such report. {'There are: ' + have if have else 'Run `flywheel apply` first.'}")
+    refresh_overview(file)
     if serve:
         _serve(file, port, "" if iteration is None else f"{path.parent.name}/", open_)
         return

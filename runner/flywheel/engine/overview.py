@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from pathlib import Path
 
-from flywheel.engine.project import Workspace
+from flywheel.engine.history import open_lookup
+from flywheel.engine.planning import make_plan
+from flywheel.engine.project import Workspace, open_project
+from flywheel.errors import FlywheelError
 from flywheel.files import write_text
 from flywheel.plan import Plan
+from flywheel.records.live import live_tests
 from flywheel.records.nodes import Query, finished
 
 #: Report and deploy nodes of different iterations end in different threads, and both rewrite the page.
@@ -28,12 +34,31 @@ def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
         reports = [Report.model_validate_json((folder / "report.json").read_text(), strict=False) for folder in folders]
         if reports:
             words = _last_words(plan, query) | _undone(plan, query)
+            tests = live_tests(project.state / "canary")
+            live = {test.model_id: f"on live traffic {test.verdict}: {test.words}" for test in tests}
             entries = [
-                index_entry(report).model_copy(update={"approval": words.get(report.iteration, report.approvals.state)})
+                index_entry(report).model_copy(
+                    update={
+                        "approval": words.get(report.iteration, report.approvals.state),
+                        "live": live.get(report.verdict.candidate_id, ""),
+                    }
+                )
                 for report in reports
             ]
             latest = entries[-1].model_copy(update={"deployed": deployed(query)})
             write_text(project.root / "reports" / "index.html", render_index([*entries[:-1], latest]))
+
+
+def refresh_overview(file: Path) -> None:
+    """Write it again where a live test ended since; left as it is where that cannot be done now."""
+    page, folder = file.absolute().parent / "reports" / "index.html", file.absolute().parent / ".flywheel" / "canary"
+    if all(path.stat().st_mtime <= page.stat().st_mtime for path in folder.glob("*.json")):
+        return
+    with suppress(FlywheelError):
+        project = open_project(file)
+        with open_lookup(project.state) as query:
+            last = query("SELECT coalesce(max(iteration), 0) AS n FROM deployments")[0]["n"]
+            write_overview(project, make_plan(project, max(project.spec.loop.iterations, last), query), query)
 
 
 def _last_words(plan: Plan, query: Query) -> dict[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from flywheel.engine.history import is_held, open_lookup
 from flywheel.engine.lookback import last_events
 from flywheel.errors import StoreError, StoreLocked
+from flywheel.records.live import live_tests
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -41,12 +41,8 @@ def status(state: Path) -> dict[str, Any]:
 
 def _last_canary(folder: Path) -> str:
     """How the last trial of a promotion ended; nothing where none did."""
-    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        return ""
-    said = json.loads(files[-1].read_text(encoding="utf-8"))
-    verdict = "rolled back" if said["ending"] == "lost" else "stays"
-    return f"{said['model_id']} {verdict}: {said['words']}"
+    tests = live_tests(folder)
+    return f"{tests[-1].model_id} {tests[-1].verdict}: {tests[-1].words}" if tests else ""
 
 
 def _run(events: list[dict[str, Any]], held: bool) -> dict[str, Any] | None:

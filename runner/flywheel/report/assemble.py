@@ -63,6 +63,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         verdict=verdict,
         baseline=baseline.baseline(query, nodes, facts, verdict.incumbent_id),
         approvals=trust.approvals(query, nodes, facts, verdict.outcome == "promote"),
+        live=trust.live(facts, {verdict.incumbent_id, verdict.candidate_id}),
         changes=_changes(query, turns, iteration, facts),
         scores=scores,
         modes=modes,

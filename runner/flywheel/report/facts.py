@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flywheel.prompting.artefacts import TaskReading
+from flywheel.records.live import LiveTest
 from flywheel.report.model import Area
 
 
@@ -87,6 +88,7 @@ class ReportFacts:
     description: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[tuple[Area, str], ...] = ()
+    live: tuple[LiveTest, ...] = ()
     generators: tuple[GeneratorFact, ...] = ()
     tasks: tuple[TaskFact, ...] = ()
     judges: tuple[JudgeFact, ...] = ()

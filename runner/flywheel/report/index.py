@@ -19,6 +19,8 @@ class IndexEntry(ReportPart):
     seconds: float
     trend: Trend
     deployed: Deployed | None
+    live: str = ""
+    """What live traffic found of it (`deploy.canary`); else empty."""
     approval: str
     """What a person said of it, that it waits for one, or why its promotion was undone; else empty."""
 

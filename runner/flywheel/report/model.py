@@ -134,6 +134,18 @@ class Approvals(ReportPart):
         return f"{'approved' if last.verdict == 'approve' else 'rejected'} by {last.person}"
 
 
+class LiveTested(ReportPart):
+    """How a promotion fared beside the former model on live conversations (`deploy.canary`)."""
+
+    model_id: str
+    former_id: str
+    verdict: str
+    """`stays` or `rolled back`."""
+    at: str
+    found: str
+    """Conversations, how many each model lost, and the interval of the difference, in points."""
+
+
 class Score(ReportPart):
     """One suite, or one slice of it, on the items that both arms could be judged on."""
 
@@ -830,6 +842,8 @@ class Report(ReportPart):
     verdict: Banner
     baseline: Baseline = Baseline()
     approvals: Approvals
+    live: tuple[LiveTested, ...] = ()
+    """Of the candidate and of the incumbent, as far as was known when the report was written."""
     changes: Changes
     scores: Scores
     modes: Modes

@@ -94,6 +94,7 @@ def _warnings(report: Report) -> str:
         lines.append("**Untrusted code ran without a sandbox: do not deploy on these figures.**")
     if report.approvals.state:
         lines.append(f"Approval: {plain(report.approvals.state)}.")
+    lines += [f"On live traffic {plain(test.model_id)} {test.verdict}: {plain(test.found)}." for test in report.live]
     lines += [f"**{plain(found.text)}** {plain(found.remedy)}" for found in report.baseline.artefacts]
     lines += [plain(said) for said in (*(row.text for row in report.baseline.shots), report.baseline.advice) if said]
     return "\n\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from flywheel.report import queries
@@ -21,6 +21,7 @@ from flywheel.report.model import (
     Change,
     Judged,
     LabelScore,
+    LiveTested,
     Measurement,
     Noise,
     RanOn,
@@ -209,6 +210,18 @@ def approvals(query: Query, nodes: queries.Nodes, facts: ReportFacts, promoted: 
         for row in query(sql, ())
     )
     return Approvals(needed=promoted and facts.approve == "human", rows=tuple(rows), query=sql)
+
+
+def live(facts: ReportFacts, models: Collection[str]) -> tuple[LiveTested, ...]:
+    """What live traffic found of `models`, oldest first."""
+    return tuple(
+        LiveTested(
+            model_id=test.model_id, former_id=test.former_id, verdict=test.verdict, at=test.at[:16].replace("T", " "),
+            found=test.words,
+        )
+        for test in facts.live
+        if test.model_id in models
+    )  # fmt: skip
 
 
 def runs(query: Query, nodes: queries.Nodes) -> tuple[tuple[RunFact, ...], str]:

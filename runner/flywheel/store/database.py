@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "1GB"
 #: Rows that are on their way into the store in one transaction.
 ROWS_AT_A_TIME = 10_000
+#: For who reads the store just now (a page, a server, `status`) to be done with it, in seconds.
+READER_SECONDS = 10.0
+#: What DuckDB, and on Windows the system, says of a file that another process has open. The path stands there, too.
+HELD = ("Could not set lock on file", "used by another process")
 
 
 class Store:
@@ -175,7 +180,7 @@ class Store:
         """The database; without its write-ahead log where that cannot be read. Nothing is deleted."""
         log = self.path.with_name(f"{self.path.name}.wal")
         try:
-            return _open(self.path)
+            return _open_after_readers(self.path)
         except StoreLocked:
             raise
         except StoreError:
@@ -250,8 +255,6 @@ def read_only(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         Store(path).close()
         connection = _open(path, read_only=True)
     try:
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
         yield connection
     finally:
         connection.close()
@@ -262,15 +265,31 @@ def _migrated(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _open(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    # Readers in several threads share one database of DuckDB's: what is set later would be set for all, and twice.
+    closed = {"enable_external_access": "false", "lock_configuration": "true"} if read_only else {}
     try:
-        return duckdb.connect(str(path), read_only=read_only, config={"memory_limit": MEMORY_LIMIT})
+        return duckdb.connect(str(path), read_only=read_only, config={"memory_limit": MEMORY_LIMIT, **closed})
     except duckdb.Error as error:
         raise _open_error(path, error) from error
 
 
+def _open_after_readers(path: Path) -> duckdb.DuckDBPyConnection:
+    """For who has the lock: nobody else writes, so whoever holds the file reads it, and is done in a moment."""
+    end = time.monotonic() + READER_SECONDS
+    while True:
+        try:
+            return _open(path)
+        except StoreLocked:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
 def _open_error(path: Path, error: duckdb.Error) -> StoreError:
     text = str(error)
-    if "lock" in text.lower():
+    if "different configuration" in text:
+        return StoreLocked(f"{path}: another thread of this process holds the store.")
+    if any(words in text for words in HELD):
         return StoreLocked(f"{path}: another process holds the store. {text.splitlines()[0]}")
     if "newer version" in text or "version number" in text:
         return StoreError(f"{path}: written by another version of DuckDB: {text.splitlines()[0]}")

@@ -13,17 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flywheel.engine.history import open_lookup
 from flywheel.engine.project import Workspace
 from flywheel.engine.serving.log import read_served
 from flywheel.files import write_text
 from flywheel.json_text import as_json
+from flywheel.records.live import Ending
 from flywheel.spec.targets import DeployCanary
 from flywheel.stats import stream_interval
-
-Ending = Literal["kept", "lost"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
 from flywheel.prompting.artefacts import task_reading
 from flywheel.records import Counts
+from flywheel.records.live import live_tests
 from flywheel.records.nodes import finished
 from flywheel.spec.models import Suite
 from flywheel.spec.strategies import Generator
@@ -72,6 +73,7 @@ def facts_of(ctx: Context) -> ReportFacts:
         taxonomy=tuple(ModeFact(m.name, m.severity, m.description) for m in spec.taxonomy),
         versions=dict(ctx.versions),
         changed=(*_started(ctx), *_changed(ctx)),
+        live=tuple(live_tests(ctx.state / "canary")),
         generators=_generators(ctx),
         tasks=_tasks(ctx),
         judges=tuple(
