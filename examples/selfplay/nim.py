@@ -7,13 +7,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flywheel.hashing import fingerprint, seed_from
-from flywheel.nodes.lessons.pieces import Material, Piece
 from flywheel.records import Candidate, Reference, row_id
 from flywheel.spec.base import Positive, Share
 from flywheel.spec.strategies import Taught
+
+if TYPE_CHECKING:  # the referee needs neither
+    from flywheel.nodes.lessons.pieces import Piece
 
 Heaps = tuple[int, int]
 OVER: Heaps = (0, 0)
@@ -128,6 +130,9 @@ class Games(Taught):
     """Share of moves that are drawn from the legal ones, so that others than the player's are tried. An illegal one is
     replaced so, too."""
 
+    worth: Share = 0.35
+    """Moves that are worth less are not learnt: there may be no good one."""
+
     by_student_alone: ClassVar[bool] = True
     brings_reference: ClassVar[bool] = True
 
@@ -144,6 +149,8 @@ class Games(Taught):
 
     def _move(self, round: Any, live: Sequence[tuple[int, Game]], turn: int) -> None:
         """One move in each game that is not over; all are asked for in one batch."""
+        from flywheel.nodes.lessons.pieces import Material
+
         [teacher] = self.weights
         first = round.shares.first_sample(teacher, "")
         asks = []
@@ -161,7 +168,7 @@ class Games(Taught):
         return rng.choice(legal) if left not in legal or rng.random() < self.noise else left
 
     def _lessons(self, round: Any, games: Sequence[Game]) -> list[Piece]:
-        """Of each position a game that the best move won, where that move is more likely to win than not."""
+        """Of each position a game that its best move won."""
         values = Values(games)
         winners: dict[Heaps, dict[Heaps, tuple[Game, int]]] = defaultdict(dict)
         for game in games:
@@ -172,10 +179,12 @@ class Games(Taught):
         return [
             self._lesson(round, before, *winners[before][left], values.won(left))
             for before, left in sorted(best.items())
-            if values.of(left) > 0.5
+            if values.of(left) >= self.worth
         ]
 
     def _lesson(self, round: Any, before: Heaps, game: Game, number: int, won: str) -> Piece:
+        from flywheel.nodes.lessons.pieces import Piece
+
         [teacher] = self.weights
         record = [written(left) for left in game.record[number:]]
         return Piece(
