@@ -44,6 +44,10 @@ def moves(heaps: Heaps) -> list[Heaps]:
     return [(n, b) for n in range(a)] + [(a, n) for n in range(b)]
 
 
+def mirror(heaps: Heaps) -> Heaps:
+    return heaps[1], heaps[0]
+
+
 def wins(left: Heaps) -> bool:
     """Whether who left these heaps wins against everybody (Bouton 1901). No player of the wheel is told."""
     return left[0] == left[1]
@@ -90,6 +94,9 @@ class Game:
     @property
     def heaps(self) -> Heaps:
         return self.record[-1] if self.record else self.opening
+
+    def mirrored(self) -> Game:
+        return Game(mirror(self.opening), [mirror(left) for left in self.record], self.calls)
 
     def turns(self) -> Iterator[tuple[int, Heaps, Heaps, bool]]:
         """(number, heaps before, heaps after, whether its player won) of each move of a game that is over."""
@@ -168,7 +175,9 @@ class Games(Taught):
         return rng.choice(legal) if left not in legal or rng.random() < self.noise else left
 
     def _lessons(self, round: Any, games: Sequence[Game]) -> list[Piece]:
-        """Of each position a game that its best move won."""
+        """Of each position a game that its best move won. The heaps have no order, so each game counts mirrored, too, as
+        a board's reflections do in AlphaGo Zero."""
+        games = [*games, *(game.mirrored() for game in games)]
         values = Values(games)
         winners: dict[Heaps, dict[Heaps, tuple[Game, int]]] = defaultdict(dict)
         for game in games:
