@@ -175,8 +175,8 @@ class Games(Taught):
         return rng.choice(legal) if left not in legal or rng.random() < self.noise else left
 
     def _lessons(self, round: Any, games: Sequence[Game]) -> list[Piece]:
-        """Of each position a game that its best move won. The heaps have no order, so each game counts mirrored, too: so
-        do the reflections of a board in AlphaGo Zero."""
+        """Of each position a game that its best move won. The heaps have no order, so each game counts mirrored,
+        too, as the reflections of a board do in AlphaGo Zero."""
         games = [*games, *(game.mirrored() for game in games)]
         values = Values(games)
         winners: dict[Heaps, dict[Heaps, tuple[Game, int]]] = defaultdict(dict)
