@@ -227,7 +227,7 @@ SPEC: dict[str, Any] = {
         "decontaminate": {"ngram": Two(13, 12)},
         "length": {"min_chars": Two(1, 2), "max_chars": Two(20_000, 10_000)},
         "rank": {"difficulty": Two(0.5, 0.6)},
-        "mix": {"replay": Two(1.0, 0.9), "seeds": Two(0.1, 0.2)},
+        "mix": {"replay": Two(1.0, 0.9), "window": Two(1, 0), "seeds": Two(0.1, 0.2)},
     },
     "train": {
         "method": Two("dpo", "grpo"), "canaries": Two("evals/canaries.jsonl", "evals/canaries2.jsonl"),

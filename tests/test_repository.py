@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from flywheel.cli.reference import reference
-from flywheel.engine.templates import TEMPLATES, copy_template, template_list, template_names
+from flywheel.engine.templates import (
+    EXAMPLES,
+    TEMPLATES,
+    copy_template,
+    template_list,
+    template_names,
+    template_steps,
+)
 from flywheel.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +57,7 @@ def test_the_list_of_templates_says_what_each_is() -> None:
     lines = template_list().splitlines()
 
     assert [line.split()[0] for line in lines] == template_names()
-    assert "intents     Customers' messages and what they want." in lines[2]
+    assert lines[2].split(maxsplit=1)[1].startswith("Customers' messages and what they want.")
 
 
 def test_an_unknown_template_names_the_nearest(tmp_path: Path) -> None:
@@ -57,8 +65,54 @@ def test_an_unknown_template_names_the_nearest(tmp_path: Path) -> None:
         copy_template("email", tmp_path)
 
 
-def test_there_are_four_domains_to_begin_with() -> None:
-    assert template_names() == ["arithmetic", "emails", "intents", "shop_sql"]
+def test_there_are_four_domains_to_begin_with_and_then_every_example() -> None:
+    examples = sorted(path.parent.name for path in (ROOT / "examples").glob("*/flywheel.yaml"))
+
+    assert template_names() == ["arithmetic", "emails", "intents", "shop_sql", *examples]
+
+
+def test_an_example_is_begun_with_as_it_stands_but_for_the_line_that_names_its_schema(tmp_path: Path) -> None:
+    copy_template("star", tmp_path)
+
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT / "examples" / "star", capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
+        *tracked, "schemas/flywheel.schema.json",
+    }  # fmt: skip
+    for name in tracked:
+        written, committed = (tmp_path / name).read_text(), (ROOT / "examples" / "star" / name).read_text()
+        assert written.partition("\n")[2] == committed if name == "flywheel.yaml" else written == committed
+
+
+def test_what_a_wheel_left_in_an_example_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = tmp_path / "examples" / "mine"
+    for name in (".flywheel/a", "reports/iter-001/b", "deploy/c", "__pycache__/d", "rows/e", "flywheel.yaml"):
+        (example / name).parent.mkdir(parents=True, exist_ok=True)
+        (example / name).write_text("version: 1\n")
+    monkeypatch.setattr("flywheel.engine.templates.EXAMPLES", example.parent)
+
+    written = copy_template("mine", tmp_path / "new")
+
+    assert [str(path.relative_to(tmp_path / "new")) for path in written] == [
+        "flywheel.yaml", "rows/e", "schemas/flywheel.schema.json",
+    ]  # fmt: skip
+
+
+def test_an_installed_package_has_the_examples_where_init_looks() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert EXAMPLES == ROOT / "examples"
+    assert "examples" in wheel["only-include"]
+    assert wheel["sources"] == {
+        "runner": "",
+        "examples": (TEMPLATES.parent / "examples").relative_to(ROOT / "runner").as_posix(),
+    }
+
+
+def test_an_example_whose_rows_are_made_first_says_so() -> None:
+    assert template_steps("banking77") == "python prepare.py && flywheel apply"
+    assert template_steps("star") == "flywheel apply"
 
 
 def test_no_tracked_file_names_a_place_of_one_machine() -> None:

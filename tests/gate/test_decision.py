@@ -39,6 +39,22 @@ def one(rule, items, look=1):
     return decision.rules[0], decision.outcome
 
 
+# --- a share of games won ---
+
+
+@pytest.mark.parametrize(("won", "outcome"), [(220, "promote"), (219, "inconclusive"), (180, "reject")])
+def test_above_55_percent_of_400_games_is_a_gain_of_a_tenth(won, outcome):
+    assert one(GateRule(suite="match", better_by=0.10), paired(fixed=won, broken=400 - won))[1] == outcome
+
+
+def test_a_draw_is_half_a_game():
+    """60 won, 20 lost, 320 drawn: 220 points of 400."""
+    rule, outcome = one(GateRule(suite="match", better_by=0.10), holdout(60, 20))
+
+    assert (1 + rule.observed) / 2 == pytest.approx(220 / 400)
+    assert outcome == "promote"
+
+
 # --- the bar the default domain must clear -----------------------------------------------------------------
 
 

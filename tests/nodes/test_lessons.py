@@ -257,6 +257,28 @@ def test_earlier_lessons_and_human_seeds_are_mixed_in(domain: Domain) -> None:
     assert second["seed"] == round((second["new"] + 6) / 3)
 
 
+@pytest.mark.parametrize(("window", "replayed"), [(0, set()), (1, {2}), (2, {1, 2}), (None, {1, 2})])
+def test_lessons_count_as_far_back_as_the_window(domain: Domain, window: int | None, replayed: set[int]) -> None:
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+    domain.edit(lambda spec: spec.update(curate={"mix": {"window": window, "seeds": 0}})).apply(iterations=3)
+
+    again = domain.query(
+        """SELECT DISTINCT old.iteration FROM dataset d JOIN nodes n ON n.node = d.node
+           JOIN dataset o ON o.lesson_id = d.lesson_id AND o.origin = 'new' JOIN nodes old ON old.node = o.node
+           WHERE n.name = 'i3.curate' AND d.origin = 'replay'"""
+    )
+    assert {row["iteration"] for row in again} == replayed
+
+
+def test_what_repeats_a_lesson_from_before_the_window_is_new(domain: Domain) -> None:
+    writes(domain, [{"text": f"old sea {70_000 + 7 * (i % 9)}", "label": "blue"} for i in range(60)])
+    domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9}))
+    domain.edit(lambda spec: spec.update(curate={"mix": {"window": 0}})).apply(iterations=2)
+
+    first, second = summaries(domain, "curate")
+    assert first["new"] == second["new"] == 9
+
+
 def test_a_lesson_of_an_earlier_iteration_is_not_new_again(domain: Domain) -> None:
     writes(domain, [{"text": f"old sea {70_000 + 7 * (i % 9)}", "label": "blue"} for i in range(60)])
     domain.edit(lambda spec: spec["gate"].insert(0, {"suite": "holdout", "better_by": 0.9})).apply(iterations=2)

@@ -217,6 +217,21 @@ def test_a_question_that_was_answered_is_not_bought_again_because_an_iteration_p
     assert domain.query("SELECT count(*) AS n FROM dataset WHERE origin = 'new'")[0]["n"] == 4
 
 
+@pytest.mark.parametrize("strategy", ["trace", "rationalize"])
+def test_a_question_that_stands_twice_in_a_file_is_asked_and_counted_once(domain: Domain, strategy: str) -> None:
+    using(
+        domain, {"trace": True, "wrong_every": 3}, strategy=strategy, samples=3, **{"from": "data"}, data="asked.jsonl"
+    )
+    domain.write_rows("asked.jsonl", [*rows(700, 6), *rows(700, 6)])
+    with_final_answers(domain)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+
+    found = applied(domain)
+
+    assert len({c["call_key"] for c in found}) == len(found) == 6 * 3
+    assert set(Counter(c["group_id"] for c in found).values()) == {3}
+
+
 def test_the_student_answers_anew_what_it_was_asked_before(domain: Domain) -> None:
     using(domain, {}, strategy="trace", samples=2, rounds=2, **{"from": "data"}, data="asked.jsonl")
     domain.write_rows("asked.jsonl", rows(700, 4))

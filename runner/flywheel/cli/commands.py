@@ -634,7 +634,7 @@ def init(
         Path | None, typer.Argument(help="Where to; made if missing. Default: here, or named after the table.")
     ] = None,
     template: Annotated[
-        str | None, typer.Option("--template", "-t", help="Which domain to begin with; `list` shows them.")
+        str | None, typer.Option("--template", "-t", help="Which domain or recipe to begin with; `list` shows them.")
     ] = None,
     table: Annotated[
         str | None,
@@ -657,7 +657,7 @@ def init(
 ) -> None:
     """Write a complete domain that runs offline: one to edit, or one from your own table."""
     from flywheel.engine.starting.start import Wishes
-    from flywheel.engine.templates import copy_template, template_list
+    from flywheel.engine.templates import copy_template, template_list, template_steps
 
     columns = tuple(column.strip() for column in inputs.split(",") if column.strip())
     wishes = Wishes(target, columns, group, kind, task, teacher, setup, base)
@@ -668,9 +668,9 @@ def init(
     elif template == "list":
         print(template_list())
     else:
-        for path in copy_template(template or "shop_sql", folder or Path()):
+        for path in copy_template(name := template or "shop_sql", folder or Path()):
             print(path)
-        print(f"Now: {_into(folder)}flywheel apply")
+        print(f"Now: {_into(folder)}{template_steps(name)}")
 
 
 def _start(table: str, folder: Path | None, wishes: Any) -> None:

@@ -140,6 +140,14 @@ class Context:
         """Nodes of a kind in all earlier iterations, oldest first."""
         return [f for n in range(1, self.node.iteration) for f in self.fingerprints(kind, iteration=n)]
 
+    def remembered(self) -> list[str]:
+        """Curate nodes of the earlier iterations whose lessons count, oldest first: those in `curate.mix.window`."""
+        if self.node.iteration == 1:
+            return []
+        window = self.spec.curate.mix.window
+        first = 1 if window is None else max(1, self.node.iteration - window)
+        return [f for n in range(first, self.node.iteration) for f in self.fingerprints("curate", iteration=n)]
+
     def finished(self, nodes: Collection[str]) -> list[NodeRecord]:
         """The records of these nodes, of those that are done."""
         return finished(self.query, nodes)

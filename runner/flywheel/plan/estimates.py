@@ -185,8 +185,10 @@ def _about(load: float, span: list[float]) -> Seconds:
 def lessons_of(spec: Spec, iterations: int, history: History) -> float:
     """Rows that a training after so many iterations has: new lessons, replayed ones, human seeds."""
     new = float(sum(generator.accept for generator in spec.generate))
-    lessons = new + new * (iterations - 1) * spec.curate.mix.replay
-    share = spec.curate.mix.seeds
+    mix = spec.curate.mix
+    earlier = iterations - 1 if mix.window is None else min(mix.window, iterations - 1)
+    lessons = new + new * earlier * mix.replay
+    share = mix.seeds
     seeds = sum(history.rows_of(task.seeds) for task in spec.tasks.values())
     return lessons + (min(seeds, lessons * share / (1 - share)) if share < 1 else seeds)
 

@@ -154,6 +154,9 @@ class Length(SpecModel):
 class Mix(SpecModel):
     replay: Share = 1.0
     """Share of the earlier iterations' lessons that are trained on again."""
+    window: Count | None = None
+    """So many iterations back lessons count: older ones are not trained on again, and what repeats or contradicts them
+    is new. Null: all."""
     seeds: Share = 0.1
     """Human seeds as a share of the dataset, at most."""
 

@@ -334,7 +334,7 @@ class Trace(Taught):
     sample solves is always dropped."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 2
+    implementation: ClassVar[int] = 3
 
     @property
     def answers_each(self) -> int:
@@ -359,7 +359,7 @@ class Rationalize(Taught):
     """Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in the lesson."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 2
+    implementation: ClassVar[int] = 3
 
     @property
     def prompts(self) -> Mapping[str, str | None]:

@@ -47,8 +47,8 @@ class Curated:
 
 @dataclass(frozen=True)
 class Remembered:
-    """Lessons that earlier iterations of this chain kept, oldest first, and by lesson id what they are compared by;
-    what curation works out anew is added to `signed`."""
+    """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and by
+    lesson id what they are compared by; what curation works out anew is added to `signed`."""
 
     lessons: Sequence[Lesson]
     signatures: Mapping[str, Signature]
@@ -103,7 +103,7 @@ def history_of(ctx: Context) -> Remembered:
     rows = ctx.query(
         """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
            ORDER BY list_position(?, node), position, lesson_id""",
-        [ctx.earlier("curate"), ctx.earlier("curate")],
+        [ctx.remembered(), ctx.remembered()],
     )
     lessons = [
         Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
@@ -118,7 +118,7 @@ def _signatures(ctx: Context) -> dict[str, Signature]:
     rows = ctx.stream(
         """SELECT lesson_id, content, "copy", kind, least FROM signatures WHERE list_contains(?, node)
            ORDER BY list_position(?, node)""",
-        [ctx.earlier("curate"), ctx.earlier("curate")],
+        [ctx.remembered(), ctx.remembered()],
     )
     return {row.pop("lesson_id"): Signature(**row) for row in rows}
 
@@ -284,7 +284,7 @@ def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[Lesson]:
                 SELECT *, row_number() OVER (ORDER BY list_position(?, node), position, lesson_id) - 1 AS place
                 FROM dataset WHERE list_contains(?, node) AND origin = 'new')
             WHERE NOT {condition} ORDER BY place""",
-        [ctx.earlier("curate"), ctx.earlier("curate"), *parameters],
+        [ctx.remembered(), ctx.remembered(), *parameters],
     )
     unseen = [int(row["place"]) for row in rows]
     overlapping = {unseen[index] for index in overlaps_with_evals(ctx, [history[place] for place in unseen])}

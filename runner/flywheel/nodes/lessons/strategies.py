@@ -148,7 +148,8 @@ def _sample_asks(g: Round, wanted: Wanted, fits: Callable[[Material], bool]) -> 
     asks: list[Ask] = []
     size = g.generator.samples
     for mode, count in wanted.items():
-        sources = [source for source in g.sources.of(mode) if fits(source)]
+        # A question that stands twice in a file is one: its samples are the same calls.
+        sources = list({source.source_id: source for source in g.sources.of(mode) if fits(source)}.values())
         turn = sum(g.shares.first_sample(teacher, mode) for teacher in g.generator.weights) // size
         # A question once a round: samples of it that came twice would count twice.
         for teacher, number in g.shares.split(min(count, len(sources)), mode).items():

@@ -111,7 +111,7 @@ def _so_far(g: Round) -> tuple[dict[str, int], dict[str, int]]:
            FROM candidates c LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND list_contains(?, j.node)
            WHERE list_contains(?, c.node) AND c.generator = ? GROUP BY c.mode""",
         [
-            g.ctx.earlier("curate"),
+            g.ctx.remembered(),
             g.ctx.fingerprints("verify"),
             [n for n in g.work.earlier_nodes if n in g.ctx.fingerprints("generate")],
             g.generator.name,
