@@ -52,6 +52,8 @@ class Verb:
     """What it found is said in the terminal when all is done."""
     works_the_student: ClassVar[bool] = False
     """How long it takes follows from how fast the student is."""
+    trains: ClassVar[bool] = False
+    """An adapter comes of it."""
     shows_in_overview: ClassVar[bool] = False
     """The page over all iterations is written anew after it; nothing that is measured waits for it."""
     serves_other_loops: ClassVar[bool] = False
@@ -296,6 +298,7 @@ class TrainStep(Verb):
     name = "train"
     implementation = 3
     works_the_student = True
+    trains = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -342,6 +345,7 @@ class SampleStep(Verb):
 class PreferStep(Verb):
     name = "prefer"
     works_the_student = True
+    trains = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
         return VERBS["sample"].places(it)
@@ -401,6 +405,7 @@ class AblateStep(Verb):
     name = "ablate"
     implementation = 3
     works_the_student = True
+    trains = True
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
