@@ -14,11 +14,11 @@ from flywheel.plan.estimates import (
     Seconds,
     added,
     answering,
-    answers_of,
     calls_of_lessons,
     candidates_of,
     learning,
     lessons_of,
+    of_suites,
     preferring,
     reading,
     suite_calls,
@@ -396,9 +396,9 @@ class EvaluateStep(Verb):
                     yield from votes(spec, suite.task, items)
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
-        answers = answers_of(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
-        teachers = any(suite.teachers for suite in spec.evals.values())
-        return None if answers is None or teachers else answering(history.speed, answers)
+        if any(suite.teachers for suite in spec.evals.values()):
+            return None
+        return of_suites(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
 
 
 class AblateStep(Verb):
@@ -425,9 +425,8 @@ class AblateStep(Verb):
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         ablation = next(ablation for ablation in spec.ablate if ablation.name == place[0])
-        answers = answers_of(spec, [spec.evals[ablation.suite]], history, models=2)
         trained = learning(history.speed, ablation.lessons)
-        return None if answers is None else added(trained, trained, answering(history.speed, answers))
+        return added(trained, trained, of_suites(spec, [spec.evals[ablation.suite]], history, models=2))
 
 
 class GateStep(Verb):
