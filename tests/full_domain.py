@@ -235,7 +235,7 @@ SPEC: dict[str, Any] = {
             "rounds": Two(2, 1), "questions": Two(60, 59), "samples": Two(4, 3), "beta": Two(0.1, 0.2),
             "learning_rate": Two(0.002, 0.001), "epochs": Two(1, 2),
         },
-        "init": Two("base", "incumbent"), "rank": Two(4, 8), "alpha": Two(None, 8),
+        "init": Two("base", "incumbent"), "quantize": Two(None, "4bit"), "rank": Two(4, 8), "alpha": Two(None, 8),
         "dropout": Two(0.0, 0.1), "targets": Two("all-linear", ["q_proj"]), "learning_rate": Two(0.02, 0.01),
         "epochs": Two(3, 2), "max_steps": Two(4, 3), "batch_size": Two(4, 2), "gradient_accumulation": Two(1, 2),
         "max_length": Two(1024, 512), "warmup": Two(0.05, 0.1), "weight_decay": Two(0.0, 0.1),

@@ -392,7 +392,7 @@ def test_json_is_valid_whatever_number_is_in_it(applied: Domain, flywheel) -> No
         ["validate"], ["plan"], ["graph"], ["apply"], ["status"], ["query", "SELECT 1"], ["ask", "t", "a=b"],
         ["ingest", "log.jsonl"], ["forget", "r1"],
         ["show", "0123456789"], ["report"], ["approve", "1", "--by", "me"], ["reject", "1", "--by", "me"], ["audit"],
-        ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["export", "out"],
+        ["compare", "--untargeted"], ["diff", "1", "2"], ["rollback"], ["base"], ["export", "out"],
         ["export-dataset", "out"], ["serve"], ["watch", "--once"], ["certify", "1"], ["review"], ["modes"],
         ["track", "mlflow"],
     ],
@@ -413,6 +413,24 @@ def test_every_command_that_needs_a_project_is_tried_outside_of_one() -> None:
     tried = test_outside_of_a_project_every_command_says_so.pytestmark[0].args[1]
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert {command[0] for command in tried} == set(commands) - {"schema", "init", "doctor", "verify"}
+
+
+def test_the_base_of_a_project_is_told_to_stock_tools_and_a_built_in_one_to_whoever_asks(
+    domain: Domain, flywheel, tmp_path: Path
+) -> None:
+    outside = tmp_path / "elsewhere" / "my student"
+    outside.parent.mkdir()
+    (domain.root / "student").rename(outside)
+    domain.edit(lambda spec: spec["student"].update(base=str(outside)))
+
+    assert flywheel(domain, "base") == (0, f"{outside}\n", "")
+    assert flywheel(domain, "base", "my student") == (0, f"{outside}\n", "")
+    code, out, error = flywheel(domain, "base", "another")
+    assert (code, out) == (64, "")
+    assert 'the base of flywheel.yaml is "my student", not "another"' in error
+    code, out, error = flywheel(Domain(tmp_path), "base", "builtin:tiny")
+    assert (code, error) == (0, "")
+    assert (Path(out.strip()) / "config.json").exists()
 
 
 def test_a_report_is_opened_or_one_line_says_that_there_is_no_browser(

@@ -8,6 +8,7 @@ import pytest
 
 from flywheel.errors import SpecInvalid
 from flywheel.sandbox import Capability, SandboxUnavailable
+from flywheel.student import four_bits
 from mini_domain import Domain
 
 
@@ -159,3 +160,57 @@ def test_validate_names_what_is_not_set_and_is_content(domain: Domain, monkeypat
     assert done.returncode == 0
     assert "teachers.critic.api_key: the environment variable CRITIC_KEY is not set." in done.stderr
     assert done.stderr.startswith("warning: flywheel.yaml:")
+
+
+# --- training in 4 bits -----------------------------------------------------------------------------------------------
+
+
+LACK = ("4bit needs a GPU that torch has for cuda, and none is here.", "Train on a machine that has one.")
+
+
+def test_a_training_that_this_machine_cannot_do_is_a_warning_and_stops_apply_before_anything_runs(
+    domain: Domain, flywheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(four_bits, "lack", lambda in_depth=False: LACK)
+    domain.edit(lambda spec: spec["train"].update(quantize="4bit"))
+
+    code, out, error = flywheel(domain, "validate")
+    assert (code, out) == (0, "flywheel.yaml: valid\n")
+    assert error.count("warning: ") == 1
+    assert "train.quantize: " + LACK[0] in error
+
+    code, _, error = flywheel(domain, "apply")
+    assert (code, domain.calls("asked")) == (4, [])
+    assert "train.quantize: " + LACK[0] in error
+    assert "warning" not in error
+
+    code, out, _ = flywheel(domain, "doctor")
+    assert code == 1
+    assert LACK[0] in out
+
+
+def test_where_nothing_is_to_be_trained_4_bits_are_not_needed(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(four_bits, "lack", lambda in_depth=False: None)
+    domain.edit(lambda spec: (spec["train"].update(quantize="4bit"), spec["loop"].update(iterations=1))).apply()
+    monkeypatch.setattr(four_bits, "lack", lambda in_depth=False: LACK)
+    domain.edit(lambda spec: spec["gate"][0].update(confidence=0.7))
+
+    outcome = domain.apply()
+
+    assert (outcome.failed, outcome.ran > 0) == ([], True)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_4_bits_and_a_device_that_has_none_are_no_valid_spec(domain: Domain, flywheel: Any, device: str) -> None:
+    domain.edit(lambda spec: (spec["train"].update(quantize="4bit"), spec["student"].update(device=device)))
+
+    code, _, error = flywheel(domain, "validate")
+
+    assert code == 4
+    assert f"train.quantize: 4bit needs a GPU that torch has for cuda, and student.device is {device}." in error
+
+
+def test_doctor_says_nothing_of_4_bits_where_nobody_wants_them(domain: Domain, flywheel: Any) -> None:
+    assert "quantize" not in flywheel(domain, "doctor")[1]
+    domain.edit(lambda spec: spec["train"].update(quantize="5bit"))
+    assert "quantize" not in flywheel(domain, "doctor")[1]

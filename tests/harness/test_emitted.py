@@ -21,6 +21,7 @@ from flywheel.harness.scoring import item_score
 from flywheel.records import Subject
 from flywheel.spec.models import Task
 from flywheel.spec.verifiers import ExactVerifier, JudgeVerifier, LabelVerifier, PythonVerifier, RegexVerifier, Verifier
+from flywheel.student import StudentFiles
 from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm
 from flywheel.student.work import Asking
@@ -52,6 +53,17 @@ def emitted(
     items = [Measured(f"item{i}", {}, gold, (), prompt_tokens=3, asked="a?") for i, gold in enumerate(golds)]
     assert emit(root / "holdout", root, suite, by, items, 6)
     return dict(yaml.load((root / "holdout" / "task.yaml").read_text(), _Loader))
+
+
+def told(root: Path, arm: Arm, *rest: Any, name: str = "student") -> str:
+    """The command for a model whose base is called `name`."""
+    return command(root, StudentFiles(name, arm.source, arm.revision, "hash"), arm, *rest)
+
+
+def inside(root: Path, student: Path) -> Arm:
+    """The student, in the project `root`."""
+    (root / "student").symlink_to(student)
+    return Arm(str(root / "student"), None, "float32", "cpu", "")
 
 
 def metric_of(task: dict[str, Any]) -> str:
@@ -128,7 +140,7 @@ def test_a_suite_that_an_llm_judges_is_not_emitted(tmp_path: Path) -> None:
 def test_the_command_names_paths_inside_the_project_and_what_both_arms_share(tmp_path: Path) -> None:
     arm = Arm(str(tmp_path / "student"), None, "auto", "auto", "hash", str(tmp_path / ".flywheel" / "adapter"))
 
-    words = command(tmp_path, arm, SUITE, tmp_path / ".flywheel" / "lm_eval", SETTINGS, [])
+    words = told(tmp_path, arm, SUITE, tmp_path / ".flywheel" / "lm_eval", SETTINGS, [])
 
     assert words == (
         "lm-eval run --model hf --model_args pretrained=student,dtype=float32,peft=.flywheel/adapter "
@@ -141,7 +153,7 @@ def test_the_command_of_a_named_suite_has_its_shots_sample_and_template(tmp_path
     settings = SETTINGS | {"chat_template": "hash", "system": "Be brief."}
 
     words = shlex.split(
-        command(tmp_path, Arm("hub/id", "c0ffee", "auto", "auto", ""), suite, None, settings, ["a/7", "a/2", "b/0"])
+        told(tmp_path, Arm("hub/id", "c0ffee", "auto", "auto", ""), suite, None, settings, ["a/7", "a/2", "b/0"])
     )
 
     assert words[5] == "pretrained=hub/id,dtype=float32,revision=c0ffee"
@@ -149,6 +161,31 @@ def test_the_command_of_a_named_suite_has_its_shots_sample_and_template(tmp_path
     assert words[words.index("--num_fewshot") + 1] == "3"
     assert words[words.index("--system_instruction") + 1] == "Be brief."
     assert "--apply_chat_template" in words
+
+
+@pytest.mark.parametrize("name", ["builtin:tiny", "my model's last"])
+@pytest.mark.parametrize("variables", [{}, {"thinking": "it's $off"}])
+def test_a_base_outside_the_project_is_asked_for_and_its_place_is_not_in_the_command(
+    tmp_path: Path, name: str, variables: dict[str, str]
+) -> None:
+    root, place = tmp_path / "project", tmp_path / "else where" / "model"
+    arm = Arm(str(place), None, "auto", "auto", "hash", str(root / "adapter"))
+    settings = SETTINGS | {"chat_template_kwargs": variables}
+
+    words = told(root, arm, SuiteJob("own", lm_eval="looks"), None, settings, [], name=name)
+
+    assert str(place) not in words
+    programs = 'flywheel() { test "$1 $2" = "base $ASKED" && echo "$PLACE"; }; lm-eval() { printf "%s\\n" "$@"; }'
+    env = {**os.environ, "PLACE": str(place), "ASKED": name}
+    said = subprocess.run(
+        ["bash", "-c", f"{programs}; {words}"], env=env, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    model = said[said.index("--model_args") + 1]
+    parts = {"pretrained": str(place), "dtype": "float32", "peft": "adapter"}
+    if variables:
+        assert json.loads(model) == {**parts, "chat_template_args": variables}
+    else:
+        assert model == ",".join(f"{key}={value}" for key, value in parts.items())
 
 
 # --- stock lm-eval gives the same number ------------------------------------------------------------------------------
@@ -183,7 +220,7 @@ def half_right(student: Path, items: Sequence[Item]) -> tuple[Item, ...]:
 @pytest.mark.slow
 def test_the_stock_command_gives_our_number_where_answers_stop_at_a_string(mini_student: Path, tmp_path: Path) -> None:
     """The string is a piece of what the student says."""
-    arm, asking = Arm(str(mini_student), None, "float32", "cpu", ""), Asking(Chat(), 6, 4)
+    arm, asking = inside(tmp_path, mini_student), Asking(Chat(), 6, 4)
     suite, by = replace(SUITE, items=ITEMS), judging(ExactVerifier(kind="exact", ignore_space=False))
     whole = evaluate(EvaluationJob(arm, asking, (suite,), 1), lambda _: None).suites["holdout"]
     stop = whole[0].answers[0].text[3:6]
@@ -198,9 +235,7 @@ def test_the_stock_command_gives_our_number_where_answers_stop_at_a_string(mini_
     assert [m.answers[0].text for m in found] == [m.answers[0].text.split(stop)[0] for m in whole]
     assert emit(tmp_path / "tasks" / "holdout", tmp_path, stopping, by, found, 6)
 
-    number = stock(
-        command(tmp_path, arm, stopping, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out"
-    )
+    number = stock(told(tmp_path, arm, stopping, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out")
 
     assert number["exact_match,none"] == ours(found, by, tmp_path) == 5 / 11
 
@@ -230,11 +265,11 @@ def test_the_stock_command_gives_exactly_our_number(
     )
     items = half_right(student, ITEMS)
     suite, by = replace(SUITE, items=items), judging(*verifiers)
-    arm = Arm(str(student), None, "float32", "cpu", "")
+    arm = inside(tmp_path, student)
     measured = evaluate(EvaluationJob(arm, Asking(Chat("Be brief."), 6, 4), (suite,), 1), lambda _: None)
     assert emit(tmp_path / "tasks" / "holdout", tmp_path, suite, by, measured.suites["holdout"], 6)
 
-    words = command(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, [])
+    words = told(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, [])
     number = stock(words, tmp_path, tmp_path / "out")
 
     (name,) = {"exact_match,none", "score,none"} & set(number)
@@ -256,11 +291,11 @@ def test_stock_lm_eval_samples_as_many_answers_and_scores_them_all(mini_student:
     suite = replace(SUITE, items=ITEMS, repeats=3)
     by = judging(PythonVerifier(kind="python", function="check.py:check"), pass_at=2)
     (tmp_path / "check.py").write_text("def check(s):\n    return s['row']['text'] < 'thing 2'\n")
-    arm = Arm(str(mini_student), None, "float32", "cpu", "")
+    arm = inside(tmp_path, mini_student)
     measured = evaluate(EvaluationJob(arm, Asking(Chat(), 6, 4), (suite,), 1), lambda _: None)
     assert emit(tmp_path / "tasks" / "holdout", tmp_path, suite, by, measured.suites["holdout"], 6)
 
-    number = stock(command(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out")
+    number = stock(told(tmp_path, arm, suite, tmp_path / "tasks", measured.settings, []), tmp_path, tmp_path / "out")
 
     assert number["score,all"] == 3 / 11  # things 0, 1 and 10
 
@@ -271,11 +306,11 @@ def test_the_stock_command_of_a_named_suite_gives_the_same_score(
 ) -> None:
     lm_eval_tasks(tmp_path / "evals")
     suite = SuiteJob("own", lm_eval="shapes", limit=4, num_fewshot=2, include_path=str(tmp_path / "evals"))
-    arm = Arm(str(chat_student), None, "float32", "cpu", "")
+    arm = inside(tmp_path, chat_student)
     measured = evaluate(EvaluationJob(arm, Asking(Chat("Be brief."), 6, 4), (suite,), 1), lambda _: None)
     items = measured.suites["own"]
 
-    words = command(tmp_path, arm, suite, None, measured.settings, [item.item_id for item in items])
+    words = told(tmp_path, arm, suite, None, measured.settings, [item.item_id for item in items])
     number = stock(words, tmp_path, tmp_path / "out")
 
     assert number["exact_match,strict"] == sum(item.score or 0.0 for item in items) / len(items)

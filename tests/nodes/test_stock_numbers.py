@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import flywheel
 from flywheel.engine.apply import apply
 from flywheel.engine.history import open_lookup
 from flywheel.engine.project import open_project
@@ -41,9 +42,15 @@ def test_the_printed_commands_give_the_reported_numbers(project: Path) -> None:
     apply(open_project(project / "flywheel.yaml"))
     with open_lookup(project / ".flywheel") as lookup:
         summary = lookup("SELECT summary FROM nodes WHERE kind = 'evaluate'", [])[0]["summary"]
+    (written,) = (project / "reports").rglob("report.json")
+    report = written.read_text()
+    commands = {(told["suite"], told["arm"]): told["command"] for told in json.loads(report)["measurement"]["commands"]}
 
     for arm in ("incumbent", "candidate"):
-        assert stock(summary["lm_eval_commands"]["basics"][arm], project) == summary["scores"][f"basics/{arm}"]
+        assert stock(commands["basics", arm], project) == summary["scores"][f"basics/{arm}"]
+    assert 'pretrained="$(flywheel base builtin:tiny)"' in commands["basics", "incumbent"]
+    assert str(Path(flywheel.__file__).parent) not in report, "no place of this machine"
+    assert str(project) not in report
     assert summary["scores"]["basics/incumbent"] > 0.5
     assert summary["scores"]["basics/incumbent"] != summary["scores"]["basics/candidate"], "the adapter was loaded"
     # Nothing varies in float32, so one item in twelve, and at least eight, are measured twice.
@@ -51,10 +58,12 @@ def test_the_printed_commands_give_the_reported_numbers(project: Path) -> None:
 
 
 def stock(words: str, root: Path) -> Any:
+    """What the command says, pasted into a shell in the project."""
     out = root / "out" / str(abs(hash(words)))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("lm-eval")), *shlex.split(words)[1:], "--output_path", str(out)],
-        cwd=root, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ["bash", "-c", f"{words} --output_path {shlex.quote(str(out))}"],
+        cwd=root, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = out.rglob("results*.json")

@@ -153,6 +153,18 @@ def test_times_follow_from_the_speed_of_the_student_and_the_numbers_of_rows(doma
     assert nodes["i1.gate"].estimate.seconds == BOOKS
 
 
+@pytest.mark.parametrize(("shots", "further"), [(0, 2), (1, 1), (3, 0)])
+def test_solved_examples_of_a_suite_are_read_too(domain: Domain, shots: int, further: int) -> None:
+    domain.edit(lambda spec: (spec["evals"]["holdout"].update(num_fewshot=2), spec["student"].update(shots=shots)))
+    node = next(node for node in timed(domain).nodes if node.name == "i2.evaluate")
+
+    examples = HOLDOUT * further * SPEED.read
+    answers = HOLDOUT + GUARD
+    assert node.estimate.seconds == pytest.approx(
+        ((answers * 0.1 + examples) / MARGIN, 2.0 + (answers * 1.0 + examples) * MARGIN + BOOKS[1])
+    )
+
+
 def test_what_nobody_knows_is_named_and_not_summed_as_nothing(domain: Domain) -> None:
     plan = timed(domain)
 

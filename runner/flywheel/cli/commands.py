@@ -594,6 +594,21 @@ def rollback(
 
 
 @app.command()
+def base(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A built-in one, wherever you are; else the spec's, refused where that is another."),
+    ] = None,
+    file: SpecFile = DEFAULT_SPEC,
+) -> None:
+    """Print what transformers loads as the base, for stock tools: a folder, or a hub id."""
+    from flywheel.engine.stock import stock_base
+    from flywheel.student import BUILTIN
+
+    print(BUILTIN[name] if name in BUILTIN else stock_base(_open(file), name))
+
+
+@app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Where to; must be new or empty.")],
     file: SpecFile = DEFAULT_SPEC,
@@ -707,9 +722,9 @@ def doctor(
 ) -> None:
     """Say what works on this machine and what does not; exit 1 where something is broken."""
     from flywheel.console.looks import findings_text
-    from flywheel.engine.doctor import examine
+    from flywheel.engine.doctor import examine, trains_in_4_bits
 
-    findings = examine(_root(file) if file.is_file() else None, deep)
+    findings = examine(_root(file) if file.is_file() else None, deep, trains_in_4_bits(file))
     print(to_json([f.to_json() for f in findings], indent=1) if as_json else findings_text(findings))
     raise typer.Exit(int(any(finding.outcome == "broken" for finding in findings)))
 

@@ -17,20 +17,24 @@ from flywheel.hashing import fingerprint, hash_file
 from flywheel.plan import VERBS, Plan
 from flywheel.plan.estimates import Speed
 from flywheel.records.rows import read_rows, target_text
+from flywheel.student import four_bits, model_folder
 from flywheel.student.work import Asking
-from flywheel.training.recipe import rows_read, size_in
+from flywheel.training.recipe import Size, rows_read, size_in
 
 #: So many rows are enough to see how fast a student is.
 ROWS = 64
 
 
 def speed_of(project: Workspace, plan: Plan, say: Callable[[str], None]) -> Speed | None:
-    """None where the plan needs none, or the base is not here. `say` is told when something is measured."""
-    size = size_in(Path(project.student.source))
-    if size is None or not _wanted(plan):
-        return None
+    """None where the plan needs none, the base is not here, or this machine cannot train it as it is to be. `say` is
+    told when something is measured."""
     settings = project.spec.train.of_lessons
+    if not _wanted(plan) or not _can_be_measured(project):
+        return None
     found = _kept(project) or _measured(project, settings, say)
+    size = size_of_student(project)
+    if size is None:
+        return None
     return Speed(
         found["load"],
         (found["answer_short"], found["answer_long"]),
@@ -38,6 +42,18 @@ def speed_of(project: Workspace, plan: Plan, say: Callable[[str], None]) -> Spee
         found["learn"],
         lambda lessons: rows_read(settings, size, lessons),
     )
+
+
+def size_of_student(project: Workspace) -> Size | None:
+    """None where the base is not on this machine, or is a GGUF file that was never loaded."""
+    student = project.spec.student
+    folder = model_folder(student.base, student.revision, project.root)
+    return size_in(folder or Path(project.student.source))
+
+
+def _can_be_measured(project: Workspace) -> bool:
+    is_here = project.student.gguf is not None or size_of_student(project) is not None
+    return is_here and (project.spec.train.quantize is None or four_bits.lack() is None)
 
 
 def _wanted(plan: Plan) -> bool:

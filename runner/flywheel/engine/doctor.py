@@ -14,7 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from flywheel.errors import FlywheelError
 from flywheel.sandbox import Capability, capability
+from flywheel.spec.loader import load
+from flywheel.student import four_bits
 from flywheel.version import DISTRIBUTION
 
 Outcome = Literal["ok", "warning", "broken"]
@@ -39,14 +42,16 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(root: Path | None, deep: bool = False) -> list[Diagnosis]:
-    """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device."""
+def examine(root: Path | None, deep: bool = False, in_4_bits: bool = False) -> list[Diagnosis]:
+    """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device.
+    `in_4_bits`: the project trains so."""
     findings = [
         python_version(),
         *packages(),
         path_files([Path(folder) for folder in (*site.getsitepackages(), site.getusersitepackages())]),
         sandbox(capability()),
         device_in_depth() if deep else device(),
+        *([quantizing(four_bits.lack(deep))] if in_4_bits else []),
     ]
     return findings + (project(root) if root is not None else [])
 
@@ -141,6 +146,21 @@ def device_in_depth() -> Diagnosis:
         mend = "Install a torch built for this driver, or the driver for this torch."
         return Diagnosis("device", "warning", f"torch {torch.__version__} does not see the NVIDIA device; cpu", mend)
     return Diagnosis("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+def trains_in_4_bits(file: Path) -> bool:
+    """False where there is no spec, or none that is valid: `validate` names its faults."""
+    try:
+        return file.is_file() and load(file).spec.train.quantize is not None
+    except FlywheelError:
+        return False
+
+
+def quantizing(lack: four_bits.Lack | None) -> Diagnosis:
+    """Whether the project's trainings can run; all else can without."""
+    if lack is None:
+        return Diagnosis("train.quantize", "ok", "a GPU and bitsandbytes are here")
+    return Diagnosis("train.quantize", "broken", *lack)
 
 
 # --- the project ---

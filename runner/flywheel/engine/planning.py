@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
 
-from flywheel.engine.calibrating import speed_of
+from flywheel.engine.calibrating import size_of_student, speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.mining import with_traffic_then
 from flywheel.engine.project import Workspace
@@ -16,7 +15,7 @@ from flywheel.plan import Plan, PlanNode, ProjectFacts, compile_plan
 from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
 from flywheel.text import plural
-from flywheel.training.recipe import in_words, preference_rate, size_in
+from flywheel.training.recipe import in_words, preference_rate
 
 
 def make_plan(
@@ -43,7 +42,7 @@ def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], 
 
 def training_in_words(project: Workspace) -> str:
     """What is chosen for what `train` leaves open; nothing where it leaves nothing open, or the base is not here."""
-    size = size_in(Path(project.student.source))
+    size = size_of_student(project)
     return in_words(project.spec.train.of_lessons, size) if size else ""
 
 
@@ -52,7 +51,7 @@ def rounds_in_words(project: Workspace) -> str:
     train, chosen = project.spec.train, project.spec.train.preference
     if not train.rounds:
         return ""
-    size = size_in(Path(project.student.source))
+    size = size_of_student(project)
     rate = chosen.learning_rate or (preference_rate(size) if size else None)
     return (
         f"After the lessons, {train.method}: {plural(train.rounds, 'round')} of {plural(chosen.questions, 'question')} "

@@ -20,7 +20,7 @@ from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
 from flywheel.spec.models import Spec
 from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
-from flywheel.student import StudentFiles, locate, model_folder
+from flywheel.student import StudentFiles, four_bits, locate, model_folder
 from flywheel.version import installed_version
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Workspace:
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
-        set."""
-        unset = (replace(fault, warning=True) for fault in missing_env(self.loaded))
-        return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *unset)
+        set, a training that this machine cannot do."""
+        absent = (replace(fault, warning=True) for fault in (*missing_env(self.loaded), *_cannot_quantize(self.loaded)))
+        return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *absent)
 
     @cached_property
     def _too_long(self) -> list[Fault]:
@@ -207,10 +207,12 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
     Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a variable is not set or
-    makes no address, or a limit of dollars stands beside a price that is not known.
+    makes no address, a limit of dollars stands beside a price that is not known, or this machine cannot train so.
     """
     from flywheel.plan import VERBS
 
+    if any(VERBS[node.kind].trains for node in plan.pending) and (faults := _cannot_quantize(project.loaded, True)):
+        raise SpecInvalid(faults)
     if not any(VERBS[node.kind].needs_judges for node in plan.pending):
         return
     from flywheel.sandbox import Sandbox
@@ -241,6 +243,13 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
     told = {*spec.deploy.variables} if any(node.kind == "deploy" for node in plan.pending) else set[str]()
     waited_for = {"teachers": {*needed}, "verifiers": judging, "deploy": told}
     return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
+
+
+def _cannot_quantize(loaded: LoadedSpec, in_depth: bool = False) -> list[Fault]:
+    """What the machine lacks for `train.quantize`."""
+    if loaded.spec.train.quantize is None or (lack := four_bits.lack(in_depth)) is None:
+        return []
+    return [loaded.fault(("train", "quantize"), *lack)]
 
 
 def _untold(loaded: LoadedSpec) -> list[Fault]:

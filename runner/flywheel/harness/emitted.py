@@ -17,10 +17,14 @@ from flywheel.files import write_text
 from flywheel.harness.suites import Measured, SuiteJob, own_task_name
 from flywheel.spec.models import Task
 from flywheel.spec.verifiers import Verifier
+from flywheel.student import StudentFiles
 from flywheel.student.loading import Arm
 
 #: The JSON reader of `datasets` turns a column of such strings into dates.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+#: Stands for the place of a base outside the project.
+_ELSEWHERE = "\ue000"
 
 SCORING = '''"""Scores an lm-eval task with the verifiers that flywheel used. Written by flywheel, which must be
 installed; run lm-eval in the project's folder, where the verifiers' own files are."""
@@ -69,18 +73,26 @@ def emit(
 
 
 def command(
-    root: Path, arm: Arm, suite: SuiteJob, folder: Path | None, settings: Mapping[str, Any], item_ids: Sequence[str]
+    root: Path,
+    student: StudentFiles,
+    arm: Arm,
+    suite: SuiteJob,
+    folder: Path | None,
+    settings: Mapping[str, Any],
+    item_ids: Sequence[str],
 ) -> str:
-    """What to run in `root`. `folder`: where the tasks of our suites were emitted; None for a suite of lm-eval's own.
-    `settings`: those of `Evaluated`; `item_ids`: the items that were asked."""
+    """What to run in `root`, in a POSIX shell. `student`: the base of `arm`. `folder`: where the tasks of our suites
+    were emitted; None for a suite of lm-eval's own. `settings`: those of `Evaluated`; `item_ids`: the items that were
+    asked."""
     variables = settings.get("chat_template_kwargs", {}) if folder is None else {}  # our tasks come as whole prompts
-    words = ["lm-eval", "run", "--model", "hf"]
-    words += ["--model_args", _model_arguments(root, arm, settings["dtype"], variables)]
-    words += ["--batch_size", str(settings["batch_size"]), "--device", settings["device"]]
+    model = _model_arguments(root, student, arm, settings["dtype"], variables)
+    words = ["--batch_size", str(settings["batch_size"]), "--device", settings["device"]]
     words += ["--seed", str(settings["seed"])]
     if folder is not None:
-        return shlex.join([*words, "--include_path", _shown(root, str(folder)), "--tasks", own_task_name(suite.name)])
-    return shlex.join(words + _named_options(root, suite, settings, item_ids))
+        words += ["--include_path", _shown(root, str(folder)), "--tasks", own_task_name(suite.name)]
+    else:
+        words += _named_options(root, suite, settings, item_ids)
+    return f"lm-eval run --model hf --model_args {model} {shlex.join(words)}"
 
 
 def _named_options(root: Path, suite: SuiteJob, settings: Mapping[str, Any], item_ids: Sequence[str]) -> list[str]:
@@ -107,15 +119,20 @@ def _documents(item_ids: Sequence[str]) -> dict[str, list[int]]:
     return {task: sorted(numbers) for task, numbers in sorted(found.items())}
 
 
-def _model_arguments(root: Path, arm: Arm, dtype: str, variables: Mapping[str, Any]) -> str:
-    parts = {"pretrained": _shown(root, arm.source), "dtype": dtype}
+def _model_arguments(root: Path, student: StudentFiles, arm: Arm, dtype: str, variables: Mapping[str, Any]) -> str:
+    """As a word of the shell. A base outside the project has another place on another machine, or in another
+    environment: the shell asks for it."""
+    elsewhere = os.path.isabs(arm.source) and not Path(arm.source).is_relative_to(root)
+    parts = {"pretrained": _ELSEWHERE if elsewhere else _shown(root, arm.source), "dtype": dtype}
     if arm.revision:
         parts["revision"] = arm.revision
     if arm.adapter:
         parts["peft"] = _shown(root, arm.adapter)
+    word = ",".join(f"{name}={value}" for name, value in parts.items())
     if variables:  # values within values can only be said as JSON
-        return json.dumps({**parts, "chat_template_args": dict(variables)}, ensure_ascii=False)
-    return ",".join(f"{name}={value}" for name, value in parts.items())
+        word = json.dumps({**parts, "chat_template_args": dict(variables)}, ensure_ascii=False)
+    asked = f'"$(flywheel base {shlex.quote(student.name)})"'
+    return asked.join(shlex.quote(part) for part in word.split(_ELSEWHERE))
 
 
 def _shown(root: Path, path: str) -> str:

@@ -153,8 +153,11 @@ def seconds_before(verb: str, subject: str, history: History) -> Seconds | None:
     return None if found is None else (found[0] / AGAIN, found[1] * AGAIN)
 
 
-def answering(speed: Speed | None, answers: float) -> Seconds | None:
-    return None if speed is None else _about(speed.load, [answers * each for each in speed.answer])
+def answering(speed: Speed | None, answers: float, shown: float = 0.0) -> Seconds | None:
+    """`shown`: solved examples that are read before the questions, in all, beyond those that the student always has."""
+    if speed is None:
+        return None
+    return _about(speed.load, [answers * each + shown * speed.read for each in speed.answer])
 
 
 def reading(speed: Speed | None, lessons: float) -> Seconds | None:
@@ -193,9 +196,12 @@ def lessons_of(spec: Spec, iterations: int, history: History) -> float:
     return lessons + (min(seeds, lessons * share / (1 - share)) if share < 1 else seeds)
 
 
-def answers_of(spec: Spec, suites: Iterable[Suite], history: History, models: int) -> float | None:
-    """Answers that so many models give to these suites; None where one is lm-eval's own, whose size is not known."""
+def of_suites(spec: Spec, suites: Iterable[Suite], history: History, models: int) -> Seconds | None:
+    """Of so many models that answer these suites; None where one is lm-eval's own, whose size is not known."""
     suites = list(suites)
     if any(suite.task is None for suite in suites):
         return None
-    return float(sum(models * suite.repeats * history.rows_of(suite.data, suite.limit) for suite in suites))
+    answers = [models * suite.repeats * history.rows_of(suite.data, suite.limit) for suite in suites]
+    further = [max(0, (suite.num_fewshot or 0) - spec.student.shots) for suite in suites]
+    shown = sum(count * shots for count, shots in zip(answers, further, strict=True))
+    return answering(history.speed, sum(answers), shown)

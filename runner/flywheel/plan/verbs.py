@@ -14,11 +14,11 @@ from flywheel.plan.estimates import (
     Seconds,
     added,
     answering,
-    answers_of,
     calls_of_lessons,
     candidates_of,
     learning,
     lessons_of,
+    of_suites,
     preferring,
     reading,
     suite_calls,
@@ -52,6 +52,8 @@ class Verb:
     """What it found is said in the terminal when all is done."""
     works_the_student: ClassVar[bool] = False
     """How long it takes follows from how fast the student is."""
+    trains: ClassVar[bool] = False
+    """An adapter comes of it."""
     shows_in_overview: ClassVar[bool] = False
     """The page over all iterations is written anew after it; nothing that is measured waits for it."""
     serves_other_loops: ClassVar[bool] = False
@@ -296,6 +298,7 @@ class TrainStep(Verb):
     name = "train"
     implementation = 3
     works_the_student = True
+    trains = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
         return [it.name("curate"), *(it.incumbent() if it.spec.train.init == "incumbent" else [])]
@@ -342,6 +345,7 @@ class SampleStep(Verb):
 class PreferStep(Verb):
     name = "prefer"
     works_the_student = True
+    trains = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
         return VERBS["sample"].places(it)
@@ -392,15 +396,16 @@ class EvaluateStep(Verb):
                     yield from votes(spec, suite.task, items)
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
-        answers = answers_of(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
-        teachers = any(suite.teachers for suite in spec.evals.values())
-        return None if answers is None or teachers else answering(history.speed, answers)
+        if any(suite.teachers for suite in spec.evals.values()):
+            return None
+        return of_suites(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
 
 
 class AblateStep(Verb):
     name = "ablate"
     implementation = 3
     works_the_student = True
+    trains = True
     needs_judges = True
 
     def places(self, it: Iteration) -> Iterable[Place]:
@@ -420,9 +425,8 @@ class AblateStep(Verb):
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         ablation = next(ablation for ablation in spec.ablate if ablation.name == place[0])
-        answers = answers_of(spec, [spec.evals[ablation.suite]], history, models=2)
         trained = learning(history.speed, ablation.lessons)
-        return None if answers is None else added(trained, trained, answering(history.speed, answers))
+        return added(trained, trained, of_suites(spec, [spec.evals[ablation.suite]], history, models=2))
 
 
 class GateStep(Verb):

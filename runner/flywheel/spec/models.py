@@ -238,6 +238,9 @@ class Train(SpecModel):
     """Default: 2 x rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the adapters."""
+    quantize: Literal["4bit"] | None = None
+    """`4bit`: QLoRA, on the base in 4 bits (NF4), for a student that fits into a GPU in no other way; needs a GPU and
+    the extra `qlora`. What is evaluated and deployed is the adapter on the base as it is."""
     targets: list[str] | Literal["all-linear"] | None = None
     """Module names; `all-linear` leaves out embeddings and the output layer, as servers want it (`docs/deployment.md`).
     Default: `all-linear`, and the embeddings of a student below 20 million parameters, which has met few words."""
@@ -266,7 +269,9 @@ class Train(SpecModel):
     @property
     def of_lessons(self) -> dict[str, Any]:
         """What decides the adapter that the lessons make, under the names that it always had."""
-        return {**self.model_dump(mode="json", exclude={"method", "preference", "canaries"}), "method": "lora"}
+        told = self.model_dump(mode="json", exclude={"method", "preference", "canaries", "quantize"})
+        quantised = {} if self.quantize is None else {"quantize": self.quantize}
+        return {**told, **quantised, "method": "lora"}
 
     @property
     def rounds(self) -> int:

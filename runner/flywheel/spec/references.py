@@ -455,6 +455,13 @@ def _shots(document: Document, outline: Outline) -> Iterator[Fault]:
         yield document.fault(("student", "shots"), message, f"Add tasks.{name}.seeds, or remove shots.")
 
 
+def _quantized(document: Document, outline: Outline) -> Iterator[Fault]:
+    device = outline.student.device
+    if outline.train.quantize is not None and device in ("cpu", "mps"):
+        message = f"{outline.train.quantize} needs a GPU that torch has for cuda, and student.device is {device}."
+        yield document.fault(("train", "quantize"), message, "Set student.device: cuda, or remove quantize.")
+
+
 def _suite(document: Document, path: Path_, suite: Suite) -> Iterator[Fault]:
     if suite.lm_eval is not None:
         for key in ("task", "data"):
@@ -525,6 +532,7 @@ _CHECKS = (
     _ablations,
     _finals,
     _shots,
+    _quantized,
     _preference,
     _sources,
     _own,

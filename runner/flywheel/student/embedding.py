@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_INSTALL = 'Install it: pip install "flywheel[semantic]".'
+_INSTALL = 'Install it: pip install "flywheel-loop[semantic]".'
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
+from flywheel.student import four_bits
 from flywheel.student.chat import on_the_same_day
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
@@ -126,11 +127,16 @@ def load_tokenizer(arm: Arm) -> Any:
     return tokenizer
 
 
-def load_base(arm: Arm) -> Loaded:
-    """The base without an adapter, never shared: training may change it."""
+def load_base(arm: Arm, in_4_bits: bool = False) -> Loaded:
+    """The base without an adapter, never shared: training may change it. `in_4_bits`: as QLoRA trains on it.
+
+    Raises FlywheelError where files are missing or unsafe, or this machine cannot do 4 bits.
+    """
     prepare_torch()
     from transformers import AutoModelForCausalLM
 
+    if in_4_bits and (lack := four_bits.lack(in_depth=True)):
+        raise FlywheelError(f"train.quantize: {lack[0]} {lack[1]}")
     device = choose_device(arm.device)
     try:
         tokenizer = load_tokenizer(arm)
@@ -140,11 +146,12 @@ def load_base(arm: Arm) -> Loaded:
             dtype=choose_dtype(arm.dtype, device),
             trust_remote_code=False,
             use_safetensors=True,
+            **(four_bits.loaded_so(device) if in_4_bits else {}),
         )
     except (OSError, ValueError) as error:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
-    model = cast(Any, model).to(device).eval()
-    return Loaded(model, tokenizer, device)
+    model = four_bits.prepared(model) if in_4_bits else cast(Any, model).to(device)
+    return Loaded(model.eval(), tokenizer, device)
 
 
 def _load(arm: Arm, base: Loaded | None) -> Loaded:

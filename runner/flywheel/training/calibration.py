@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from flywheel.student.chat import Prompter
-from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
+from flywheel.student.loading import Arm, Loaded, forget, load, load_base, load_tokenizer, prepare_torch
 from flywheel.student.memory import training_room
 from flywheel.student.sampling import completion_losses, generate_batch
 from flywheel.student.work import Asking
-from flywheel.training.lora import Imitation, learning_step, with_adapter
+from flywheel.training.lora import Imitation, in_4_bits, learning_step, with_adapter
 from flywheel.training.recipe import filled
 
 Progress = Callable[[dict[str, Any]], None]
@@ -53,6 +53,7 @@ class Calibration:
 def calibrate(job: CalibrationJob, progress: Progress) -> Calibration:
     """Measure a student, in about ten seconds. One that is slow takes longer: each of its steps is taken once."""
     del progress
+    load_tokenizer(job.arm)  # a GGUF file is unpacked once, and not each time it is loaded
     began = time.perf_counter()
     loaded = load(job.arm)
     ready = time.perf_counter() - began
@@ -78,6 +79,7 @@ def _learning(loaded: Loaded, job: CalibrationJob, rows: Sequence[tuple[list[int
     torch = prepare_torch()
     settings = filled(job.settings, loaded.model, len(rows))
     forget()
+    loaded = load_base(job.arm, in_4_bits=True) if in_4_bits(settings) else loaded
     learner = replace(loaded, model=with_adapter(loaded.model, settings, None))
     learner.model.train()
     room = training_room(learner.model, learner.device)

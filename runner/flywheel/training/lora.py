@@ -119,7 +119,7 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     """
     torch = prepare_torch()
     torch.manual_seed(job.seed)
-    loaded = load_base(job.arm)
+    loaded = load_base(job.arm, in_4_bits(job.settings))
     limit = job.settings["max_length"]
     prompter = Prompter(loaded.tokenizer, job.chat)
     encoded = [prompter.supervised(prompt, target) for prompt, target in job.rows]
@@ -130,6 +130,11 @@ def train(job: TrainingJob, progress: Progress) -> TrainingResult:
     loaded.model = with_adapter(loaded.model, job.settings, job.arm.adapter)
     result = learned(torch, loaded, Imitation(rows), job, len(encoded) - len(rows), progress)
     return replace(result, notes=(*result.notes, *_hardly_learned(result.losses, job.settings)))
+
+
+def in_4_bits(settings: Mapping[str, Any]) -> bool:
+    """Whether the base is quantised while the adapter learns."""
+    return settings.get("quantize") is not None
 
 
 def learned(

@@ -10,7 +10,7 @@ from flywheel.errors import NodeFailed
 from flywheel.student.chat import Prompter
 from flywheel.student.loading import Loaded, load_base, prepare_torch
 from flywheel.student.memory import Row
-from flywheel.training.lora import Objective, TrainingJob, TrainingResult, learned, with_adapter
+from flywheel.training.lora import Objective, TrainingJob, TrainingResult, in_4_bits, learned, with_adapter
 from flywheel.training.objectives import DirectPreference, GroupRelative, Unpaired
 from flywheel.training.recipe import filled, preference_rate, size_of
 
@@ -50,7 +50,7 @@ def prefer(job: PreferenceJob, progress: Progress) -> TrainingResult:
     """
     torch = prepare_torch()
     torch.manual_seed(job.training.seed)
-    loaded = load_base(job.training.arm)
+    loaded = load_base(job.training.arm, in_4_bits(job.training.settings))
     prompter = Prompter(loaded.tokenizer, job.training.chat)
     encoded = [tuple(prompter.supervised(one.prompt, one.text, one.ended) for one in unit) for unit in job.units]
     kept = [i for i, rows in enumerate(encoded) if _teaches(rows, job.training.settings["max_length"])]

@@ -51,7 +51,7 @@ def size_in(folder: Path) -> Size | None:
 def size_of(model: Any) -> Size:
     """Of a loaded model."""
     config = model.config.get_text_config()
-    return Size(int(config.hidden_size), sum(parameter.numel() for parameter in model.parameters()))
+    return Size(int(config.hidden_size), int(model.num_parameters()))  # two of four bits are stored as one
 
 
 def learning_rate(size: Size) -> float:

@@ -237,7 +237,8 @@ def _commands(
             continue
         items = sorted({row["item_id"] for row in measurement.rows if row["suite"] == suite.name})
         found[suite.name] = {
-            arm: command(ctx.root, model.arm, suite, folder, measurement.settings, items) for arm, model in arms
+            arm: command(ctx.root, ctx.student, model.arm, suite, folder, measurement.settings, items)
+            for arm, model in arms
         }
     return found
 
