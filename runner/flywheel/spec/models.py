@@ -96,6 +96,9 @@ class Task(SpecModel):
     stop: Stops = []
     """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
     students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
+    thoughts: Literal["drop", "keep"] = "drop"
+    """What a teacher thought before it answered (`<think>…</think>` and the like). `keep`: lessons hold it, so that the
+    student learns to think; verifiers judge what stands behind it, either way."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 

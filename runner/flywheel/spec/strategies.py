@@ -334,7 +334,7 @@ class Trace(Taught):
     sample solves is always dropped."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 2
+    implementation: ClassVar[int] = 3
 
     @property
     def answers_each(self) -> int:
