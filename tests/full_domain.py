@@ -135,6 +135,7 @@ SPEC: dict[str, Any] = {
             "probe_limit": Two(10, 9),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
+            "thoughts": Two("drop", "keep"),
             "description": Two("Say the colour of a thing.", "Colours."),
         },
         "shade": {
@@ -144,6 +145,7 @@ SPEC: dict[str, Any] = {
             "seeds": Two("evals/seeds.jsonl", "evals/more.jsonl"),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
+            "thoughts": Two("drop", "keep"),
             "description": Two("", "Shades."),
         },
         "tone": {
@@ -154,6 +156,7 @@ SPEC: dict[str, Any] = {
             "seeds": Two(None, "evals/more.jsonl"),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
+            "thoughts": Two("drop", "keep"),
             "description": Two("", "Tones."),
         },
     },

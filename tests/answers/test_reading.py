@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.answers import Language, extract_answer, without_thoughts
+from flywheel.answers import Language, extract_answer, leading_thought, without_thoughts
 
 CASES = Path(os.environ.get("FLYWHEEL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")).parent / "cases"
 F = "def f(x):\n    return x"
@@ -254,3 +254,22 @@ languages = st.sampled_from(["text", "python", "sql", "json", "label", "math"])
 @given(st.one_of(st.text(), st.lists(pieces, max_size=14).map("".join)), languages)
 def test_nothing_raises(text: str, language: Language) -> None:
     extract_answer(text, language, ["f"])
+
+
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [
+        ("<think>\nhm\n</think>\n\n12", "<think>\nhm\n</think>\n\n"),
+        (" <think>a</think><think>b</think>12 ", "<think>a</think><think>b</think>"),
+        ("hm</think> 12", "hm</think> "),
+        ("[THINK]hm[/THINK]12", "[THINK]hm[/THINK]"),
+        ("12", ""),
+        ("  12", ""),
+        ("so <think>hm</think> 12", ""),
+        ("<think>hm", "<think>hm"),
+        ("say '<think>' 12", ""),
+        ("", ""),
+    ],
+)
+def test_a_leading_thought_is_what_stands_before_the_answer(text: str, thought: str) -> None:
+    assert leading_thought(text) == thought

@@ -426,6 +426,12 @@ def test_a_teacher_answers_the_suite_and_is_judged_alike(oracle: Domain) -> None
     assert messages == [f"{row['text']}\ncolour:"]
 
 
+def test_a_stop_in_a_teachers_thought_does_not_cut_its_answer(oracle: Domain) -> None:
+    oracle.edit(lambda spec: spec["evals"]["holdout"].update(stop=["hm"])).apply()
+
+    assert {row["answer"] for row in scores(oracle, "teacher:oracle")} == {"red", "blue"}
+
+
 def test_a_teacher_is_never_gated_and_never_asked_twice(oracle: Domain) -> None:
     counted = [rule["items"] for rule in decided(oracle)]
     asked = len(read(oracle, "oracle.log"))

@@ -193,6 +193,39 @@ def test_without_a_known_answer_the_samples_vote(domain: Domain) -> None:
     assert {c["outcome"] for c in found} == {"pass", "spare", "fail"}
 
 
+THINKER = """
+def teach(request):
+    thought = "the sky" if request["sample"] % 2 else "a rose"
+    return f"<think>\\n{thought}?\\n</think>\\n\\n{'red' if request['sample'] == 2 else 'blue'}"
+"""
+
+
+def thinking(domain: Domain, **task: Any) -> Domain:
+    using(domain, {}, strategy="trace", samples=3, **{"from": "data"}, data="asked.jsonl", forbid=["sky"])
+    (domain.root / "solver.py").write_text(THINKER)
+    domain.write_rows("asked.jsonl", [{"text": row["text"]} for row in rows(700, 6)])
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+    return domain.edit(lambda spec: spec["tasks"]["colour"].update(task))
+
+
+def test_thoughts_are_kept_in_lessons_where_the_task_says_so_and_rules_see_them(domain: Domain) -> None:
+    found = applied(thinking(domain, thoughts="keep"))
+    assert {c["target"] for c in found if c["outcome"] == "pass"} == {"<think>\na rose?\n</think>\n\nblue"}
+    assert {c["problem"] for c in found if c["status"] == "filtered"} == {'forbidden: "sky"'}
+    assert {row["target"] for row in domain.query("SELECT target FROM dataset WHERE origin = 'new'")} == {
+        "<think>\na rose?\n</think>\n\nblue"
+    }
+
+
+def test_votes_are_cast_for_what_stands_behind_the_thought(domain: Domain) -> None:
+    found = applied(thinking(domain, thoughts="keep"))
+    assert {(c["reference"], c["reference_from"]) for c in found} == {("blue", "vote:2/3")}
+
+
+def test_without_the_key_thoughts_are_dropped(domain: Domain) -> None:
+    assert {c["target"] for c in applied(thinking(domain))} == {"blue", "red"}
+
+
 @pytest.mark.parametrize("strategy", ["trace", "rationalize"])
 def test_a_question_that_was_answered_is_not_bought_again_because_an_iteration_passed(
     domain: Domain, strategy: str

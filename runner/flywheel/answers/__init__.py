@@ -8,7 +8,7 @@ marked, `final` finds it, and where a model ran on into a next question.
 
 from flywheel.answers.final import final_answer, ran_on, stopped
 from flywheel.answers.reading import Language, extract_answer
-from flywheel.answers.thoughts import closing_tag, is_thought_tag, open_thought, without_thoughts
+from flywheel.answers.thoughts import closing_tag, is_thought_tag, leading_thought, open_thought, without_thoughts
 
 #: Rises when a text could be read differently: verdicts hang on it.
 READING = 1
@@ -20,6 +20,7 @@ __all__ = [
     "extract_answer",
     "final_answer",
     "is_thought_tag",
+    "leading_thought",
     "open_thought",
     "ran_on",
     "stopped",

@@ -55,6 +55,14 @@ def without_thoughts(text: str) -> str:
     return "".join(kept if thinking else [*kept, text[start:]])
 
 
+def leading_thought(text: str) -> str:
+    """What `text` holds before its answer where that is a thought, with the blanks behind it; nothing where it is none,
+    or stands elsewhere too."""
+    answer = without_thoughts(text).lstrip()
+    thought = text[: len(text) - len(answer)] if text.endswith(answer) else ""
+    return thought.lstrip() if _TAG.search(thought) else ""
+
+
 def _used_tags(text: str) -> Iterator[re.Match[str]]:
     """Tags that are not quoted: neither each by itself ("</think>") nor a pair ('<think>.*?</think>')."""
     quote = ""

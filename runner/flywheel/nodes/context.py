@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from flywheel.answers import without_thoughts
+from flywheel.answers import leading_thought, without_thoughts
 from flywheel.errors import NodeFailed
 from flywheel.plan.model import PlanNode
 from flywheel.records import Counts, LessonRequest, Outcome, Reply, Row, Subject, Verdict, row_id
@@ -194,6 +194,13 @@ class Context:
         if self.spec.tasks[task].final is not None:
             return without_thoughts(text).strip()
         return read_answer(text, (self.spec.verifiers[name] for name in self.spec.tasks[task].verify), row)
+
+    def taught(self, task: str, text: str, row: Row) -> str:
+        """The target of a lesson in what a teacher wrote: its answer, behind the thought where the task keeps that."""
+        answer = self.read(task, text, row)
+        if self.spec.tasks[task].thoughts == "drop" or not answer:
+            return answer
+        return leading_thought(text) + answer
 
     # -- models
 

@@ -216,6 +216,8 @@ class GenerateStep(Verb):
             "taxonomy.descriptions": {mode.name: mode.description for mode in it.spec.taxonomy},
             "seed": it.seed(self.name, generator.name, place[1]),
         }
+        if task.thoughts != "drop":  # without them nothing changes
+            inputs[f"tasks.{name}.thoughts"] = task.thoughts
         if generator.origin is not None:
             inputs[f"generate.{generator.name}.code"] = generator.origin.digest
         if task.probes is None:  # else the probe, an ancestor, covers how the task is asked

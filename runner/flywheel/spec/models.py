@@ -96,6 +96,10 @@ class Task(SpecModel):
     stop: Stops = []
     """Strings at which the student stops writing, such as "\\n\\nQuestion:"; they are no part of the answer. For
     students that run on into a next question. Probes, samples and suites stop there; what is trained on is not cut."""
+    thoughts: Literal["drop", "keep"] = "drop"
+    """What a teacher thought before it answered a question (`<think>…</think>` and the like). `keep`: the lesson holds
+    it, so that the student learns to think; verifiers judge what stands behind it, either way. Rows that a teacher
+    writes as JSON hold what they hold."""
     description: str = ""
     """What the task is, in words; teachers read it."""
 

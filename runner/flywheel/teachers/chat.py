@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flywheel.answers import without_thoughts
 from flywheel.records import FaultClass, LessonRequest
 from flywheel.spec.teachers import LitellmTeacher
 from flywheel.teachers.bill import NO_BILL, Bill, read_bill
@@ -19,6 +21,9 @@ MAX_BODY_BYTES = 8 << 20
 """No chat answer is longer; reading stops there."""
 LONGEST_ASKED_WAIT = 86_400.0
 """A day: a server that asks for more, or for ever, is away as long."""
+
+
+_THINK = re.compile(r"</?think>")
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def read_completion(body: Any) -> Completion:
     if fault:
         raise TeacherFault(*fault, text=text, bill=bill)
     model = body.get("model")
-    return Completion(text, bill, model if isinstance(model, str) else "")
+    return Completion(_thought(message, text) + text, bill, model if isinstance(model, str) else "")
 
 
 def check_model(asked: str, completion: Completion) -> Completion:
@@ -131,6 +136,15 @@ def _text(content: Any) -> str:
         texts = (part.get("text") for part in content if isinstance(part, Mapping))
         return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def _thought(message: Mapping[str, Any], text: str) -> str:
+    """What the server took out of the text, back in tags before it: readers leave it out, a task may keep it."""
+    said = message.get("reasoning_content") or message.get("reasoning")
+    if not isinstance(said, str) or not said.strip() or without_thoughts(text) != text:
+        return ""
+    # A tag of its own would end the thought early.
+    return f"<think>\n{_THINK.sub('', said).strip()}\n</think>\n\n"
 
 
 def _shown(value: Any) -> str:

@@ -74,7 +74,8 @@ def repair(request: LessonRequest, text: str, problem: str) -> LessonRequest:
         f"That answer cannot be read: {problem}. Send the whole answer again, as JSON that fits this schema and "
         f"nothing else:\n{json.dumps(request.schema, ensure_ascii=False)}"
     )
-    return replace(request, messages=(*request.messages, Message("assistant", text), Message("user", wanted)))
+    said = without_thoughts(text) or text
+    return replace(request, messages=(*request.messages, Message("assistant", said), Message("user", wanted)))
 
 
 def _layers(schema: Row) -> Iterator[Row]:

@@ -179,13 +179,14 @@ class Reader:
     def answers(self, ask: Ask, reply: Reply, group: str = "") -> list[Piece]:
         """The candidate of a reply that answers a source's row, compared with the source's answer where it is known.
 
-        Reasoning stays, where the task says how to find the `final` answer.
+        Reasoning stays where the task says how to find the `final` answer, and thoughts where it keeps them.
         """
         if reply.status == "failed":
             return []
         assert ask.source is not None
         spoken = self._teachers[reply.teacher].is_student
-        target = reply.text.strip() if spoken else self._work.ctx.read(self._work.task_name, reply.text, ask.source.row)
+        taught = self._work.ctx.taught
+        target = reply.text.strip() if spoken else taught(self._work.task_name, reply.text, ask.source.row)
         candidate = replace(self._candidate(ask, reply, 0, ask.source.row, target), group=group)
         if ask.source.answer is not None:
             candidate = replace(candidate, reference=Reference(ask.source.answer, "row"))

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from flywheel.answers import extract_answer, final_answer
+from flywheel.answers import extract_answer, final_answer, without_thoughts
 from flywheel.errors import FlywheelError, NodeFailed
 from flywheel.nodes.lessons.filters import filtered
 from flywheel.nodes.lessons.pieces import Ask, Material, Piece
@@ -185,7 +185,7 @@ def _voted(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _vote(g: Round, candidate: Candidate) -> str:
-    return final_answer(candidate.target, g.work.task.final)
+    return final_answer(without_thoughts(candidate.target).strip(), g.work.task.final)
 
 
 def plurality(votes: Sequence[str]) -> str | None:

@@ -207,7 +207,11 @@ def _reply(ctx: Context, suite: SuiteJob, item: Item, reply: Reply, is_student: 
     """A refused, cut or empty answer is judged as it is, as the student's would be."""
     if reply.status == "failed" and reply.fault not in ANSWERED:
         return Measured(item.item_id, item.row, item.gold, (), problem=f"{reply.teacher}: {reply.fault} {reply.detail}")
-    text = reply.text if is_student else ctx.read(suite.task or "", stopped(reply.text, suite.stop), item.row)
+    text = (
+        reply.text
+        if is_student
+        else ctx.read(suite.task or "", stopped(without_thoughts(reply.text), suite.stop), item.row)
+    )
     # Functions count no tokens.
     answer = Answer(text, reply.output_tokens or None, reply.seconds, reply.fault == "truncated")
     return Measured(item.item_id, item.row, item.gold, (answer,), prompt_tokens=reply.input_tokens or None)
