@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
-from flywheel.nodes.lessons.lesson import Lesson, clear
+from flywheel.nodes.lessons.lesson import clear
 from flywheel.records import Counts
 
 
@@ -17,7 +18,7 @@ def curate(ctx: Context) -> NodeResult:
     lessons, history = accepted(ctx), history_of(ctx)
     found = curated(ctx, lessons, history)
     kept = found.kept
-    ctx.write("curation", _fates(ctx, lessons, found))
+    ctx.write("curation", _fates(ctx, found))
     digest, origins = ListFingerprint(), Counter[str]()
 
     def dataset() -> Iterator[dict[str, Any]]:
@@ -28,7 +29,7 @@ def curate(ctx: Context) -> NodeResult:
 
     ctx.write("dataset", dataset())
     clear(ctx)
-    ctx.write("signatures", _signatures(ctx, kept, history))
+    ctx.write("signatures", _signatures(ctx, found, history))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -42,23 +43,26 @@ def curate(ctx: Context) -> NodeResult:
     )
 
 
-def _signatures(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
+def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
-    for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
-        if (own := history.signed.get(lesson_id)) is not None:
-            yield {
-                "node": ctx.node.fingerprint, "lesson_id": lesson_id, "content": own.content, "copy": own.copy,
-                "kind": own.kind, "least": own.least,
-            }  # fmt: skip
+    before = len(history.lessons)
+    for place in history.signatures.anew:
+        new = None if place < before else history.signed[place - before]
+        if new is None or new not in found.fates:
+            lesson = history.lessons[place] if new is None else found.lessons[new]
+            own = history.signatures.get(place)
+            yield {"node": ctx.node.fingerprint, "lesson_id": lesson.lesson_id, **own}
 
 
-def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:
-    places = {lesson.candidate_id: place for place, lesson in enumerate(found.ranked)}
-    for lesson in lessons:
-        fate = found.fates.get(lesson.candidate_id)
+def _fates(ctx: Context, found: Curated) -> Iterator[dict[str, Any]]:
+    ranks = array("q", [-1]) * len(found.lessons)
+    for rank, place in enumerate(found.ranked):
+        ranks[place] = rank
+    for place, lesson in enumerate(found.lessons):
+        fate = found.fates.get(place)
         yield {
             "node": ctx.node.fingerprint, "candidate_id": lesson.candidate_id,
             "decision": "kept" if fate is None else "dropped", "stage": fate.stage if fate else "",
-            "reason": fate.reason if fate else "", "difficulty": found.difficulty.get(lesson.candidate_id),
-            "rank": places.get(lesson.candidate_id),
+            "reason": fate.reason if fate else "", "difficulty": found.difficulty.get(place),
+            "rank": None if ranks[place] < 0 else ranks[place],
         }  # fmt: skip
