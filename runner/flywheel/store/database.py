@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 #: Of one store: what does not fit is read again from the file, or spilled beside it.
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "512MB"
 #: Rows that are on their way into the store in one transaction.
 ROWS_AT_A_TIME = 10_000
 

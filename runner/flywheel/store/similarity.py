@@ -115,10 +115,10 @@ def alike(
     _sign(texts, answers, content_of, telling, signed)
     rows = signed.rows[: len(texts)]
     first_of = _firsts(rows["copy"])
-    bare = lru_cache(maxsize=10_000)(lambda place: content_of(texts[place]))
-    folded_of = lru_cache(maxsize=10_000)(lambda place: normalised(bare(place)))
-    shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded_of(place)))
-    words_of = lru_cache(maxsize=10_000)(lambda place: _words(bare(place), folded_of(place)))
+    bare = lru_cache(maxsize=1_000)(lambda place: content_of(texts[place]))
+    folded_of = lru_cache(maxsize=1_000)(lambda place: normalised(bare(place)))
+    shingles_of = lru_cache(maxsize=1_000)(lambda place: _shingles(folded_of(place)))
+    words_of = lru_cache(maxsize=1_000)(lambda place: _words(bare(place), folded_of(place)))
     for later, earlier in _similar_pairs(rows, first_of, threshold):
         if later in leave_out or earlier in leave_out:
             continue
