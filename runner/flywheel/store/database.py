@@ -123,6 +123,11 @@ class Store:
         while block := list(islice(waiting, ROWS_AT_A_TIME)):
             self.write(table, block)
 
+    def copy(self, table: str, sql: str, parameters: Sequence[Any]) -> None:
+        """The rows of a query into a table, by the names of their columns, without a look at them."""
+        with self.transaction() as transaction:
+            transaction.execute(f"INSERT INTO {table} BY NAME {sql}", parameters)
+
     def forget_unfinished(self) -> None:
         """Remove what nodes wrote that were killed before they were done, where the last run did not end."""
         last = self.query(

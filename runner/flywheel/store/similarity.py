@@ -43,8 +43,9 @@ class Overlap:
 
 
 #: What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`: the same
-#: made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash.
-SIGNATURE = [("content", "u8"), ("copy", "u8"), ("kind", "u8"), ("least", "u4", (BANDS * ROWS_A_BAND,))]
+#: made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash. `question`:
+#: for who asks which questions are the same.
+SIGNATURE = [("content", "u8"), ("copy", "u8"), ("kind", "u8"), ("question", "u8"), ("least", "u4", (BANDS * ROWS_A_BAND,))]
 
 
 class Signatures:
@@ -66,17 +67,19 @@ class Signatures:
             rows[: len(self.rows)] = self.rows
             self.rows = rows
 
-    def put(self, place: int, content: str, copy: str, kind: str, least: bytes) -> None:
-        """As `get` gave it: three numbers as 16 hex digits each."""
+    def put(self, place: int, least: bytes, **numbers: str | None) -> None:
+        """As `get` gave it."""
         import numpy as np
 
         row = self.rows[place]
-        row["content"], row["copy"], row["kind"] = int(content, 16), int(copy, 16), int(kind, 16)
         row["least"] = np.frombuffer(least, np.uint32)
+        for name, number in numbers.items():
+            row[name] = int(number or "0", 16)
 
     def get(self, place: int) -> dict[str, Any]:
+        """A signature as JSON values and bytes; numbers have 16 hex digits."""
         row = self.rows[place]
-        numbers = {name: f"{row[name]:016x}" for name in ("content", "copy", "kind")}
+        numbers = {name: f"{row[name]:016x}" for name in ("content", "copy", "kind", "question")}
         return numbers | {"least": row["least"].tobytes()}
 
 
@@ -145,7 +148,7 @@ def _sign(
         said = [_last_line(text) for text in block] if answers is None else answers[start : start + TEXTS_AT_A_TIME]
         rows = signed.rows[start : start + len(block)]
         pairs = [(content_of(text), answer) for text, answer in zip(block, said, strict=True)]
-        hashes = np.array([_digest(f"{len(content)} {content}{answer}") for content, answer in pairs], np.uint64)
+        hashes = np.array([digest(f"{len(content)} {content}{answer}") for content, answer in pairs], np.uint64)
         if len(places := np.flatnonzero(rows["content"] != hashes)):
             rows["content"] = hashes
             rows[places] = _signed(rows[places], [pairs[place] for place in places], telling)
@@ -159,7 +162,7 @@ def _signed(rows: NDArray[np.void], pairs: Sequence[tuple[str, str]], telling: T
     for place, (text, (_, answer)) in enumerate(zip(folded, pairs, strict=True)):
         agreed = must_agree(text.split(" "), normalised(answer).split(" ") if answer else (), telling)
         kind = "\0".join(["\1".join(part) for part in agreed])
-        rows["copy"][place], rows["kind"][place] = _digest(f"{len(text)} {text}{kind}"), _digest(kind)
+        rows["copy"][place], rows["kind"][place] = digest(f"{len(text)} {text}{kind}"), digest(kind)
     return rows
 
 
@@ -167,7 +170,7 @@ def _last_line(text: str) -> str:
     return text.rpartition("\n")[2] if "\n" in text else ""
 
 
-def _digest(text: str) -> int:
+def digest(text: str) -> int:
     """64 bits, of which one is set."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1

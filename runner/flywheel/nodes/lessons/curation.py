@@ -19,7 +19,7 @@ from flywheel.nodes.lessons.lesson import Lesson, cleared, lesson_id_of, overlap
 from flywheel.nodes.lessons.ranking import columns_of, over_quota, quota_of, ranked
 from flywheel.nodes.lessons.shelf import Shelf, View, chosen, joined
 from flywheel.store.meaning import Meanings, same_meaning
-from flywheel.store.similarity import Signatures, near_duplicates
+from flywheel.store.similarity import Signatures, digest, near_duplicates
 from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.text import normalised, one_line
 
@@ -130,11 +130,9 @@ _OLDEST = "list_position(?, node), position, lesson_id"
 def _signatures(ctx: Context, lessons: int) -> Signatures:
     """Of the history; what a later node found counts."""
     found = Signatures()
-    if ctx.spec.curate.dedup.near is None or not lessons:
-        return found
     curates = ctx.earlier("curate")
     rows = ctx.stream(
-        f"""SELECT place, content, "copy", kind, least FROM signatures s JOIN (
+        f"""SELECT place, content, "copy", kind, question, least FROM signatures s JOIN (
                 SELECT lesson_id, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place FROM dataset
                 WHERE list_contains(?, node) AND origin = 'new') USING (lesson_id)
             WHERE list_contains(?, s.node) ORDER BY list_position(?, s.node)""",
@@ -188,7 +186,7 @@ def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) ->
     everything = joined(history.lessons, lessons)
     seen: dict[str, dict[str, int]] = defaultdict(dict)
     found = {}
-    for place in _asked_again(everything):
+    for place in _asked_again(everything, history.signatures):
         lesson = everything[place]
         known, answer = seen[normalised(lesson.question)], normalised(lesson.target)
         if place < before:
@@ -203,14 +201,23 @@ def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) ->
     return found
 
 
-def _asked_again(lessons: Sequence[Lesson]) -> list[int]:
-    """Places of those whose question stands more than once, in order."""
+def _asked_again(lessons: Sequence[Lesson], known: Signatures) -> list[int]:
+    """Places of those whose question stands more than once, in order. What is known of the first ones is not looked for
+    again."""
     import numpy as np
 
-    hashes = np.fromiter((hash(normalised(lesson.question)) for lesson in lessons), np.int64, len(lessons))
-    _, number, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    questions = np.zeros(len(lessons), np.uint64)
+    questions[: len(known.rows)] = known.rows["question"]
+    for place in np.flatnonzero(questions == 0).tolist():
+        questions[place] = question_of(lessons[place])
+    _, number, counts = np.unique(questions, return_inverse=True, return_counts=True)
     found: list[int] = np.flatnonzero(counts[number] > 1).tolist()
     return found
+
+
+def question_of(lesson: Lesson) -> int:
+    """64 bits that are equal where the questions are the same text."""
+    return digest(normalised(lesson.question))
 
 
 def _beyond(most: int) -> str:
@@ -222,8 +229,10 @@ def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[
     if threshold is None:
         return {}
     everything = joined(history.lessons, lessons)
-    wholes = View(len(everything), lambda place: everything[place].whole)
-    answers = View(len(everything), lambda place: everything[place].target)
+    # Three passes: over a file with nothing else in it.
+    texts = Shelf(ctx.state, tuple, ((lesson.whole, lesson.target) for lesson in everything))
+    wholes = View(len(texts), lambda place: texts[place][0])
+    answers = View(len(texts), lambda place: texts[place][1])
     return {
         later - before: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
         for later, (earlier, similarity) in near_duplicates(wholes, threshold, answers, history.signatures).items()
@@ -288,24 +297,51 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dic
 # -- mix
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
-    """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
+@dataclass(frozen=True)
+class Mix:
+    """The training rows. `made`: new lessons and seeds, with their positions; `replayed`: the place among earlier lessons
+    and the position of each that is learned again."""
+
+    made: Iterator[dict[str, Any]]
+    replayed: Mapping[int, int]
+
+
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Mix:
+    """New lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
     clean = _replayable(ctx, history.lessons)
-    replay = chosen(history.lessons, rng.sample(clean, round(len(clean) * mix.replay)))
+    replay = rng.sample(clean, round(len(clean) * mix.replay))
     seeds = _seeds(ctx)
     overlaps = overlaps_with_evals(ctx, seeds)
     seeds = [seed for index, seed in enumerate(seeds) if index not in overlaps]
     room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
     seeds = rng.sample(seeds, min(room, len(seeds)))
-    earlier = joined(kept, replay)
-    rows = joined(earlier, seeds)
-    order = list(range(len(rows)))
+    new, earlier = len(kept), len(kept) + len(replay)
+    order = list(range(earlier + len(seeds)))
     rng.shuffle(order)
-    for place, row in enumerate(order):
-        origin = "new" if row < len(kept) else "replay" if row < len(earlier) else "seed"
-        yield _dataset_row(ctx, place, rows[row], origin)
+    made = (
+        _dataset_row(ctx, position, *((kept[row], "new") if row < new else (seeds[row - earlier], "seed")))
+        for position, row in enumerate(order)
+        if not new <= row < earlier
+    )
+    replayed = {replay[row - new]: position for position, row in enumerate(order) if new <= row < earlier}
+    return Mix(made, replayed)
+
+
+def replay(ctx: Context, replayed: Mapping[int, int]) -> None:
+    """Learn earlier lessons again: their rows as they are, at other positions. The prompt is the one that this chain asks
+    by: another would make all of it anew."""
+    curates = ctx.earlier("curate")
+    ctx.copy(
+        "dataset",
+        f"""SELECT ? AS node, again.position, lesson_id, candidate_id, 'replay' AS origin, task, mode, teacher, "row",
+                target, prompt
+            FROM (SELECT *, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place FROM dataset
+                  WHERE list_contains(?, node) AND origin = 'new') learned
+            JOIN (SELECT unnest(?::BIGINT[]) AS place, unnest(?::INTEGER[]) AS position) again USING (place)""",
+        [ctx.node.fingerprint, curates, curates, list(replayed), list(replayed.values())],
+    )
 
 
 def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[int]:

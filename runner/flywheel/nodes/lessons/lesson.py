@@ -58,11 +58,12 @@ def cleared(ctx: Context) -> tuple[str, list[Any]]:
 def clear(ctx: Context) -> None:
     """Note the rows of this node's dataset, each of which was looked at, so that nobody has to look again."""
     condition, parameters = cleared(ctx)
-    rows = ctx.stream(
-        f"SELECT DISTINCT {LESSON_ID} AS lesson_id FROM dataset WHERE node = ? AND NOT {condition}",
-        [ctx.node.fingerprint, *parameters],
+    ctx.copy(
+        "cleared",
+        f"""SELECT DISTINCT node, ? AS evals, {LESSON_ID} AS lesson_id FROM dataset
+            WHERE node = ? AND NOT {condition}""",
+        [parameters[0], ctx.node.fingerprint, *parameters],
     )
-    ctx.write("cleared", ({"node": ctx.node.fingerprint, "evals": parameters[0], **row} for row in rows))
 
 
 def _evals_fingerprint(ctx: Context) -> str:

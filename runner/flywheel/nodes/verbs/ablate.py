@@ -162,7 +162,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 
 def _trained(ctx: Context, arm: str, lessons: Sequence[Lesson]) -> _Trained:
-    rows = list(mixed(ctx, lessons, Remembered(())))
+    rows = list(mixed(ctx, lessons, Remembered(())).made)
     out = ctx.artifact / arm
     result = fitted(ctx, ctx.base().arm, rows, out, f"steps {arm}")
     adapter = {

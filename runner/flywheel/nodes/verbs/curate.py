@@ -9,7 +9,16 @@ from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.curation import (
+    Curated,
+    Remembered,
+    accepted,
+    curated,
+    history_of,
+    mixed,
+    question_of,
+    replay,
+)
 from flywheel.nodes.lessons.lesson import clear
 from flywheel.records import Counts
 
@@ -19,17 +28,16 @@ def curate(ctx: Context) -> NodeResult:
     found = curated(ctx, lessons, history)
     kept = found.kept
     ctx.write("curation", _fates(ctx, found))
-    digest, origins = ListFingerprint(), Counter[str]()
-
-    def dataset() -> Iterator[dict[str, Any]]:
-        for row in mixed(ctx, kept, history) if kept else ():
-            digest.add([row["lesson_id"], row["prompt"], row["target"]])
-            origins[row["origin"]] += 1
-            yield row
-
-    ctx.write("dataset", dataset())
+    if kept:
+        mix = mixed(ctx, kept, history)
+        ctx.write("dataset", mix.made)
+        replay(ctx, mix.replayed)
     clear(ctx)
     ctx.write("signatures", _signatures(ctx, found, history))
+    digest, origins = ListFingerprint(), Counter[str]()
+    for row in _dataset(ctx):
+        digest.add([row["lesson_id"], row["prompt"], row["target"]])
+        origins[row["origin"]] += 1
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -43,6 +51,12 @@ def curate(ctx: Context) -> NodeResult:
     )
 
 
+def _dataset(ctx: Context) -> Iterator[dict[str, Any]]:
+    return ctx.stream(
+        "SELECT lesson_id, prompt, target, origin FROM dataset WHERE node = ? ORDER BY position", [ctx.node.fingerprint]
+    )
+
+
 def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
     before = len(history.lessons)
@@ -50,6 +64,7 @@ def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[d
         new = None if place < before else history.signed[place - before]
         if new is None or new not in found.fates:
             lesson = history.lessons[place] if new is None else found.lessons[new]
+            history.signatures.rows["question"][place] = question_of(lesson)
             own = history.signatures.get(place)
             yield {"node": ctx.node.fingerprint, "lesson_id": lesson.lesson_id, **own}
 
