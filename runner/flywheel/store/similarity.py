@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from flywheel.normal import WORD, gram_units, words
@@ -143,11 +144,13 @@ def _sign(
     """Add what is missing, or was signed when another part of the text was its content."""
     import numpy as np
 
+    waiting = enumerate(texts)
     for start in range(0, len(texts), TEXTS_AT_A_TIME):
-        block = texts[start : start + TEXTS_AT_A_TIME]
-        said = [_last_line(text) for text in block] if answers is None else answers[start : start + TEXTS_AT_A_TIME]
-        rows = signed.rows[start : start + len(block)]
-        pairs = [(content_of(text), answer) for text, answer in zip(block, said, strict=True)]
+        pairs = [
+            (content_of(text), _last_line(text) if answers is None else answers[place])
+            for place, text in islice(waiting, TEXTS_AT_A_TIME)
+        ]
+        rows = signed.rows[start : start + len(pairs)]
         hashes = np.array([digest(f"{len(content)} {content}{answer}") for content, answer in pairs], np.uint64)
         if len(places := np.flatnonzero(rows["content"] != hashes)):
             rows["content"] = hashes
@@ -246,7 +249,10 @@ def _substance(part: str, whole: str) -> str:
 
 def _has_words(part: str) -> bool:
     """Whether it has CONTENT_WORDS; plain ones at the beginning are enough to see it."""
-    plain = sum(chunk.isalnum() and chunk.isascii() for chunk in part.split(None, 2 * CONTENT_WORDS)[:-1])
+    first = part.split(None, 2 * CONTENT_WORDS)[:-1]
+    if len(first) >= CONTENT_WORDS and (start := "".join(first[:CONTENT_WORDS])).isalnum() and start.isascii():
+        return True  # nearly always, and soon seen
+    plain = sum(chunk.isalnum() and chunk.isascii() for chunk in first)
     return plain >= CONTENT_WORDS or len(words(part)) >= CONTENT_WORDS
 
 

@@ -101,7 +101,7 @@ def accepted(ctx: Context) -> Sequence[Lesson]:
            ORDER BY c.candidate_id""",
         [ctx.fingerprints("generate"), ctx.fingerprints("verify")],
     )
-    return Shelf(ctx.state, Lesson._make, map(lesson_of, rows))
+    return Shelf(ctx.state, map(lesson_of, rows), Lesson._make)
 
 
 def lesson_of(row: Mapping[str, Any]) -> Lesson:
@@ -119,7 +119,7 @@ def history_of(ctx: Context) -> Remembered:
             WHERE list_contains(?, node) AND origin = 'new' ORDER BY {_OLDEST}""",
         [curates, curates],
     )
-    lessons = Shelf(ctx.state, Lesson._make, (Lesson(**row) for row in rows))
+    lessons = Shelf(ctx.state, (Lesson(**row) for row in rows), Lesson._make)
     return Remembered(lessons, _signatures(ctx, len(lessons)))
 
 
@@ -229,15 +229,22 @@ def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[
     if threshold is None:
         return {}
     everything = joined(history.lessons, lessons)
-    # Three passes: over a file with nothing else in it.
-    texts = Shelf(ctx.state, tuple, ((lesson.whole, lesson.target) for lesson in everything))
-    wholes = View(len(texts), lambda place: texts[place][0])
-    answers = View(len(texts), lambda place: texts[place][1])
+    # Texts are looked at three times: in a file with nothing else in it. Each begins with its question.
+    questions = array("q")
+    wholes = Shelf(ctx.state, (_whole(lesson, questions) for lesson in everything))
+    answers = View(len(wholes), lambda place: wholes[place][questions[place] :])
     return {
         later - before: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
         for later, (earlier, similarity) in near_duplicates(wholes, threshold, answers, history.signatures).items()
         if later >= before
     }
+
+
+def _whole(lesson: Lesson, questions: array[int]) -> str:
+    """And where its answer begins, into `questions`."""
+    whole = lesson.whole
+    questions.append(len(whole) - len(lesson.target))
+    return whole
 
 
 def _semantic(

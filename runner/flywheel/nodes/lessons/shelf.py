@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Generic, TypeVar, overload
@@ -39,29 +40,56 @@ def chosen(values: Sequence[Value], places: Sequence[int]) -> View[Value]:
     return View(len(places), lambda place: values[places[place]])
 
 
+class _Joined(View[Value]):
+    def __init__(self, one: Sequence[Value], other: Sequence[Value]) -> None:
+        self._parts, first = (one, other), len(one)
+        super().__init__(
+            first + len(other), lambda place: one[place] if place < first else other[place - first]
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Value]:
+        return chain(*self._parts)
+
+
 def joined(one: Sequence[Value], other: Sequence[Value]) -> View[Value]:
     """The values of one, then those of the other."""
-    first = len(one)
-    return View(first + len(other), lambda place: one[place] if place < first else other[place - first])
+    return _Joined(one, other)
+
+
+#: Values that are read together when all are.
+AT_A_TIME = 256
 
 
 class Shelf(View[Value]):
-    """Named tuples of one kind that lie in a file without a name in `folder`, in the order in which they came: 8 bytes of
-    memory each."""
+    """Values that lie in a file without a name in `folder`, in the order in which they came: 8 bytes of memory each.
+    `make`: what makes a value of a plain tuple, where it is another kind of tuple."""
 
-    def __init__(self, folder: Path, make: Callable[[Any], Value], values: Iterable[Value]) -> None:
+    def __init__(self, folder: Path, values: Iterable[Value], make: Callable[[Any], Value] | None = None) -> None:
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115
         self._ends = array("Q", [0])
         self._make = make
+        end = 0
         for value in values:
-            self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(tuple(value))))
+            plain: Any = value
+            end += self._file.write(pickle.dumps(plain if make is None else tuple(plain)))
+            self._ends.append(end)
         self._file.flush()
-        self._last = -1, None
         super().__init__(len(self._ends) - 1, self._read)
 
     def _read(self, place: int) -> Value:
-        if self._last[0] != place:
-            start = self._ends[place]
-            self._file.seek(start)
-            self._last = place, self._make(pickle.loads(self._file.read(self._ends[place + 1] - start)))
-        return self._last[1]
+        return self._value(self._bytes(place, place + 1))
+
+    def _bytes(self, first: int, last: int) -> bytes:
+        self._file.seek(self._ends[first])
+        return self._file.read(self._ends[last] - self._ends[first])
+
+    def _value(self, packed: bytes | memoryview) -> Value:
+        found: Any = pickle.loads(packed)
+        return found if self._make is None else self._make(found)
+
+    def __iter__(self) -> Iterator[Value]:
+        for first in range(0, len(self), AT_A_TIME):
+            ends = self._ends[first : first + AT_A_TIME + 1]
+            block, start = memoryview(self._bytes(first, first + len(ends) - 1)), ends[0]
+            for one, other in pairwise(ends):
+                yield self._value(block[one - start : other - start])
