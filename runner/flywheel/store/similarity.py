@@ -43,10 +43,16 @@ class Overlap:
     """exact, normalised, or n-gram."""
 
 
-#: What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`: the same
-#: made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash. `question`:
-#: for who asks which questions are the same.
-SIGNATURE = [("content", "u8"), ("copy", "u8"), ("kind", "u8"), ("question", "u8"), ("least", "u4", (BANDS * ROWS_A_BAND,))]
+#: What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`: the
+#: same made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash.
+#: `question`: for who asks which questions are the same.
+SIGNATURE = [
+    ("content", "u8"),
+    ("copy", "u8"),
+    ("kind", "u8"),
+    ("question", "u8"),
+    ("least", "u4", (BANDS * ROWS_A_BAND,)),
+]
 
 
 class Signatures:
@@ -261,11 +267,9 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
 
 
-def _similar_pairs(
-    rows: NDArray[np.void], first_of: NDArray[np.int64], threshold: float
-) -> Iterator[tuple[int, int]]:
-    """(later, earlier), in order, of texts that are no copies: pairs of one kind that share a band and whose hashes agree
-    nearly as often as the threshold says.
+def _similar_pairs(rows: NDArray[np.void], first_of: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
+    """(later, earlier), in order, of texts that are no copies: pairs of one kind that share a band and whose hashes
+    agree nearly as often as the threshold says.
 
     The share of agreeing hashes estimates the similarity; a pair at the threshold falls four standard errors below it
     three times in 100,000.

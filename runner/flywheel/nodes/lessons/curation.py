@@ -306,8 +306,8 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dic
 
 @dataclass(frozen=True)
 class Mix:
-    """The training rows. `made`: new lessons and seeds, with their positions; `replayed`: the place among earlier lessons
-    and the position of each that is learned again."""
+    """The training rows. `made`: new lessons and seeds, with their positions; `replayed`: the place among earlier
+    lessons and the position of each that is learned again."""
 
     made: Iterator[dict[str, Any]]
     replayed: Mapping[int, int]
@@ -337,8 +337,8 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Mix:
 
 
 def replay(ctx: Context, replayed: Mapping[int, int]) -> None:
-    """Learn earlier lessons again: their rows as they are, at other positions. The prompt is the one that this chain asks
-    by: another would make all of it anew."""
+    """Learn earlier lessons again: their rows as they are, at other positions. The prompt is the one that this chain
+    asks by: another would make all of it anew."""
     curates = ctx.earlier("curate")
     ctx.copy(
         "dataset",

@@ -63,9 +63,8 @@ def columns_of(lessons: Sequence[Lesson]) -> Columns:
         grades.append(math.nan if lesson.grade is None else lesson.grade)
         ids.append(lesson.lesson_id)
         bags.add(lesson.whole)
-    return Columns(
-        list(names), np.array(groups, np.intp), np.array(ids, np.str_), np.array(grades), np.fromiter(bags.rarity(), np.float64)
-    )  # fmt: skip
+    rarity = np.fromiter(bags.rarity(), np.float64)
+    return Columns(list(names), np.array(groups, np.intp), np.array(ids, np.str_), np.array(grades), rarity)
 
 
 def ranked(ctx: Context, lessons: Sequence[Lesson], quota: Quota) -> tuple[list[int], dict[int, float], Columns]:
@@ -86,8 +85,8 @@ def ranked(ctx: Context, lessons: Sequence[Lesson], quota: Quota) -> tuple[list[
 def score_bounds(columns: Columns, weight: float) -> NDArray[np.float64]:
     """The least and the greatest score of each lesson, as it is the easiest or the hardest of all: (lessons, 2).
 
-    `weight` on difficulty against rarity of wording, both as ranks in [0, 1]. A grade, where a judge gave one, weighs as
-    much as the two together.
+    `weight` on difficulty against rarity of wording, both as ranks in [0, 1]. A grade, where a judge gave one, weighs
+    as much as the two together.
     """
     import numpy as np
 
