@@ -1,14 +1,17 @@
-"""Verdicts a second: SQL answers beside a plain loop over one kept DuckDB, gsm8k answers beside math-verify.
+"""Verdicts a second: SQL answers beside a plain loop over one kept DuckDB, gsm8k answers beside math-verify, and what a
+small one costs.
 
     python bench/verify.py [--size 500] [--rounds 3]
 
 SQL: `size` answers to a fifth as many gold queries, over 3 tables of 1,000 rows; two answers of five are right, in
 other words. The gold queries are new in each round. Maths: gsm8k's answers (in `../shared/data`, or the folder in
-FLYWHEEL_TEST_DATA), and as many with another number; math-verify judges a sample of them.
+FLYWHEEL_TEST_DATA), and as many with another number; math-verify judges a sample of them. Small ones: 40 x `size`
+answers by kinds that take microseconds; CPU of this process and its children beside that of the check alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -19,12 +22,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import duckdb
-from measuring import footer, interleaved, options, rate_table
+from measuring import footer, interleaved, options, rate_table, timed
 
 from flywheel.records import Subject
 from flywheel.spec.models import Task
-from flywheel.spec.verifiers import MathVerifier, SqlVerifier
+from flywheel.spec.verifiers import (
+    ExactVerifier,
+    JsonSchemaVerifier,
+    LabelVerifier,
+    MathVerifier,
+    RegexVerifier,
+    SqlVerifier,
+)
 from flywheel.verifiers import Checker
+from flywheel.verifiers.kinds import open_check
 from flywheel.verifiers.maths import open_math
 from flywheel.verifiers.sql import open_sql
 
@@ -160,10 +171,56 @@ def maths(rounds: int) -> None:
     print(rate_table(times, {"math-verify, a sample": 2 * len(sample), "flywheel": 2 * len(golds)}, "answers"))
 
 
+def small(size: int) -> None:
+    """CPU microseconds a verdict through a Checker's children, and of the same check called in this process."""
+    chance = random.Random(2)
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    labels = [f"label{n}" for n in range(20)]
+    row = {"text": " ".join(chance.choices(COLORS, k=45))}
+    said = {
+        "regex": (RegexVerifier(kind="regex", pattern="label[0-9]+"), lambda: chance.choice(labels)),
+        "exact": (ExactVerifier(kind="exact"), lambda: chance.choice(labels)),
+        "label": (LabelVerifier(kind="label", labels=labels), lambda: chance.choice(labels)),
+        "json_schema": (
+            JsonSchemaVerifier(kind="json_schema", schema="schema.json"),
+            lambda: f'{{"id": {chance.randrange(9)}}}',
+        ),
+    }
+    print(f"{'µs of CPU a verdict':24s}{'judged':>8s}{'alone':>8s}{'beside':>8s}")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "schema.json").write_text(json.dumps(schema))
+        for name, (spec, answer) in said.items():
+            subjects = [Subject(f"{n:016x}", "t", row, answer(), answer()) for n in range(size)]
+            check = open_check(name, spec, root, False)
+            alone, _ = timed(lambda check=check, subjects=subjects: [check(subject) for subject in subjects])
+            before = cpu_of_children()
+            with Checker({name: spec}, root) as judge:
+                tasks = {"t": Task(prompt="p", target="y", verify=[name])}
+                list(judge.judge(subjects[:100], tasks))  # the children start
+                started = cpu_of_children() - before
+                ours, _ = timed(lambda judge=judge, all_=subjects, tasks=tasks: list(judge.judge(all_, tasks)))
+                judged = ours.cpu + cpu_of_children() - before - started
+            beside = (judged - alone.cpu) / size
+            print(f"{name:24s}{judged / size * 1e6:8.1f}{alone.cpu / size * 1e6:8.1f}{beside * 1e6:8.1f}")
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of this process's children that live."""
+    found, ticks = 0.0, os.sysconf("SC_CLK_TCK")
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if entry.name.isdigit():
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                found += (int(stat[11]) + int(stat[12])) / ticks if int(stat[1]) == os.getpid() else 0.0
+    return found
+
+
 def main() -> None:
     given = options(__doc__, 500, 3)
     sql(given.size, given.rounds)
     maths(given.rounds)
+    small(40 * given.size)
     print(footer())
 
 

@@ -165,7 +165,7 @@ _SHORT_ANSWERS = frozenset({"NO", "OK", "SI", "JA", "ДА"})
 _NEEDS_CARE = re.compile(r"[^a-z\s,;?]")
 
 
-@lru_cache(maxsize=65_536)  # curation looks at a text four times
+@lru_cache(maxsize=16_384)  # curation looks at a text four times
 def normalised(text: str) -> str:
     """Two texts are the same question where this is equal: see the head of this module."""
     if not _NEEDS_CARE.search(text):  # the same, many times as fast

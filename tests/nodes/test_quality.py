@@ -48,8 +48,8 @@ def duplicates(most: int, lessons: list[tuple[str, str]], history: list[tuple[st
     """The reason for each lesson, "" where it stays."""
     made = [Lesson(f"l{i}", str(i), "t", None, None, "g", {"q": q}, a) for i, (q, a) in enumerate([*history, *lessons])]
     ctx = cast(Context, SimpleNamespace(spec=SimpleNamespace(curate=Curate(dedup=Dedup(answers_per_question=most)))))
-    found = _duplicates(ctx, made[len(history) :], Remembered(made[: len(history)], {}))
-    return [found[x.candidate_id].reason if x.candidate_id in found else "" for x in made[len(history) :]]
+    found = _duplicates(ctx, made[len(history) :], Remembered(made[: len(history)]))
+    return [found[place].reason if place in found else "" for place in range(len(lessons))]
 
 
 def test_one_answer_to_a_question_stays_unless_more_are_wanted() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.store.similarity import Signature, _signatures, contaminated, near_duplicates
+from flywheel.store.similarity import Signatures, _signatures, contaminated, near_duplicates
 from flywheel.text import normalised
 
 WORDS = [
@@ -195,14 +195,15 @@ def test_what_was_signed_before_is_not_signed_again_and_the_same_pairs_are_found
     rng = random.Random(8)
     texts = [sentence(rng) for _ in range(60)]
     texts += [text.replace(text.split()[7], "changed", 1) for text in texts[:10]]
-    signed: dict[int, Signature] = {}
+    signed = Signatures()
     near_duplicates(texts[:50], 0.8, signed=signed)
     seen = signing(monkeypatch)
 
     found = near_duplicates(texts, 0.8, signed=signed)
 
     assert len(seen) == 20
-    assert set(signed) == set(range(70))
+    assert signed.rows["content"].all()
+    assert len(signed.anew) == 70
     assert found == near_duplicates(texts, 0.8)
     assert found
 
@@ -214,7 +215,7 @@ def test_a_text_is_signed_again_when_a_line_of_it_became_a_frame(monkeypatch: py
     texts = [f"{line}\n{sentence(rng, 12)}\nyes" for _ in range(15)] + [sentence(rng) for _ in range(10)]
     further = [f"{line}\n{sentence(rng, 12)}\nyes" for _ in range(15)]
     further[0] = texts[3].replace("\nyes", " please\nyes")
-    signed: dict[int, Signature] = {}
+    signed = Signatures()
     near_duplicates(texts, 0.85, signed=signed)
     seen = signing(monkeypatch)
 
@@ -226,10 +227,10 @@ def test_a_text_is_signed_again_when_a_line_of_it_became_a_frame(monkeypatch: py
 
 @pytest.mark.parametrize("texts", [[], ["only one text is here"]])
 def test_few_texts_have_no_near_duplicates_and_are_signed(texts: list[str]) -> None:
-    signed: dict[int, Signature] = {}
+    signed = Signatures()
 
     assert near_duplicates(texts, 0.8, signed=signed) == {}
-    assert len(signed) == len(texts)
+    assert signed.anew == list(range(len(texts)))
 
 
 # --- contamination ----------------------------------------------------------------------------------------------------

@@ -268,6 +268,7 @@ class _Run:
             query=self.store.query,
             stream=self.store.stream,
             write=self.store.write_all,
+            copy=self.store.copy,
             compute=self.resources.compute,
             judge=self.resources.judge,
             ask=self.resources.ask,

@@ -27,7 +27,7 @@ JUDGES = 2
 #: Subjects about which a teacher that judges is asked in one go.
 JUDGED_TOGETHER = 512
 #: Replies after which the journal goes into the store.
-ASKED_TOGETHER = 10_000
+ASKED_TOGETHER = 2_000
 
 
 class Resources:

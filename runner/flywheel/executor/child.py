@@ -126,6 +126,9 @@ def one_line_of(error: BaseException) -> str:
 FLUSH_SECONDS = 0.005
 
 
+_ITEM, _TIME = struct.Struct("q"), struct.Struct("d")
+
+
 class Clock:
     """Which item of a batch a child runs, and since when: in memory that its parent reads, so that a result need not be
     sent for the parent to know which item hung or crashed."""
@@ -139,10 +142,13 @@ class Clock:
     def stop(self) -> None:
         struct.pack_into("q", self._memory, 0, self._NONE)
 
-    def start(self, item: int) -> None:
+    def start(self, item: int) -> float:
+        """Gives the time."""
+        now = time.monotonic()
         # The time first: what is read between the two is too late a start for the item before, never too early a one.
-        struct.pack_into("d", self._memory, 8, time.monotonic())
-        struct.pack_into("q", self._memory, 0, item)
+        _TIME.pack_into(self._memory, 8, now)
+        _ITEM.pack_into(self._memory, 0, item)
+        return now
 
     def read(self) -> tuple[int, float] | None:
         """The place of the item in its batch and when it began, by `time.monotonic`, which all processes share."""
@@ -173,11 +179,10 @@ def _run_batch(wire: Wire, function: Callable[[Any], Any], items: list[Any], clo
     results: list[tuple[str, Any]] = []
     sent = time.monotonic()
     for place, item in enumerate(items):
-        clock.start(place)
-        results.append(_result(function, item))
-        if time.monotonic() - sent > FLUSH_SECONDS:
+        if clock.start(place) - sent > FLUSH_SECONDS and results:
             wire.send_bytes(_pickled(results))
-            results, sent = [], time.monotonic()
+            results, sent = [], clock.start(place)
+        results.append(_result(function, item))
     clock.stop()
     if results:
         wire.send_bytes(_pickled(results))

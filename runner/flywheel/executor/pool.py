@@ -29,8 +29,7 @@ _SETUP_SECONDS = 120.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What became of one item: `value` where `status` is "ok", else `reason`, in words."""
 
     status: Literal["ok", "raised", "timed_out", "crashed"]

@@ -58,6 +58,12 @@ class WriteRows(Protocol):
     def __call__(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None: ...
 
 
+class CopyRows(Protocol):
+    """Puts the rows of a query into a table of the store, by the names of their columns."""
+
+    def __call__(self, table: str, sql: str, parameters: Sequence[Any]) -> None: ...
+
+
 @dataclass(frozen=True)
 class NodeResult:
     """What a node gives back: rows by table, beside those that it has written; the conservation law's counts, and a few
@@ -104,6 +110,7 @@ class Context:
     query: Query
     stream: Stream
     write: WriteRows
+    copy: CopyRows
     compute: Compute
     judge: JudgeAnswers
     ask: AskTeachers

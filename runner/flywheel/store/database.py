@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 #: Of one store: what does not fit is read again from the file, or spilled beside it.
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "512MB"
 #: Rows that are on their way into the store in one transaction.
 ROWS_AT_A_TIME = 10_000
 #: For who reads the store just now (a page, a server, `status`) to be done with it, in seconds.
@@ -127,6 +127,11 @@ class Store:
         waiting = iter(rows)
         while block := list(islice(waiting, ROWS_AT_A_TIME)):
             self.write(table, block)
+
+    def copy(self, table: str, sql: str, parameters: Sequence[Any]) -> None:
+        """The rows of a query into a table, by the names of their columns, without a look at them."""
+        with self.transaction() as transaction:
+            transaction.execute(f"INSERT INTO {table} BY NAME {sql}", parameters)
 
     def forget_unfinished(self) -> None:
         """Remove what nodes wrote that were killed before they were done, where the last run did not end."""

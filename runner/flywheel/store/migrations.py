@@ -212,10 +212,16 @@ STAGES = """
 ALTER TABLE decisions ADD COLUMN stages JSON;
 """
 
+QUESTIONS = """
+-- What a lesson's question is told by, in the same words or not: 16 hex digits over its normalised text.
+ALTER TABLE signatures ADD COLUMN question VARCHAR;
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
     ("0009_policies", POLICIES), ("0010_cleared", CLEARED + SIGNATURES), ("0011_stages", STAGES),
+    ("0013_questions", QUESTIONS),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

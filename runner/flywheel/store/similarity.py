@@ -9,11 +9,11 @@ looked up in a dictionary of the eval items'.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Container, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from flywheel.normal import WORD, gram_units, words
 from flywheel.store.telling import Telling, must_agree, worded_alike
@@ -43,28 +43,64 @@ class Overlap:
     """exact, normalised, or n-gram."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`:
-    the same made comparable; `kind`: of what must agree (16 hex digits each); `least`: 64 values of 4 bytes."""
+#: What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`: the
+#: same made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash.
+#: `question`: for who asks which questions are the same.
+SIGNATURE = [
+    ("content", "u8"),
+    ("copy", "u8"),
+    ("kind", "u8"),
+    ("question", "u8"),
+    ("least", "u4", (BANDS * ROWS_A_BAND,)),
+]
 
-    content: str
-    copy: str
-    kind: str
-    least: bytes
+
+class Signatures:
+    """Of texts, by place. `rows`: an array of SIGNATURE, all 0 where there is none yet; `anew`: places that were signed
+    since it was made."""
+
+    def __init__(self, rows: NDArray[np.void] | None = None) -> None:
+        import numpy as np
+
+        self.rows = np.zeros(0, SIGNATURE) if rows is None else rows
+        self.anew: list[int] = []
+
+    def reach(self, size: int) -> None:
+        """Room for so many."""
+        import numpy as np
+
+        if size > len(self.rows):
+            rows = np.zeros(size, SIGNATURE)
+            rows[: len(self.rows)] = self.rows
+            self.rows = rows
+
+    def put(self, place: int, least: bytes, **numbers: str | None) -> None:
+        """As `get` gave it."""
+        import numpy as np
+
+        row = self.rows[place]
+        row["least"] = np.frombuffer(least, np.uint32)
+        for name, number in numbers.items():
+            row[name] = int(number or "0", 16)
+
+    def get(self, place: int) -> dict[str, Any]:
+        """A signature as JSON values and bytes; numbers have 16 hex digits."""
+        row = self.rows[place]
+        numbers = {name: f"{row[name]:016x}" for name in ("content", "copy", "kind", "question")}
+        return numbers | {"least": row["least"].tobytes()}
 
 
 def near_duplicates(
     texts: Sequence[str],
     threshold: float,
     answers: Sequence[str] | None = None,
-    signed: MutableMapping[int, Signature] | None = None,
+    signed: Signatures | None = None,
 ) -> dict[int, tuple[int, float]]:
     """Later texts that repeat an earlier kept one: index → (index of the one kept, Jaccard similarity).
 
     `texts` come in order of preference: the history first, then the new ones, best first. `answers`: what each text
-    ends with; without them a text of several lines has its last one for an answer. `signed`: signatures that are known,
-    by index; those that are missing, or of another content, are added.
+    ends with; without them a text of several lines has its last one for an answer. `signed`: signatures that are known;
+    those that are missing, or of another content, are added. Texts are looked at a few at a time, in four passes.
     """
     dropped: dict[int, tuple[int, float]] = {}
     for later, earlier, similarity in alike(texts, threshold, answers, dropped, signed):
@@ -78,51 +114,75 @@ def alike(
     threshold: float,
     answers: Sequence[str] | None = None,
     leave_out: Container[int] = (),
-    signed: MutableMapping[int, Signature] | None = None,
+    signed: Signatures | None = None,
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs of near-duplicates: (later, earlier, Jaccard similarity), as in `near_duplicates`; copies of a text come
     last, each with the first one. Of the others none has an index that is in `leave_out` by then."""
-    contents = _without_frames(texts)
-    if answers is None:
-        answers = [text.rpartition("\n")[2] if "\n" in text else "" for text in texts]
+    content_of = _without_frames(texts)
     telling = Telling()
-    signed = {} if signed is None else signed
-    _sign(contents, answers, telling, signed)
-    copies, firsts = _copies([signed[place].copy for place in range(len(texts))])
-    folded_of = lru_cache(maxsize=10_000)(lambda place: normalised(contents[firsts[place]]))
-    shingles_of = lru_cache(maxsize=10_000)(lambda place: _shingles(folded_of(place)))
-    words_of = lru_cache(maxsize=10_000)(lambda place: _words(contents[firsts[place]], folded_of(place)))
-    for later, earlier in _similar_pairs([signed[first] for first in firsts], threshold):
-        if firsts[later] in leave_out or firsts[earlier] in leave_out:
+    signed = Signatures() if signed is None else signed
+    signed.reach(len(texts))
+    _sign(texts, answers, content_of, telling, signed)
+    rows = signed.rows[: len(texts)]
+    first_of = _firsts(rows["copy"])
+    bare = lru_cache(maxsize=1_000)(lambda place: content_of(texts[place]))
+    folded_of = lru_cache(maxsize=1_000)(lambda place: normalised(bare(place)))
+    shingles_of = lru_cache(maxsize=1_000)(lambda place: _shingles(folded_of(place)))
+    words_of = lru_cache(maxsize=1_000)(lambda place: _words(bare(place), folded_of(place)))
+    for later, earlier in _similar_pairs(rows, first_of, threshold):
+        if later in leave_out or earlier in leave_out:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
         shared = len(one & other)
         similarity = shared / (len(one) + len(other) - shared)
         if similarity >= threshold and worded_alike(words_of(later), words_of(earlier), telling):
-            yield firsts[later], firsts[earlier], similarity
-    yield from ((later, first, 1.0) for later, first in copies.items())
+            yield later, earlier, similarity
+    yield from ((later, first, 1.0) for later, first in enumerate(first_of.tolist()) if later != first)
 
 
 def _sign(
-    contents: Sequence[str], answers: Sequence[str], telling: Telling, signed: MutableMapping[int, Signature]
+    texts: Sequence[str],
+    answers: Sequence[str] | None,
+    content_of: Callable[[str], str],
+    telling: Telling,
+    signed: Signatures,
 ) -> None:
     """Add what is missing, or was signed when another part of the text was its content."""
-    hashes = [_digest(f"{len(content)} {content}{answer}") for content, answer in zip(contents, answers, strict=True)]
-    places = [place for place, own in enumerate(hashes) if place not in signed or signed[place].content != own]
-    for start in range(0, len(places), TEXTS_AT_A_TIME):
-        block = places[start : start + TEXTS_AT_A_TIME]
-        folded = [normalised(contents[place]) for place in block]
-        for place, text, least in zip(block, folded, _signatures(folded), strict=True):
-            answer = answers[place]
-            agreed = must_agree(text.split(" "), normalised(answer).split(" ") if answer else (), telling)
-            kind = "\0".join(["\1".join(part) for part in agreed])
-            signed[place] = Signature(
-                hashes[place], _digest(f"{len(text)} {text}{kind}"), _digest(kind), least.tobytes()
-            )
+    import numpy as np
+
+    waiting = enumerate(texts)
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        pairs = [
+            (content_of(text), _last_line(text) if answers is None else answers[place])
+            for place, text in islice(waiting, TEXTS_AT_A_TIME)
+        ]
+        rows = signed.rows[start : start + len(pairs)]
+        hashes = np.array([digest(f"{len(content)} {content}{answer}") for content, answer in pairs], np.uint64)
+        if len(places := np.flatnonzero(rows["content"] != hashes)):
+            rows["content"] = hashes
+            rows[places] = _signed(rows[places], [pairs[place] for place in places], telling)
+            signed.anew += (places + start).tolist()
 
 
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _signed(rows: NDArray[np.void], pairs: Sequence[tuple[str, str]], telling: Telling) -> NDArray[np.void]:
+    """The rows of some contents and answers, all but `content` worked out."""
+    folded = [normalised(content) for content, _ in pairs]
+    rows["least"] = _signatures(folded)
+    for place, (text, (_, answer)) in enumerate(zip(folded, pairs, strict=True)):
+        agreed = must_agree(text.split(" "), normalised(answer).split(" ") if answer else (), telling)
+        kind = "\0".join(["\1".join(part) for part in agreed])
+        rows["copy"][place], rows["kind"][place] = digest(f"{len(text)} {text}{kind}"), digest(kind)
+    return rows
+
+
+def _last_line(text: str) -> str:
+    return text.rpartition("\n")[2] if "\n" in text else ""
+
+
+def digest(text: str) -> int:
+    """64 bits, of which one is set."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
 
 
 def _words(text: str, folded: str) -> list[str]:
@@ -130,41 +190,63 @@ def _words(text: str, folded: str) -> list[str]:
     return words(text) if text != text.lower() else folded.split(" ")
 
 
-def _copies(keys: Sequence[object]) -> tuple[dict[int, int], list[int]]:
-    """Later index → the first with an equal key; and the indices of the first ones."""
-    first: dict[object, int] = {}
-    copies = {index: earlier for index, key in enumerate(keys) if (earlier := first.setdefault(key, index)) != index}
-    return copies, list(first.values())
-
-
-def _numbered(keys: Sequence[object]) -> NDArray[np.int64]:
-    """Equal numbers for equal keys."""
+def _firsts(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Of each place the first one with an equal key."""
     import numpy as np
 
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
-def _without_frames(texts: Sequence[str]) -> list[str]:
-    """Texts without what stands in many: a schema on a line of its own, an instruction before or after every question.
+def _without_frames(texts: Sequence[str]) -> Callable[[str], str]:
+    """What to make of a text so that it is without what stands in many: a schema on a line of its own, an instruction
+    before or after every question.
 
     Where little is left, what is shared is the content.
     """
     if len(texts) < FRAME:
-        return list(texts)
-    lines = Counter(line for text in texts if "\n" in text for line in set(text.split("\n")))
-    frames = {line for line, count in lines.items() if count >= FRAME}
-    bare = [_substance("\n".join(x for x in t.split("\n") if x not in frames), t) for t in texts] if frames else texts
-    start, end = _common(bare), _common([text[::-1] for text in bare])
-    return [_substance(text[start : len(text) - end], text) if start or end else text for text in bare]
+        return lambda text: text
+    frames = _frames(texts)
+
+    def bare(text: str) -> str:
+        if not frames or "\n" not in text:
+            return _substance(text, text) if frames else text
+        return _substance("\n".join(line for line in text.split("\n") if hash(line) not in frames), text)
+
+    start, end = _common(map(bare, texts))
+
+    def content(text: str) -> str:
+        text = bare(text)
+        return _substance(text[start : len(text) - end], text) if start or end else text
+
+    return content
 
 
-def _common(texts: Sequence[str]) -> int:
-    """How many characters all texts begin with, in whole words; 0 where those are few words."""
-    least, most = min(texts), max(texts)
-    same = next((i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), len(least))
-    length = max(least.rfind(" ", 0, same), least.rfind("\n", 0, same)) + 1
-    return length if len(least[:length].split()) >= CONTENT_WORDS else 0
+def _frames(texts: Sequence[str]) -> Collection[int]:
+    """Hashes of lines that stand in so many texts as make a frame. A million lines are no million texts in memory."""
+    import numpy as np
+
+    lines = (hash(line) for text in texts if "\n" in text for line in set(text.split("\n")))
+    hashes, counts = np.unique(np.fromiter(lines, np.int64), return_counts=True)
+    return frozenset(hashes[counts >= FRAME].tolist())
+
+
+def _common(texts: Iterable[str]) -> tuple[int, int]:
+    """How many characters all texts begin and end with, in whole words; 0 where those are few words."""
+    waiting = iter(texts)
+    least = most = next(waiting)
+    last_least = last_most = least[::-1]
+    for text in waiting:
+        back = text[::-1]
+        least, most = min(least, text), max(most, text)
+        last_least, last_most = min(last_least, back), max(last_most, back)
+    return _shared_words(least, most), _shared_words(last_least, last_most)
+
+
+def _shared_words(one: str, other: str) -> int:
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+    length = max(one.rfind(" ", 0, same), one.rfind("\n", 0, same)) + 1
+    return length if len(one[:length].split()) >= CONTENT_WORDS else 0
 
 
 def _substance(part: str, whole: str) -> str:
@@ -173,7 +255,10 @@ def _substance(part: str, whole: str) -> str:
 
 def _has_words(part: str) -> bool:
     """Whether it has CONTENT_WORDS; plain ones at the beginning are enough to see it."""
-    plain = sum(chunk.isalnum() and chunk.isascii() for chunk in part.split(None, 2 * CONTENT_WORDS)[:-1])
+    first = part.split(None, 2 * CONTENT_WORDS)[:-1]
+    if len(first) >= CONTENT_WORDS and (start := "".join(first[:CONTENT_WORDS])).isalnum() and start.isascii():
+        return True  # nearly always, and soon seen
+    plain = sum(chunk.isalnum() and chunk.isascii() for chunk in first)
     return plain >= CONTENT_WORDS or len(words(part)) >= CONTENT_WORDS
 
 
@@ -182,9 +267,9 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
 
 
-def _similar_pairs(signed: Sequence[Signature], threshold: float) -> list[tuple[int, int]]:
-    """(later, earlier), in order: pairs of one kind that share a band and whose hashes agree nearly as often as the
-    threshold says.
+def _similar_pairs(rows: NDArray[np.void], first_of: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
+    """(later, earlier), in order, of texts that are no copies: pairs of one kind that share a band and whose hashes
+    agree nearly as often as the threshold says.
 
     The share of agreeing hashes estimates the similarity; a pair at the threshold falls four standard errors below it
     three times in 100,000.
@@ -192,18 +277,26 @@ def _similar_pairs(signed: Sequence[Signature], threshold: float) -> list[tuple[
     import numpy as np
 
     hashes = BANDS * ROWS_A_BAND
-    signatures = np.frombuffer(b"".join(signature.least for signature in signed), np.uint32).reshape(-1, hashes)
-    kinds = _numbered([signature.kind for signature in signed])
+    firsts, kinds = np.flatnonzero(first_of == np.arange(len(first_of))), np.ascontiguousarray(rows["kind"])
     # A byte of each hash is enough to compare by: a signature is then one cache line.
-    bytes_ = np.ascontiguousarray(signatures.astype(np.uint8))
+    bytes_ = rows["least"].astype(np.uint8, order="C")
     least = hashes * (threshold - 4 * (threshold * (1 - threshold) / hashes) ** 0.5)
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     for band in range(BANDS):
-        rows = signatures[:, band * ROWS_A_BAND : (band + 1) * ROWS_A_BAND]
-        for pairs in _pairs_of_equal(rows, kinds):
-            agreeing = (bytes_[pairs[:, 0]] == bytes_[pairs[:, 1]]).sum(axis=1)
-            found.append(pairs[agreeing >= least])
-    return [(later, earlier) for later, earlier in np.unique(np.concatenate(found), axis=0).tolist()]
+        values = rows["least"][firsts, band * ROWS_A_BAND : (band + 1) * ROWS_A_BAND]
+        for pairs in _pairs_of_equal(_band_keys(values, kinds[firsts])):
+            later, earlier = firsts[pairs].T
+            agreeing = (bytes_[later] == bytes_[earlier]).sum(axis=1)
+            found.append(firsts[pairs][(agreeing >= least) & (kinds[later] == kinds[earlier])])
+    return map(tuple, np.unique(np.concatenate(found), axis=0).tolist())
+
+
+def _band_keys(values: NDArray[np.uint32], kinds: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """64 bits that are equal where 4 hashes and the kind are, and hardly elsewhere."""
+    import numpy as np
+
+    high, low = np.ascontiguousarray(values).view(np.uint64).T
+    return high * np.uint64(0x9E3779B97F4A7C15) ^ low * np.uint64(0xC2B2AE3D27D4EB4F) ^ kinds
 
 
 def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
@@ -240,19 +333,17 @@ def _hash_parameters() -> list[tuple[np.uint32, np.uint32]]:
     return [(np.uint32(rng.getrandbits(32) | 1), np.uint32(rng.getrandbits(32))) for _ in range(BANDS * ROWS_A_BAND)]
 
 
-def _pairs_of_equal(rows: NDArray[np.uint32], kinds: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Blocks of (later, earlier) among the indices of one kind with equal rows of 4 hashes."""
+def _pairs_of_equal(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Blocks of (later, earlier) among the indices with equal keys."""
     import numpy as np
 
-    high, low = np.ascontiguousarray(rows).view(np.uint64).T
-    some = _maybe_equal(high, low, kinds)
-    order = some[np.lexsort((low[some], high[some], kinds[some]))]
-    high, low, kinds = high[order], low[order], kinds[order]
-    fresh = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1]) | (kinds[1:] != kinds[:-1])))
-    starts = np.flatnonzero(fresh)
+    some = _maybe_equal(keys)
+    order = some[np.argsort(keys[some], kind="stable")]
+    keys = keys[order]
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1]))) if len(keys) else some
     sizes = np.diff(np.append(starts, len(order)))
     first_of = np.repeat(starts, sizes)
-    # lexsort is stable: inside a group the indices rise, so each place is paired with those before it in its group.
+    # The sort is stable: inside a group the indices rise, so each place is paired with those before it in its group.
     before = np.arange(len(order)) - first_of
     before = np.where(before > CROWD, FIRST_FEW, before)
     ends = before.cumsum()
@@ -268,18 +359,17 @@ def _pairs_of_equal(rows: NDArray[np.uint32], kinds: NDArray[np.int64]) -> Itera
         first = last
 
 
-def _maybe_equal(high: NDArray[np.uint64], low: NDArray[np.uint64], kinds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices, rising, without those that certainly have no equal: nearly all, which then need no exact sorting."""
+def _maybe_equal(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Indices, rising, of keys that stand more than once."""
     import numpy as np
 
-    mixed = high * np.uint64(0x9E3779B97F4A7C15) ^ low * np.uint64(0xC2B2AE3D27D4EB4F) ^ kinds.astype(np.uint64)
-    order = np.argsort(mixed)
-    equal = np.flatnonzero(np.diff(mixed[order]) == 0)
+    order = np.argsort(keys)
+    equal = np.flatnonzero(np.diff(keys[order]) == 0)
     return np.unique(order[np.concatenate((equal, equal + 1))])
 
 
 def contaminated(
-    lessons: Sequence[tuple[str, str]], items: Sequence[tuple[str, str, str, str]], ngram: int
+    lessons: Iterable[tuple[str, str]], items: Sequence[tuple[str, str, str, str]], ngram: int
 ) -> dict[int, Overlap]:
     """Lessons (question text, whole text) that overlap an eval item (suite, item id, question text, whole text).
 
@@ -287,42 +377,45 @@ def contaminated(
     leak costs more than a lesson. Where a script has no blanks between words, as many characters as make `ngram` words
     stand for them (`flywheel.normal.gram_units`). Index of lesson → first overlap.
     """
-    if not lessons or not items:
+    if not items:
         return {}
     exact = {question: (suite, item) for suite, item, question, _ in items}
     folded = {normalised(question).lower(): (suite, item) for suite, item, question, _ in items}
+    grams = _Grams([(suite, item, whole) for suite, item, _, whole in items], ngram)
     found: dict[int, Overlap] = {}
-    for index, (question, _) in enumerate(lessons):
+    for index, (question, whole) in enumerate(lessons):
         if question in exact:
             found[index] = Overlap(*exact[question], "exact")
         elif (key := normalised(question).lower()) in folded:
             found[index] = Overlap(*folded[key], "normalised")
-    for index, suite, item in _sharing_ngrams([w for _, w in lessons], [(s, i, w) for s, i, _, w in items], ngram):
-        found.setdefault(index, Overlap(suite, item, f"{ngram}-gram"))
+        elif owner := grams.shared_by(whole):
+            found[index] = Overlap(*owner, f"{ngram}-gram")
     return found
 
 
-def _sharing_ngrams(
-    lessons: Sequence[str], items: Sequence[tuple[str, str, str]], ngram: int
-) -> Iterator[tuple[int, str, str]]:
-    """(place of the lesson, suite, item): the first item, by name, that shares a run of `ngram` words."""
-    owners: dict[tuple[str, ...], tuple[str, str]] = {}
-    halves: set[tuple[str, ...]] = set()
-    half = ngram // 2
-    for suite, item, text in items:
-        tokens = _gram_tokens(text)
-        halves.update(_runs(tokens, half))
-        for gram in _ngrams(tokens, ngram):
-            owners[gram] = min(owners.get(gram, (suite, item)), (suite, item))
-    for place, text in enumerate(lessons):
-        tokens = _gram_tokens(text)
+class _Grams:
+    """Runs of `ngram` words of (suite, item, text)."""
+
+    def __init__(self, items: Sequence[tuple[str, str, str]], ngram: int) -> None:
+        self._ngram, self._half = ngram, ngram // 2
+        self._owners: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._halves: set[tuple[str, ...]] = set()
+        for suite, item, text in items:
+            tokens = _gram_tokens(text)
+            self._halves.update(_runs(tokens, self._half))
+            for gram in _ngrams(tokens, ngram):
+                self._owners[gram] = min(self._owners.get(gram, (suite, item)), (suite, item))
+
+    def shared_by(self, text: str) -> tuple[str, str] | None:
+        """The first (suite, item), by name, that has a run in common with the text."""
+        tokens, half = _gram_tokens(text), self._half
         # A run of `ngram` words holds a whole half that begins at a multiple of the rest: most texts have none.
-        if text.isascii() and halves.isdisjoint(
-            tuple(tokens[i : i + half]) for i in range(0, len(tokens) - half + 1, ngram - half + 1)
+        if text.isascii() and self._halves.isdisjoint(
+            tuple(tokens[i : i + half]) for i in range(0, len(tokens) - half + 1, self._ngram - half + 1)
         ):
-            continue
-        if shared := owners.keys() & _ngrams(tokens, ngram):
-            yield (place, *min(owners[gram] for gram in shared))
+            return None
+        shared = self._owners.keys() & _ngrams(tokens, self._ngram)
+        return min((self._owners[gram] for gram in shared), default=None)
 
 
 def _gram_tokens(text: str) -> list[str]:

@@ -6,11 +6,13 @@ import asyncio
 import heapq
 import json
 import random
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from sys import intern
+from tempfile import TemporaryFile
 from typing import Any
 
 from flywheel.hashing import canonical, seed_from
@@ -34,8 +36,9 @@ class Dataset:
             self._file = project_file(teacher.path, root)
         self._teacher = teacher
         self._seed = seed_from(seed, name)
-        self._texts: list[str] = []
-        """Each row as JSON: less memory than its values, and what is handed out."""
+        self._texts = TemporaryFile()  # noqa: SIM115
+        """Each row as JSON, as it is handed out."""
+        self._ends = array("Q", [0])
         self._values: list[str] = []
         """Each row's value of the matched column."""
         self._order = lru_cache(maxsize=64)(self._ordered)
@@ -45,26 +48,32 @@ class Dataset:
 
     def _read(self) -> None:
         for row in each_row(self._file):
-            self._texts.append(json.dumps(row, ensure_ascii=False))
+            text = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            self._ends.append(self._ends[-1] + self._texts.write(text))
             if self._teacher.match is not None:
                 self._values.append(intern(canonical(row.get(self._teacher.match))))
+
+    def _text(self, place: int) -> str:
+        start, end = self._ends[place : place + 2]
+        self._texts.seek(start)
+        return self._texts.read(end - start).decode("utf-8", "surrogatepass")
 
     async def complete(self, request: LessonRequest) -> Completion:
         text = self._answer(request) if request.purpose == "answer" else self._lessons(request)
         return Completion(text, model=self._teacher.path)
 
     async def close(self) -> None:
-        return None
+        self._texts.close()
 
     def _lessons(self, request: LessonRequest) -> str:
         wanted = tuple(sorted(wanted_values(self._teacher.match, request).items()))
         order = self._order(request.mode or "", wanted)
         start = request.sample * request.n
-        return f"[{', '.join(self._texts[i] for i in order[start : start + request.n])}]"
+        return f"[{', '.join(map(self._text, order[start : start + request.n]))}]"
 
-    def _ordered(self, mode: str, wanted: tuple[tuple[str, int], ...]) -> list[int]:
+    def _ordered(self, mode: str, wanted: tuple[tuple[str, int], ...]) -> Sequence[int]:
         """Indices of rows, the best first; nothing where no row matches."""
-        indices = list(range(len(self._texts)))
+        indices = array("q", range(len(self._ends) - 1))
         random.Random(seed_from(self._seed, mode)).shuffle(indices)
         if self._teacher.match is None or (self._teacher.match == MODE_COLUMN and not mode):
             return indices
@@ -76,7 +85,7 @@ class Dataset:
 
     @cached_property
     def _rows(self) -> list[Row]:
-        return [json.loads(text) for text in self._texts]
+        return [json.loads(self._text(place)) for place in range(len(self._ends) - 1)]
 
     def _answer(self, request: LessonRequest) -> str:
         """The recorded answer to `request.row`: the one column of a row that has all the others."""

@@ -28,7 +28,7 @@ Entry = tuple[dict[str, Any], Reply]
 
 
 #: Replies that are read back, and on their way into the store, at a time.
-ENTRIES_AT_A_TIME = 5_000
+ENTRIES_AT_A_TIME = 1_000
 
 
 class JournalFull(StoreError):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from flywheel.answers import final_answer
 from flywheel.executor import Pool, Result
@@ -27,17 +27,11 @@ _ROUND_SECONDS = 1.0
 _ROUND_SIZES = (16, 4_096)
 
 
-class _Question(NamedTuple):
-    verifier: str
-    subject: Subject
+_Question = tuple[str, Subject]
+"""Whom to ask about what. Plain tuples both ways: pickling a class of ours costs as much as a small verdict."""
 
-
-class _Answer(NamedTuple):
-    outcome: Outcome
-    reason: str
-    seconds: float
-    tier: str
-    score: float | None = None
+_Answer = tuple[Outcome, str, float, str, float | None]
+"""Outcome, reason, seconds, tier, score."""
 
 
 class Checker:
@@ -120,22 +114,22 @@ class Checker:
         return [[said[name] for name in order if name in said] for said, order in zip(found, names, strict=True)]
 
     def _ask(self, subjects: Sequence[Subject], asked: Sequence[tuple[int, str]]) -> Iterator[tuple[int, Verdict]]:
+        patience = {name: self._verifiers[name].patience for _, name in asked}
         for confined, pool in self._pools.items():
-            here = [(place, name) for place, name in asked if self._is_confined(name) is confined]
-            questions = (_Question(name, subjects[place]) for place, name in here)
-            answers = pool.map(questions, lambda question: self._patience(question.verifier))
+            names = {name for name in patience if self._verifiers[name].is_confined is confined}
+            here = [(place, name) for place, name in asked if name in names]
+            questions: Iterator[_Question] = ((name, subjects[place]) for place, name in here)
+            answers = pool.map(questions, lambda question: patience[question[0]])
             for (place, name), result in zip(here, answers, strict=True):
-                yield place, self._verdict(subjects[place], name, result)
+                outcome, reason, seconds, tier, score = _said(result, patience[name])
+                if tier:
+                    self._note_tier("checks" if confined else "programs", tier)
+                subject_id = subjects[place].subject_id
+                yield place, Verdict(subject_id, name, self._versions[name], outcome, reason, seconds, score)
 
     def _pace(self, subjects_per_second: float) -> None:
         least, most = _ROUND_SIZES
         self._round = max(least, min(most, int(subjects_per_second * _ROUND_SECONDS)))
-
-    def _patience(self, name: str) -> float:
-        return self._verifiers[name].patience
-
-    def _is_confined(self, name: str) -> bool:
-        return self._verifiers[name].is_confined
 
     def _open(self, names: set[str]) -> None:
         """Pools whose children have these verifiers; a task that needs further ones has them opened anew."""
@@ -145,7 +139,7 @@ class Checker:
         self._versions |= {name: version_of(name, self._verifiers[name], self._root) for name in further}
         self.close()
         for confined in (True, False):
-            chosen = [name for name in sorted(self._versions) if self._is_confined(name) is confined]
+            chosen = [name for name in sorted(self._versions) if self._verifiers[name].is_confined is confined]
             if chosen:
                 self._pools[confined] = self._pool({name: self._verifiers[name] for name in chosen}, confined)
 
@@ -158,17 +152,12 @@ class Checker:
             memory_bytes=MEMORY_BYTES,
         )
 
-    def _verdict(self, subject: Subject, name: str, result: Result) -> Verdict:
-        answer = _said(result, self._patience(name))
-        if answer.tier:
-            self._note_tier("checks" if self._is_confined(name) else "programs", answer.tier)
-        return Verdict(
-            subject.subject_id, name, self._versions[name], answer.outcome, answer.reason, answer.seconds, answer.score
-        )
-
     def _note_tier(self, what: str, tier: str) -> None:
         """The weakest: machines differ."""
-        known = self._tiers.get(what, tier)
+        known = self._tiers.get(what)
+        if known == tier:
+            return
+        known = known or tier
         self._tiers[what] = max(known, tier, key=lambda t: TIERS.index(t) if t in TIERS else len(TIERS))
 
 
@@ -190,7 +179,7 @@ def _said(result: Result, timeout: float) -> _Answer:
         answer: _Answer = result.value
         return answer
     reason = f"raised {result.reason}" if result.status == "raised" else result.reason
-    return _Answer("unknown", reason, timeout if result.status == "timed_out" else 0.0, "")
+    return "unknown", reason, timeout if result.status == "timed_out" else 0.0, "", None
 
 
 def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Callable[[_Question], _Answer]:
@@ -209,7 +198,7 @@ def open_checks(setup: tuple[Mapping[str, Verifier], Path, bool, bool]) -> Calla
         name, subject = question
         started = time.perf_counter()
         finding = checks[name](subject)
-        return _Answer(finding.outcome, finding.reason, time.perf_counter() - started, tiers[name], finding.score)
+        return finding.outcome, finding.reason, time.perf_counter() - started, tiers[name], finding.score
 
     return ask
 

@@ -7,18 +7,19 @@ quota.
 from __future__ import annotations
 
 import random
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from sys import intern
 from typing import Any
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
 from flywheel.nodes.lessons.lesson import Lesson, cleared, lesson_id_of, overlaps_with_evals
-from flywheel.nodes.lessons.ranking import over_quota, quota_of, ranked
+from flywheel.nodes.lessons.ranking import columns_of, over_quota, quota_of, ranked
+from flywheel.nodes.lessons.shelf import Shelf, View, chosen, joined
 from flywheel.store.meaning import Meanings, same_meaning
-from flywheel.store.similarity import Signature, near_duplicates
+from flywheel.store.similarity import Signatures, digest, near_duplicates
 from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.text import normalised, one_line
 
@@ -31,53 +32,68 @@ class Fate:
 
 @dataclass(frozen=True)
 class Curated:
-    """`fates`: candidate → why it was dropped. `ranked`: those that are clean, best first; `difficulty`: of those whose
-    place hung on it."""
+    """What became of `lessons`, by place. `fates`: why one was dropped; `ranked`: those that are clean, best first;
+    `difficulty`: of those whose place hung on it."""
 
-    fates: Mapping[Any, Fate]
-    ranked: Sequence[Lesson]
-    difficulty: Mapping[Any, float]
+    lessons: Sequence[Lesson]
+    fates: Mapping[int, Fate]
+    ranked: Sequence[int]
+    difficulty: Mapping[int, float]
     alike: Sequence[Mapping[str, Any]] = ()
     """Pairs of questions next to `curate.dedup.semantic`: `similarity`, whether they `agree` in what is telling."""
 
     @property
-    def kept(self) -> list[Lesson]:
-        return [lesson for lesson in self.ranked if lesson.candidate_id not in self.fates]
+    def kept(self) -> Sequence[Lesson]:
+        return chosen(self.lessons, [place for place in self.ranked if place not in self.fates])
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and by
-    lesson id what they are compared by; what curation works out anew is added to `signed`."""
+    """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and what
+    they are compared by. Curation adds to `signatures` those of the lessons that come after them: `signed` has their
+    places."""
 
     lessons: Sequence[Lesson]
-    signatures: Mapping[str, Signature]
-    signed: dict[str, Signature] = field(default_factory=dict)
+    signatures: Signatures = field(default_factory=Signatures)
+    signed: list[int] = field(default_factory=list)
 
 
 def curated(ctx: Context, lessons: Sequence[Lesson], history: Remembered, without: str = "") -> Curated:
     """`without`: the name of a stage that is skipped, as `ablate` has it; without `rank` the order is a seeded draw."""
-    fates: dict[Any, Fate] = {}
+    fates: dict[int, Fate] = {}
     for name, stages in STAGES.items():
         for stage in stages if name != without else ():
-            fates.update(stage(ctx, [lesson for lesson in lessons if lesson.candidate_id not in fates], history))
-    clean = [lesson for lesson in lessons if lesson.candidate_id not in fates]
-    repeated, alike = _semantic(ctx, clean, history) if without != "dedup" else ({}, [])
-    fates.update(repeated)
-    clean = [lesson for lesson in clean if lesson.candidate_id not in fates]
-    quota = quota_of(ctx)
-    order, difficulty = (shuffled(ctx, clean), {}) if without == "rank" else ranked(ctx, clean, quota)
-    for lesson, bought in over_quota(order, quota):
-        fates[lesson.candidate_id] = Fate("quota", f"the budget bought {bought} for {lesson.mode}")
-    return Curated(fates, order, difficulty, alike)
+            left = _left(lessons, fates)
+            fates.update((left[place], fate) for place, fate in stage(ctx, chosen(lessons, left), history).items())
+            if stage is _near:
+                history.signed[:] = left
+    left = _left(lessons, fates)
+    repeated, alike = _semantic(ctx, chosen(lessons, left), history) if without != "dedup" else ({}, [])
+    fates.update((left[place], fate) for place, fate in repeated.items())
+    left = _left(lessons, fates)
+    clean, quota = chosen(lessons, left), quota_of(ctx)
+    if without == "rank":
+        order, difficulty, columns = shuffled(ctx, clean), {}, columns_of(clean)
+    else:
+        order, difficulty, columns = ranked(ctx, clean, quota)
+    for place, bought in over_quota(columns, order, quota):
+        mode = columns.names[columns.group[place]][1] or None
+        fates[left[place]] = Fate("quota", f"the budget bought {bought} for {mode}")
+    hard = {left[place]: loss for place, loss in difficulty.items()}
+    return Curated(lessons, fates, [left[place] for place in order], hard, alike)
 
 
-def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[Lesson]:
-    """A seeded order in which a lesson's place does not hang on which others there are."""
-    return sorted(lessons, key=lambda lesson: fingerprint([ctx.spec.seed, lesson.candidate_id]))
+def _left(lessons: Sequence[Lesson], fates: Mapping[int, Fate]) -> Sequence[int]:
+    return array("q", (place for place in range(len(lessons)) if place not in fates))
 
 
-def accepted(ctx: Context) -> list[Lesson]:
+def shuffled(ctx: Context, lessons: Sequence[Lesson]) -> list[int]:
+    """Places in a seeded order, in which a lesson's does not hang on which others there are."""
+    keys = [fingerprint([ctx.spec.seed, lesson.candidate_id]) for lesson in lessons]
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def accepted(ctx: Context) -> Sequence[Lesson]:
     """What passed verification in this iteration."""
     rows = ctx.stream(
         """SELECT c.candidate_id, c.task, c.mode, c.teacher, c.generator, c."row", c.target, j.score AS grade
@@ -86,69 +102,71 @@ def accepted(ctx: Context) -> list[Lesson]:
            ORDER BY c.candidate_id""",
         [ctx.fingerprints("generate"), ctx.fingerprints("verify")],
     )
-    return [lesson_of(row) for row in rows]
+    return Shelf(ctx.state, map(lesson_of, rows), Lesson._make)
 
 
 def lesson_of(row: Mapping[str, Any]) -> Lesson:
     """Of a row of `candidates` with its `grade`."""
-    # Names are the same few in many rows, and the store gives each row its own copy.
-    mode = None if row["mode"] is None else intern(row["mode"])
     return Lesson(
-        lesson_id_of(row["task"], row["row"], row["target"]), row["candidate_id"], intern(row["task"]), mode,
-        intern(row["teacher"]), intern(row["generator"]), row["row"], row["target"], row["grade"],
+        lesson_id_of(row["task"], row["row"], row["target"]), row["candidate_id"], row["task"], row["mode"],
+        row["teacher"], row["generator"], row["row"], row["target"], row["grade"],
     )  # fmt: skip
 
 
 def history_of(ctx: Context) -> Remembered:
-    rows = ctx.query(
-        """SELECT * FROM dataset WHERE list_contains(?, node) AND origin = 'new'
-           ORDER BY list_position(?, node), position, lesson_id""",
-        [ctx.remembered(), ctx.remembered()],
-    )
-    lessons = [
-        Lesson(r["lesson_id"], r["candidate_id"], r["task"], r["mode"], r["teacher"], "", r["row"], r["target"])
-        for r in rows
-    ]
-    return Remembered(lessons, _signatures(ctx))
-
-
-def _signatures(ctx: Context) -> dict[str, Signature]:
-    if ctx.spec.curate.dedup.near is None:
-        return {}
+    curates = ctx.remembered()
     rows = ctx.stream(
-        """SELECT lesson_id, content, "copy", kind, least FROM signatures WHERE list_contains(?, node)
-           ORDER BY list_position(?, node)""",
-        [ctx.remembered(), ctx.remembered()],
+        f"""SELECT lesson_id, candidate_id, task, mode, teacher, '' AS generator, "row", target FROM dataset
+            WHERE list_contains(?, node) AND origin = 'new' ORDER BY {_OLDEST}""",
+        [curates, curates],
     )
-    return {row.pop("lesson_id"): Signature(**row) for row in rows}
+    lessons = Shelf(ctx.state, (Lesson(**row) for row in rows), Lesson._make)
+    return Remembered(lessons, _signatures(ctx, len(lessons)))
 
 
-# -- stages: each maps some lessons to their fate
+#: Lessons in the order in which they were learned. Takes the nodes.
+_OLDEST = "list_position(?, node), position, lesson_id"
 
 
-def _length(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
+def _signatures(ctx: Context, lessons: int) -> Signatures:
+    """Of the history; what a later node found counts."""
+    found = Signatures()
+    curates = ctx.remembered()
+    rows = ctx.stream(
+        f"""SELECT place, content, "copy", kind, question, least FROM signatures s JOIN (
+                SELECT lesson_id, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place FROM dataset
+                WHERE list_contains(?, node) AND origin = 'new') USING (lesson_id)
+            WHERE list_contains(?, s.node) ORDER BY list_position(?, s.node)""",
+        [curates, curates, curates, curates],
+    )
+    found.reach(lessons)
+    for row in rows:
+        found.put(**row)
+    return found
+
+
+# -- stages: each maps places of some lessons to their fate
+
+
+def _length(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[int, Fate]:
     del history
     limits = ctx.spec.curate.length
-    found = {}
-    for lesson in lessons:
-        size = len(lesson.whole)
-        if not limits.min_chars <= size <= limits.max_chars:
-            found[lesson.candidate_id] = Fate("length", f"{size:,} characters")
-    return found
+    sizes = ((place, len(lesson.whole)) for place, lesson in enumerate(lessons))
+    return {
+        place: Fate("length", f"{size:,} characters")
+        for place, size in sizes
+        if not limits.min_chars <= size <= limits.max_chars
+    }
 
 
 #: A word that stands this often in a row is a model that got stuck.
 STUCK = 6
 
 
-def _quality(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
+def _quality(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[int, Fate]:
     """What verifiers let through and nobody should learn: parroted, cut off or stuck answers (as in Self-Instruct)."""
     del ctx, history
-    found = {}
-    for lesson in lessons:
-        if why := _flaw(lesson):
-            found[lesson.candidate_id] = Fate("quality", why)
-    return found
+    return {place: Fate("quality", why) for place, lesson in enumerate(lessons) if (why := _flaw(lesson))}
 
 
 def _flaw(lesson: Lesson) -> str:
@@ -162,57 +180,87 @@ def _flaw(lesson: Lesson) -> str:
     return ""
 
 
-def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
+def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[int, Fate]:
     """The same question again, in this iteration or any before. Of different answers to it the first few stay; beyond
     `answers_per_question`, which is one by default, another answer is a conflict."""
-    most = ctx.spec.curate.dedup.answers_per_question
-    seen: dict[str, dict[str, Lesson]] = defaultdict(dict)
-    for lesson in history.lessons:
-        seen[normalised(lesson.question)][normalised(lesson.target)] = lesson
+    most, before = ctx.spec.curate.dedup.answers_per_question, len(history.lessons)
+    everything = joined(history.lessons, lessons)
+    seen: dict[str, dict[str, int]] = defaultdict(dict)
     found = {}
-    for lesson in lessons:
+    for place in _asked_again(everything, history.signatures):
+        lesson = everything[place]
         known, answer = seen[normalised(lesson.question)], normalised(lesson.target)
-        if answer in known:
-            found[lesson.candidate_id] = Fate("duplicate", f"repeats {known[answer].lesson_id}")
+        if place < before:
+            known[answer] = place
+        elif answer in known:
+            found[place - before] = Fate("duplicate", f"repeats {everything[known[answer]].lesson_id}")
         elif len(known) >= most:
-            found[lesson.candidate_id] = Fate("duplicate", f"{_beyond(most)} {next(iter(known.values())).lesson_id}")
+            first = everything[next(iter(known.values()))].lesson_id
+            found[place - before] = Fate("duplicate", f"{_beyond(most)} {first}")
         else:
-            known[answer] = lesson
+            known[answer] = place
     return found
+
+
+def _asked_again(lessons: Sequence[Lesson], known: Signatures) -> list[int]:
+    """Places of those whose question stands more than once, in order. What is known of the first ones is not looked for
+    again."""
+    import numpy as np
+
+    questions = np.zeros(len(lessons), np.uint64)
+    questions[: len(known.rows)] = known.rows["question"]
+    for place in np.flatnonzero(questions == 0).tolist():
+        questions[place] = question_of(lessons[place])
+    _, number, counts = np.unique(questions, return_inverse=True, return_counts=True)
+    found: list[int] = np.flatnonzero(counts[number] > 1).tolist()
+    return found
+
+
+def question_of(lesson: Lesson) -> int:
+    """64 bits that are equal where the questions are the same text."""
+    return digest(normalised(lesson.question))
 
 
 def _beyond(most: int) -> str:
     return "has another answer than" if most == 1 else f"is answer {most + 1} or later to the question of"
 
 
-def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
-    threshold = ctx.spec.curate.dedup.near
+def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[int, Fate]:
+    threshold, before = ctx.spec.curate.dedup.near, len(history.lessons)
     if threshold is None:
         return {}
-    everything = [*history.lessons, *lessons]
-    known = {place: history.signatures.get(x.lesson_id) for place, x in enumerate(everything)}
-    signed = {place: signature for place, signature in known.items() if signature is not None}
-    pairs = near_duplicates([x.whole for x in everything], threshold, [x.target for x in everything], signed)
-    history.signed.update((everything[i].lesson_id, own) for i, own in signed.items() if known[i] is not own)
+    everything = joined(history.lessons, lessons)
+    # Texts are looked at three times: in a file with nothing else in it. Each begins with its question.
+    questions = array("q")
+    wholes = Shelf(ctx.state, (_whole(lesson, questions) for lesson in everything))
+    answers = View(len(wholes), lambda place: wholes[place][questions[place] :])
     return {
-        everything[later].candidate_id: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
-        for later, (earlier, similarity) in pairs.items()
-        if later >= len(history.lessons)
+        later - before: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
+        for later, (earlier, similarity) in near_duplicates(wholes, threshold, answers, history.signatures).items()
+        if later >= before
     }
+
+
+def _whole(lesson: Lesson, questions: array[int]) -> str:
+    """And where its answer begins, into `questions`."""
+    whole = lesson.whole
+    questions.append(len(whole) - len(lesson.target))
+    return whole
 
 
 def _semantic(
     ctx: Context, lessons: Sequence[Lesson], history: Remembered
-) -> tuple[dict[Any, Fate], list[dict[str, Any]]]:
+) -> tuple[dict[int, Fate], list[dict[str, Any]]]:
     """And the pairs next to the threshold, for whoever chooses it."""
-    everything = [*history.lessons, *lessons]
+    everything, before = joined(history.lessons, lessons), len(history.lessons)
     found = meanings(ctx, everything)
     fates = {
-        everything[later].candidate_id: Fate(
-            "near-duplicate", f"means what {everything[pair.earlier].lesson_id} means (cosine {pair.similarity:.3f})"
+        later - before: Fate(
+            "near-duplicate",
+            f"means what {everything[pair.earlier].lesson_id} means (cosine {pair.similarity:.3f})",
         )
         for later, pair in found.dropped.items()
-        if later >= len(history.lessons)
+        if later >= before
     }
     examples = [
         {
@@ -237,17 +285,16 @@ def meanings(ctx: Context, lessons: Sequence[Lesson]) -> Meanings:
     return same_meaning(questions, [lesson.target for lesson in lessons], vectors, dedup.semantic)
 
 
-def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[Any, Fate]:
+def _contaminated(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[int, Fate]:
     del history
-    overlaps = overlaps_with_evals(ctx, lessons)
     return {
-        lessons[index].candidate_id: Fate("contaminated", f"{o.how} overlap with {o.suite} item {o.item_id}")
-        for index, o in overlaps.items()
+        place: Fate("contaminated", f"{o.how} overlap with {o.suite} item {o.item_id}")
+        for place, o in overlaps_with_evals(ctx, lessons).items()
     }
 
 
 #: What `ablate` calls a stage → its parts.
-STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dict[Any, Fate]], ...]] = {
+STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dict[int, Fate]], ...]] = {
     "length": (_length,),
     "quality": (_quality,),
     "dedup": (_duplicates, _near),
@@ -258,8 +305,17 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dic
 # -- mix
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
-    """The training rows: new lessons, a share of earlier ones, human seeds; shuffled."""
+@dataclass(frozen=True)
+class Mix:
+    """The training rows. `made`: new lessons and seeds, with their positions; `replayed`: the place among earlier
+    lessons and the position of each that is learned again."""
+
+    made: Iterator[dict[str, Any]]
+    replayed: Mapping[int, int]
+
+
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Mix:
+    """New lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
     clean = _replayable(ctx, history.lessons)
@@ -269,26 +325,46 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator
     seeds = [seed for index, seed in enumerate(seeds) if index not in overlaps]
     room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
     seeds = rng.sample(seeds, min(room, len(seeds)))
-    rows = [(lesson, "new") for lesson in kept] + [(lesson, "replay") for lesson in replay]
-    rows += [(lesson, "seed") for lesson in seeds]
-    rng.shuffle(rows)
-    for place, (lesson, origin) in enumerate(rows):
-        yield _dataset_row(ctx, place, lesson, origin)
+    new, earlier = len(kept), len(kept) + len(replay)
+    order = list(range(earlier + len(seeds)))
+    rng.shuffle(order)
+    made = (
+        _dataset_row(ctx, position, *((kept[row], "new") if row < new else (seeds[row - earlier], "seed")))
+        for position, row in enumerate(order)
+        if not new <= row < earlier
+    )
+    replayed = {replay[row - new]: position for position, row in enumerate(order) if new <= row < earlier}
+    return Mix(made, replayed)
 
 
-def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[Lesson]:
-    """Without those that overlap an eval item: suites may have been added since they were learned."""
+def replay(ctx: Context, replayed: Mapping[int, int]) -> None:
+    """Learn earlier lessons again: their rows as they are, at other positions. The prompt is the one that this chain
+    asks by: another would make all of it anew."""
+    curates = ctx.remembered()
+    ctx.copy(
+        "dataset",
+        f"""SELECT ? AS node, again.position, lesson_id, candidate_id, 'replay' AS origin, task, mode, teacher, "row",
+                target, prompt
+            FROM (SELECT *, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place FROM dataset
+                  WHERE list_contains(?, node) AND origin = 'new') learned
+            JOIN (SELECT unnest(?::BIGINT[]) AS place, unnest(?::INTEGER[]) AS position) again USING (place)""",
+        [ctx.node.fingerprint, curates, curates, list(replayed), list(replayed.values())],
+    )
+
+
+def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[int]:
+    """Places of those that overlap no eval item: suites may have been added since they were learned."""
     condition, parameters = cleared(ctx)
     rows = ctx.query(
         f"""SELECT place FROM (
-                SELECT *, row_number() OVER (ORDER BY list_position(?, node), position, lesson_id) - 1 AS place
+                SELECT *, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place
                 FROM dataset WHERE list_contains(?, node) AND origin = 'new')
             WHERE NOT {condition} ORDER BY place""",
         [ctx.remembered(), ctx.remembered(), *parameters],
     )
     unseen = [int(row["place"]) for row in rows]
-    overlapping = {unseen[index] for index in overlaps_with_evals(ctx, [history[place] for place in unseen])}
-    return [lesson for place, lesson in enumerate(history) if place not in overlapping]
+    overlapping = {unseen[index] for index in overlaps_with_evals(ctx, chosen(history, unseen))}
+    return [place for place in range(len(history)) if place not in overlapping]
 
 
 def _seeds(ctx: Context) -> list[Lesson]:

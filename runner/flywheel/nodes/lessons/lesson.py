@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context, TaskRow
@@ -13,8 +12,7 @@ from flywheel.records.rows import target_text
 from flywheel.store.similarity import Overlap, contaminated
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(NamedTuple):
     lesson_id: str
     candidate_id: str | None
     task: str
@@ -60,11 +58,12 @@ def cleared(ctx: Context) -> tuple[str, list[Any]]:
 def clear(ctx: Context) -> None:
     """Note the rows of this node's dataset, each of which was looked at, so that nobody has to look again."""
     condition, parameters = cleared(ctx)
-    rows = ctx.query(
-        f"SELECT DISTINCT {LESSON_ID} AS lesson_id FROM dataset WHERE node = ? AND NOT {condition}",
-        [ctx.node.fingerprint, *parameters],
+    ctx.copy(
+        "cleared",
+        f"""SELECT DISTINCT node, ? AS evals, {LESSON_ID} AS lesson_id FROM dataset
+            WHERE node = ? AND NOT {condition}""",
+        [parameters[0], ctx.node.fingerprint, *parameters],
     )
-    ctx.write("cleared", ({"node": ctx.node.fingerprint, "evals": parameters[0], **row} for row in rows))
 
 
 def _evals_fingerprint(ctx: Context) -> str:
@@ -75,7 +74,7 @@ def overlaps_with_evals(ctx: Context, lessons: Sequence[Lesson]) -> Mapping[int,
     """Lessons that overlap an item of any declared suite: index → overlap."""
     if not lessons:
         return {}
-    pairs = [(lesson.question, lesson.whole) for lesson in lessons]
+    pairs = ((lesson.question, lesson.whole) for lesson in lessons)
     return contaminated(pairs, _eval_texts(ctx), ctx.spec.curate.decontaminate.ngram)
 
 

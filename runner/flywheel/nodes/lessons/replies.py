@@ -22,7 +22,7 @@ from flywheel.teachers.faults import OUT_OF_REACH
 from flywheel.text import one_line, plural
 
 #: Requests that are out, or answered and not yet read, at a time.
-AT_A_TIME = 4_096
+AT_A_TIME = 1_024
 
 
 class Heard:

@@ -17,6 +17,7 @@ from flywheel.nodes.fitting import fitted
 from flywheel.nodes.lessons.acceptance import grade, select, subject_of_row
 from flywheel.nodes.lessons.curation import Remembered, accepted, curated, history_of, lesson_of, mixed, shuffled
 from flywheel.nodes.lessons.lesson import Lesson, overlaps_with_evals
+from flywheel.nodes.lessons.shelf import chosen
 from flywheel.nodes.measuring.pairing import paired
 from flywheel.nodes.measuring.suites import scored, suite_jobs
 from flywheel.records import Counts, Verdict
@@ -45,7 +46,7 @@ def ablate(ctx: Context) -> NodeResult:
     if number == 0:
         sizes = ", ".join(f"{len(pool)} {arm}" for arm, pool in pools.items())
         return NodeResult(summary={"measured": False, "why": f"there are no lessons to draw from: {sizes}"})
-    drawn = {arm: shuffled(ctx, pool)[:number] for arm, pool in pools.items()}
+    drawn = {arm: chosen(pool, shuffled(ctx, pool)[:number]) for arm, pool in pools.items()}
     trained = {arm: _trained(ctx, arm, lessons) for arm, lessons in drawn.items()}
     scores = {arm: _scores(ctx, ablation, arm, found.model) for arm, found in trained.items()}
     detail = {
@@ -87,11 +88,11 @@ def _curated_here(ctx: Context) -> list[Lesson]:
     return [lesson for lesson in accepted(ctx) if lesson.candidate_id in kept]
 
 
-def _without(ctx: Context, ablation: Ablation) -> list[Lesson]:
+def _without(ctx: Context, ablation: Ablation) -> Sequence[Lesson]:
     """What curation would have kept."""
     section, _, name = ablation.without.partition(".")
     if section == "verifier":
-        lessons = _accepted_without(ctx, name)
+        lessons: Sequence[Lesson] = _accepted_without(ctx, name)
     elif section == "curate":
         return curated(ctx, accepted(ctx), history_of(ctx), name).kept
     else:
@@ -161,7 +162,7 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 
 def _trained(ctx: Context, arm: str, lessons: Sequence[Lesson]) -> _Trained:
-    rows = list(mixed(ctx, lessons, Remembered((), {})))
+    rows = list(mixed(ctx, lessons, Remembered(())).made)
     out = ctx.artifact / arm
     result = fitted(ctx, ctx.base().arm, rows, out, f"steps {arm}")
     adapter = {

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
-from flywheel.nodes.lessons.lesson import Lesson, clear
+from flywheel.nodes.lessons.curation import (
+    Curated,
+    Remembered,
+    accepted,
+    curated,
+    history_of,
+    mixed,
+    question_of,
+    replay,
+)
+from flywheel.nodes.lessons.lesson import clear
 from flywheel.records import Counts
 
 
@@ -17,18 +27,17 @@ def curate(ctx: Context) -> NodeResult:
     lessons, history = accepted(ctx), history_of(ctx)
     found = curated(ctx, lessons, history)
     kept = found.kept
-    ctx.write("curation", _fates(ctx, lessons, found))
-    digest, origins = ListFingerprint(), Counter[str]()
-
-    def dataset() -> Iterator[dict[str, Any]]:
-        for row in mixed(ctx, kept, history) if kept else ():
-            digest.add([row["lesson_id"], row["prompt"], row["target"]])
-            origins[row["origin"]] += 1
-            yield row
-
-    ctx.write("dataset", dataset())
+    ctx.write("curation", _fates(ctx, found))
+    if kept:
+        mix = mixed(ctx, kept, history)
+        ctx.write("dataset", mix.made)
+        replay(ctx, mix.replayed)
     clear(ctx)
-    ctx.write("signatures", _signatures(ctx, kept, history))
+    ctx.write("signatures", _signatures(ctx, found, history))
+    digest, origins = ListFingerprint(), Counter[str]()
+    for row in _dataset(ctx):
+        digest.add([row["lesson_id"], row["prompt"], row["target"]])
+        origins[row["origin"]] += 1
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -42,23 +51,33 @@ def curate(ctx: Context) -> NodeResult:
     )
 
 
-def _signatures(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Iterator[dict[str, Any]]:
+def _dataset(ctx: Context) -> Iterator[dict[str, Any]]:
+    return ctx.stream(
+        "SELECT lesson_id, prompt, target, origin FROM dataset WHERE node = ? ORDER BY position", [ctx.node.fingerprint]
+    )
+
+
+def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
-    for lesson_id in dict.fromkeys(lesson.lesson_id for lessons in (history.lessons, kept) for lesson in lessons):
-        if (own := history.signed.get(lesson_id)) is not None:
-            yield {
-                "node": ctx.node.fingerprint, "lesson_id": lesson_id, "content": own.content, "copy": own.copy,
-                "kind": own.kind, "least": own.least,
-            }  # fmt: skip
+    before = len(history.lessons)
+    for place in history.signatures.anew:
+        new = None if place < before else history.signed[place - before]
+        if new is None or new not in found.fates:
+            lesson = history.lessons[place] if new is None else found.lessons[new]
+            history.signatures.rows["question"][place] = question_of(lesson)
+            own = history.signatures.get(place)
+            yield {"node": ctx.node.fingerprint, "lesson_id": lesson.lesson_id, **own}
 
 
-def _fates(ctx: Context, lessons: Sequence[Lesson], found: Curated) -> Iterator[dict[str, Any]]:
-    places = {lesson.candidate_id: place for place, lesson in enumerate(found.ranked)}
-    for lesson in lessons:
-        fate = found.fates.get(lesson.candidate_id)
+def _fates(ctx: Context, found: Curated) -> Iterator[dict[str, Any]]:
+    ranks = array("q", [-1]) * len(found.lessons)
+    for rank, place in enumerate(found.ranked):
+        ranks[place] = rank
+    for place, lesson in enumerate(found.lessons):
+        fate = found.fates.get(place)
         yield {
             "node": ctx.node.fingerprint, "candidate_id": lesson.candidate_id,
             "decision": "kept" if fate is None else "dropped", "stage": fate.stage if fate else "",
-            "reason": fate.reason if fate else "", "difficulty": found.difficulty.get(lesson.candidate_id),
-            "rank": places.get(lesson.candidate_id),
+            "reason": fate.reason if fate else "", "difficulty": found.difficulty.get(place),
+            "rank": None if ranks[place] < 0 else ranks[place],
         }  # fmt: skip
