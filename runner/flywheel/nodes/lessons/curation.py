@@ -49,9 +49,9 @@ class Curated:
 
 @dataclass(frozen=True)
 class Remembered:
-    """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and what
-    they are compared by. Curation adds to `signatures` those of the lessons that come after them: `signed` has their
-    places."""
+    """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and
+    what they are compared by. Curation adds to `signatures` those of the lessons that come after them: `signed` has
+    their places."""
 
     lessons: Sequence[Lesson]
     signatures: Signatures = field(default_factory=Signatures)
