@@ -152,6 +152,40 @@ def test_what_older_emitters_wrote_is_read_too() -> None:
     assert (whole.answer, whole.flags) == ("yo", ())
 
 
+@pytest.mark.parametrize(
+    ("key", "rest"),
+    [
+        ("llm.input_messages.{}.message", {"llm.output_messages.0.message.content": "yo"}),
+        ("gen_ai.prompt.{}", {"gen_ai.completion.0.content": "yo"}),
+    ],
+)
+@pytest.mark.parametrize(("numbers", "flags"), [((0, 1, 2), ()), ((2, 3, 4), ("truncated",)), ((0, 2), ("truncated",))])
+def test_a_conversation_whose_numbers_have_a_gap_is_not_whole(
+    key: str, rest: dict[str, Any], numbers: tuple[int, ...], flags: tuple[str, ...]
+) -> None:
+    asked = {
+        f"{key.format(number)}.{part}": value
+        for number in numbers
+        for part, value in (("role", "user"), ("content", f"q{number}"))
+    }
+    (one,) = exchanges(of("otlp", span({**asked, **rest})))
+    assert ([message["content"] for message in one.messages], one.answer) == (
+        [f"q{number}" for number in numbers],
+        "yo",
+    )
+    assert one.flags == flags
+    if key.startswith("llm"):
+        (exported,) = exchanges(of("openinference", {"span_id": "b" * 16, "attributes": {**asked, **rest}}))
+        assert exported.flags == flags
+
+
+@pytest.mark.parametrize(("count", "flags"), [(0, ()), (3, ("truncated",)), ("3", ("truncated",))])
+def test_a_span_that_lost_attributes_is_not_whole(count: Any, flags: tuple[str, ...]) -> None:
+    said = {"gen_ai.input.messages": json.dumps(MESSAGES), "gen_ai.output.messages": json.dumps(OUTPUT)}
+    (one,) = exchanges(of("otlp", span(said, droppedAttributesCount=count)))
+    assert (one.answer is not None, one.flags) == (True, flags)
+
+
 def test_what_is_compacted_failed_or_no_call_is_told() -> None:
     said = {"gen_ai.input.messages": json.dumps(MESSAGES), "gen_ai.output.messages": json.dumps(OUTPUT)}
     (compacted,) = exchanges(of("otlp", span({**said, "gen_ai.conversation.compacted": "true"})))

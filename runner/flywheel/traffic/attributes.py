@@ -68,6 +68,9 @@ class Numbered(Dialect):
     def answered(self, attributes: Attributes) -> Any:
         return nested(attributes, "gen_ai.completion") or attributes.get("gen_ai.completion")
 
+    def flags(self, attributes: Attributes) -> list[Flag]:
+        return [*super().flags(attributes), *_cut(attributes, "gen_ai.prompt")]
+
 
 class OpenInferenceDialect(Dialect):
     """Arize's: `llm.input_messages.0.message.content`."""
@@ -104,7 +107,7 @@ class OpenInferenceDialect(Dialect):
         }
 
     def flags(self, attributes: Attributes) -> list[Flag]:
-        return []
+        return _cut(attributes, "llm.input_messages")
 
 
 DIALECTS: tuple[Dialect, ...] = (OpenInferenceDialect(), Numbered(), Dialect())
@@ -122,6 +125,14 @@ def exchange_of(
     return as_exchange(
         source_id, dialect.asked(attributes), answered, found, trace=trace, at=at, **dialect.facts(attributes)
     )
+
+
+def _cut(attributes: Attributes, prefix: str) -> list[Flag]:
+    """Whether messages are missing, by their numbers: OpenTelemetry's Python SDK keeps the last 128 attributes of a span
+    (findings/opentelemetry_forgets_how_a_conversation_began.sh)."""
+    names = (key[len(prefix) + 1 :].partition(".")[0] for key in attributes if key.startswith(f"{prefix}."))
+    numbers = {int(name) for name in names if name.isdecimal()}
+    return ["truncated"] if numbers and len(numbers) <= max(numbers) else []
 
 
 def _reason(value: Any) -> str:

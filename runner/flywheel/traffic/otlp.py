@@ -14,7 +14,7 @@ from flywheel.records import Row
 from flywheel.records.traffic import Flag, Found, LeftOut, LoggedExchange, Opinion
 from flywheel.traffic.attributes import DIALECTS, exchange_of
 from flywheel.traffic.importer import Importer, mapping
-from flywheel.traffic.messages import grade, hexadecimal, moment
+from flywheel.traffic.messages import grade, hexadecimal, moment, whole
 
 _SIGNALS = {
     "resourceSpans": ("scopeSpans", "spans"),
@@ -80,6 +80,8 @@ _OF_SIGNAL = {"resourceSpans": _span, "resourceLogs": _log, "resourceMetrics": _
 def _call(record: Row, attributes: Mapping[str, Any], failed: bool, at: datetime | None) -> LoggedExchange | LeftOut:
     trace, span = hexadecimal(record.get("traceId")), hexadecimal(record.get("spanId"))
     flags: list[Flag] = ["failed"] if failed or attributes.get("error.type") else []
+    if whole(record.get("droppedAttributesCount")):  # which ones is not told; a message may be among them
+        flags.append("truncated")
     dialect = next((dialect for dialect in DIALECTS if dialect.speaks(attributes)), None)
     if dialect is None:
         return LeftOut("a span that is no call of a model")
