@@ -16,7 +16,7 @@ SAYINGS = {
     "you missed by one": lambda a, b: a + b - 1,
 }
 STEP = re.compile(r"(\d+) \+ (\d+)(?: \+ (\d+))? = (\d+)")
-FORM = re.compile(rf"(.+), so (\d+): ({'|'.join(SAYINGS)})")
+FORM = re.compile(rf"({'|'.join(SAYINGS)}): (.+), so (\d+)")
 
 
 # --- the domain
@@ -36,10 +36,10 @@ def pupil(a: int, b: int, saying: str) -> dict[str, str] | None:
 
 
 def explained(a: int, b: int, saying: str, slip: int = 0) -> str:
-    """What a tutor says, such as "7 + 5 = 12, 2 + 4 + 1 = 7, so 72: you forgot the carry"."""
+    """What a tutor says, such as "you forgot the carry: 7 + 5 = 12, 2 + 4 + 1 = 7, so 72"."""
     ones, tens = a % 10 + b % 10, a // 10 + b // 10
     carried = f" + 1 = {tens + 1}" if ones > 9 else f" = {tens}"
-    return f"{a % 10} + {b % 10} = {ones}, {a // 10} + {b // 10}{carried}, so {a + b + slip}: {saying}"
+    return f"{saying}: {a % 10} + {b % 10} = {ones}, {a // 10} + {b // 10}{carried}, so {a + b + slip}"
 
 
 def numbers(row: dict[str, Any]) -> tuple[int, int, int]:
@@ -75,22 +75,22 @@ def teach(request: dict[str, Any]) -> str:
 
 
 def form(subject: dict[str, Any]) -> tuple[bool, str]:
-    """First the working, then the result, then what went wrong; and no other words."""
-    return FORM.fullmatch(subject["answer"]) is not None, "not: the working, the result, what went wrong"
+    """First the mistake, then the working, then the result; and no other words."""
+    return FORM.fullmatch(subject["answer"]) is not None, "not: what went wrong, the working, the result"
 
 
 def mistake(subject: dict[str, Any]) -> tuple[bool, str]:
     """It names the mistake that the pupil made."""
     a, b, said = numbers(subject["row"])
     [right] = mistakes(a, b, said)
-    return subject["answer"].endswith(f": {right}"), f"the pupil's mistake: {right}"
+    return subject["answer"].startswith(f"{right}:"), f"the pupil's mistake: {right}"
 
 
 def working(subject: dict[str, Any]) -> tuple[bool, str]:
     """Every step is true, and they are those of this sum: ones, then tens with the carry."""
     a, b, _ = numbers(subject["row"])
     found = FORM.fullmatch(subject["answer"])
-    steps = STEP.findall(found[1]) if found else []
+    steps = STEP.findall(found[2]) if found else []
     false = [step for step in steps if sum(int(n) for n in step[:3] if n) != int(step[3])]
     digits = [(a % 10, b % 10), (a // 10, b // 10)]
     if false or [(int(step[0]), int(step[1])) for step in steps] != digits:
@@ -101,5 +101,5 @@ def working(subject: dict[str, Any]) -> tuple[bool, str]:
 def result(subject: dict[str, Any]) -> tuple[bool, str]:
     """The sum at the end is right."""
     a, b, _ = numbers(subject["row"])
-    found = FORM.fullmatch(subject["answer"])
-    return found is not None and int(found[2]) == a + b, f"the sum is {a + b}"
+    found = re.search(r"so (\d+)$", subject["answer"])
+    return found is not None and int(found[1]) == a + b, f"the sum is {a + b}"

@@ -162,7 +162,7 @@ def test_each_line_of_the_rubric_passes_the_right_words_and_fails_its_own_fault(
     assert failed(right.replace("7 + 8 = 15", "7 + 8 = 14")) == ["working"]
     assert failed(right.replace("4 + 3 + 1 = 8", "4 + 3 = 7")) == ["working"]
     assert failed(right.replace("7 + 8 = 15", "8 + 8 = 16")) == ["working"], "a true step of another sum"
-    assert failed(right + ", well done") == list(rubric)
+    assert failed(right + ", well done") == ["form", "working", "result"]
     assert failed("85") == list(rubric)
 
 
