@@ -296,7 +296,8 @@ def _band_keys(values: NDArray[np.uint32], kinds: NDArray[np.uint64]) -> NDArray
     import numpy as np
 
     high, low = np.ascontiguousarray(values).view(np.uint64).T
-    return high * np.uint64(0x9E3779B97F4A7C15) ^ low * np.uint64(0xC2B2AE3D27D4EB4F) ^ kinds
+    keys: NDArray[np.uint64] = high * np.uint64(0x9E3779B97F4A7C15) ^ low * np.uint64(0xC2B2AE3D27D4EB4F) ^ kinds
+    return keys
 
 
 def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:

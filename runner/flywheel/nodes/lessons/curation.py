@@ -306,7 +306,7 @@ STAGES: Mapping[str, tuple[Callable[[Context, Sequence[Lesson], Remembered], dic
 
 
 @dataclass(frozen=True)
-class Mix:
+class TrainingRows:
     """The training rows. `made`: new lessons and seeds, with their positions; `replayed`: the place among earlier
     lessons and the position of each that is learned again."""
 
@@ -314,7 +314,7 @@ class Mix:
     replayed: Mapping[int, int]
 
 
-def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Mix:
+def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> TrainingRows:
     """New lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
@@ -334,7 +334,7 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Mix:
         if not new <= row < earlier
     )
     replayed = {replay[row - new]: position for position, row in enumerate(order) if new <= row < earlier}
-    return Mix(made, replayed)
+    return TrainingRows(made, replayed)
 
 
 def replay(ctx: Context, replayed: Mapping[int, int]) -> None:

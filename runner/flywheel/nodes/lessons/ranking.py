@@ -42,7 +42,7 @@ def quota_of(ctx: Context) -> Quota:
 
 
 @dataclass(frozen=True)
-class Columns:
+class RankedBy:
     """What lessons are ranked by. `names`: (generator, mode) by number; `group`: the number of each lesson's; `grade`:
     NaN where nobody graded; `rarity`: of its wording."""
 
@@ -53,7 +53,7 @@ class Columns:
     rarity: NDArray[np.float64]
 
 
-def columns_of(lessons: Sequence[Lesson]) -> Columns:
+def columns_of(lessons: Sequence[Lesson]) -> RankedBy:
     import numpy as np
 
     names: dict[tuple[str, str], int] = {}
@@ -64,10 +64,10 @@ def columns_of(lessons: Sequence[Lesson]) -> Columns:
         ids.append(lesson.lesson_id)
         bags.add(lesson.whole)
     rarity = np.fromiter(bags.rarity(), np.float64)
-    return Columns(list(names), np.array(groups, np.intp), np.array(ids, np.str_), np.array(grades), rarity)
+    return RankedBy(list(names), np.array(groups, np.intp), np.array(ids, np.str_), np.array(grades), rarity)
 
 
-def ranked(ctx: Context, lessons: Sequence[Lesson], quota: Quota) -> tuple[list[int], dict[int, float], Columns]:
+def ranked(ctx: Context, lessons: Sequence[Lesson], quota: Quota) -> tuple[list[int], dict[int, float], RankedBy]:
     """Places, the best first, and the difficulty of those whose place hangs on it."""
     import numpy as np
 
@@ -82,7 +82,7 @@ def ranked(ctx: Context, lessons: Sequence[Lesson], quota: Quota) -> tuple[list[
     return order.tolist(), dict(zip(contested.tolist(), losses, strict=True)), columns
 
 
-def score_bounds(columns: Columns, weight: float) -> NDArray[np.float64]:
+def score_bounds(columns: RankedBy, weight: float) -> NDArray[np.float64]:
     """The least and the greatest score of each lesson, as it is the easiest or the hardest of all: (lessons, 2).
 
     `weight` on difficulty against rarity of wording, both as ranks in [0, 1]. A grade, where a judge gave one, weighs
@@ -96,7 +96,7 @@ def score_bounds(columns: Columns, weight: float) -> NDArray[np.float64]:
     return np.where(np.isnan(grades), bounds, (bounds + grades) / 2)
 
 
-def standings_of(columns: Columns, bounds: NDArray[np.float64], quota: Quota) -> NDArray[np.int8]:
+def standings_of(columns: RankedBy, bounds: NDArray[np.float64], quota: Quota) -> NDArray[np.int8]:
     """Safe where a lesson has a place though it be the easiest and all others the hardest, lost the other way round."""
     import numpy as np
 
@@ -123,7 +123,7 @@ def _keys(bounds: NDArray[np.float64], ids: NDArray[np.str_]) -> tuple[NDArray[n
     return keys[: len(ids)], keys[len(ids) :]
 
 
-def over_quota(columns: Columns, ranked: Sequence[int], quota: Quota) -> Iterator[tuple[int, int]]:
+def over_quota(columns: RankedBy, ranked: Sequence[int], quota: Quota) -> Iterator[tuple[int, int]]:
     """Places beyond what the budget bought for their generator and mode, and how many that is."""
     most = [quota.get(name, 0) for name in columns.names]
     taken = [0] * len(most)
