@@ -21,7 +21,7 @@ from flywheel.nodes.trust.handover import Handover, write_handover
 from flywheel.spec.models import Spec
 from flywheel.student import BUILTIN, locate, model_id
 from flywheel.student.loading import Arm, adapter_hash, base_arm, forget, load_base
-from flywheel.student.packing import pack
+from flywheel.student.packing import PackingJob, pack
 from flywheel.student.work import AnswerJob, Asking, answer
 from mini_domain import Domain, spec_of, write_gguf
 
@@ -275,3 +275,16 @@ def test_where_the_tokenizer_is_lost_nothing_is_deployed(tmp_path: Path, mini_st
 
     assert sorted(path.name for path in (root / "deploy").iterdir()) == [about.model_id, "current", "manifest.json"]
     assert folder.resolve().name == about.model_id
+
+
+def test_what_a_call_left_in_the_bases_tokenizer_is_not_handed_over(tmp_path: Path) -> None:
+    base, folder = tmp_path / "base", tmp_path / "packed"
+    shutil.copytree(BUILTIN["builtin:tiny"], base)
+    folder.mkdir()
+    file = base / "tokenizer.json"
+    left = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "truncation": left}))
+    arm = base_arm(locate(str(base), None, tmp_path), "float32", "cpu")
+    pack(PackingJob(arm, Asking.of(spec("builtin:tiny").student), str(folder)), lambda message: None)
+    packed = json.loads((folder / "tokenizer.json").read_text())
+    assert (packed["truncation"], packed["padding"]) == (None, None)

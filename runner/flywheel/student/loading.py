@@ -123,6 +123,10 @@ def load_tokenizer(arm: Arm) -> Any:
     )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        # What somebody's last call left in tokenizer.json: a server that reads the file would cut every prompt by it.
+        backend.no_truncation()
+        backend.no_padding()
     tokenizer.chat_template = on_the_same_day(tokenizer.chat_template)
     return tokenizer
 

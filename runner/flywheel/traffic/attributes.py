@@ -128,8 +128,8 @@ def exchange_of(
 
 
 def _cut(attributes: Attributes, prefix: str) -> list[Flag]:
-    """Whether messages are missing, by their numbers: OpenTelemetry's Python SDK keeps the last 128 attributes of a span
-    (findings/opentelemetry_forgets_how_a_conversation_began.sh)."""
+    """Whether messages are missing, by their numbers: OpenTelemetry's Python SDK keeps the last 128 attributes of one
+    span (findings/opentelemetry_forgets_how_a_conversation_began.sh)."""
     names = (key[len(prefix) + 1 :].partition(".")[0] for key in attributes if key.startswith(f"{prefix}."))
     numbers = {int(name) for name in names if name.isdecimal()}
     return ["truncated"] if numbers and len(numbers) <= max(numbers) else []
