@@ -425,6 +425,37 @@ class AblateStep(Verb):
         return None if answers is None else added(trained, trained, answering(history.speed, answers))
 
 
+#: Parts of its lessons on which `flywheel compare --curve` trains beside all of them.
+CURVE: Mapping[str, float] = {"eighth": 1 / 8, "quarter": 1 / 4, "half": 1 / 2}
+
+
+class CurveStep(Verb):
+    name = "curve"
+    works_the_student = True
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(part, 0) for part in CURVE] if it.facts.curve == it.n else []
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("train")]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        targets = [name for name, suite in it.spec.evals.items() if suite.role == "target"]
+        return {**it.suites(targets), **VERBS["train"].inputs(it, place), "part of the lessons": CURVE[place[0]]}
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        for suite in spec.evals.values():
+            if suite.role == "target":
+                yield from suite_calls(spec, suite, history, models=1)
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        targets = [suite for suite in spec.evals.values() if suite.role == "target"]
+        answers = answers_of(spec, targets, history, models=1)
+        trained = learning(history.speed, round(CURVE[place[0]] * lessons_of(spec, iteration, history)))
+        return None if answers is None else added(trained, answering(history.speed, answers))
+
+
 class GateStep(Verb):
     name = "gate"
     implementation = 3
@@ -481,7 +512,7 @@ VERBS: Mapping[str, Verb] = {
     verb.name: verb()
     for verb in (
         ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, SampleStep,
-        PreferStep, EvaluateStep, AblateStep, GateStep, ReportStep, DeployStep,
+        PreferStep, EvaluateStep, AblateStep, CurveStep, GateStep, ReportStep, DeployStep,
     )
 }  # fmt: skip
 """In the order in which an iteration has them."""
