@@ -12,6 +12,7 @@ from flywheel.plan.estimates import (
     Asked,
     History,
     Seconds,
+    acceptance_of,
     added,
     answering,
     answers_of,
@@ -71,6 +72,10 @@ class Verb:
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         """(teacher, expected calls)."""
         return iter(())
+
+    def acceptance(self, spec: Spec, place: Place, history: History) -> float | None:
+        """Expected, of candidates that it asks for."""
+        return None
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         """Expected, where no such node was measured; None where nobody knows."""
@@ -228,6 +233,9 @@ class GenerateStep(Verb):
         """Refill rounds are expected to find nothing missing: round 1 asks for as many as the acceptance needs."""
         if place[1] == 1:
             yield from calls_of_lessons(_generator(spec, place), history)
+
+    def acceptance(self, spec: Spec, place: Place, history: History) -> float | None:
+        return acceptance_of(_generator(spec, place), history) if place[1] == 1 else None
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         """A teacher takes what it takes."""
@@ -480,7 +488,10 @@ class ReportStep(Verb):
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         """What the page shows of the spec and no step before it reads."""
         spec = it.spec
+        price = spec.loop.human_usd_per_example
+        usual = type(spec.loop).model_fields["human_usd_per_example"].default  # with it a report stays what it was
         return {
+            **({"loop.human_usd_per_example": price} if price != usual else {}),
             "name": spec.name,
             "description": spec.description,
             "deploy.approve": spec.deploy.approve,

@@ -274,7 +274,8 @@ def asked(nodes: Nodes) -> str:
   CAST(json_extract(summary, '/calls_cached') AS BIGINT) AS cached,
   json_extract(summary, '/calls_failed') AS failed,
   json_extract(summary, '/allocation') AS allocation,
-  CAST(json_extract(summary, '/same_answers') AS DOUBLE) AS same_answers
+  CAST(json_extract(summary, '/same_answers') AS DOUBLE) AS same_answers,
+  CAST(json_extract(summary, '/promised') AS DOUBLE) AS promised
 FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'
 {_LAST} ORDER BY name"""
 
