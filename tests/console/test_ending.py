@@ -19,7 +19,7 @@ def test_what_lessons_cost_stands_beside_people(applied: Domain) -> None:
     applied.edit(lambda spec: spec["loop"].update(human_usd_per_example=3.5))
     text = said(applied, {"accepted": 20, "usd": 1.0})
 
-    assert "so far:  20 accepted lessons for $1.00, $0.05 each; people at $3.50 each: $70.00." in text
+    assert "so far:  20 accepted lessons for $1.00, $0.050 each; people at $3.50 each: $70.00." in text
     assert "people" not in said(applied, {"accepted": 20, "usd": 0.0})
 
 

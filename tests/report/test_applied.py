@@ -52,6 +52,14 @@ def test_the_acceptance_stands_beside_what_the_plan_promised(applied: Domain) ->
     assert report_of(applied, 1).strategies.rows[0].promised == pytest.approx(strategy.came)
 
 
+def test_what_lessons_are_like_is_on_the_page(applied: Domain) -> None:
+    first = report_of(applied, 1).collapse.rows[0]
+    shares = applied.query("SELECT avg(CAST(origin = 'seed' AS DOUBLE)) AS real FROM dataset")
+    assert first.real == pytest.approx(shares[0]["real"])
+    assert [row.iteration for row in report_of(applied, 2).collapse.rows][0] == 1
+    assert "Do lessons become alike?" in (applied.root / "reports" / "iter-001" / "index.html").read_text()
+
+
 def test_an_edited_spec_and_edited_data_are_named(applied: Domain) -> None:
     applied.edit(lambda spec: spec["train"].update(rank=3))
     seeds = applied.root / "evals" / "seeds.jsonl"

@@ -696,6 +696,28 @@ class Trend(ReportPart):
     learned_query: str = ""
 
 
+class CollapseRow(ReportPart):
+    """What an iteration's training rows are like; `warnings` names the figures that are beyond their limit."""
+
+    iteration: int
+    real: float
+    """Share of rows that people wrote."""
+    distinct: float
+    """Different word pairs over all."""
+    entropy: float
+    """Of answers, in bits."""
+    length: float
+    """Mean characters of an answer."""
+    tail: float | None = None
+    """Share of the words in the human seeds that lessons still use."""
+    warnings: tuple[str, ...]
+
+
+class Collapse(ReportPart):
+    rows: tuple[CollapseRow, ...] = ()
+    query: str = ""
+
+
 class NodeCost(ReportPart):
     name: str
     kind: str
@@ -864,6 +886,7 @@ class Report(ReportPart):
     rewards: Rewards | None = None
     """None where the student learned from lessons alone."""
     trend: Trend
+    collapse: Collapse = Collapse()
     costs: Costs
     measurement: Measurement
     provenance: Provenance

@@ -498,6 +498,13 @@ SELECT iteration, CAST(sum(count(*)) OVER (ORDER BY iteration) AS BIGINT) AS les
 FROM seen GROUP BY iteration ORDER BY iteration"""
 
 
+def watched(chain: Mapping[int, Nodes]) -> str:
+    """What training rows are like in each iteration, as curation measured it."""
+    return f"""WITH {_turns(chain, "curate")}
+SELECT turn.iteration, json_extract(summary, '/watch') AS watch FROM nodes JOIN turn USING (node)
+WHERE status = 'done' {_LAST} ORDER BY turn.iteration"""
+
+
 def node_costs(nodes: Nodes) -> str:
     every = of(nodes, *nodes)
     return f"""SELECT node, name, kind, seconds, rows_in, kept, rejected, failed FROM nodes

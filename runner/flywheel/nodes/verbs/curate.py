@@ -8,8 +8,9 @@ from typing import Any
 
 from flywheel.hashing import ListFingerprint
 from flywheel.nodes.context import Context, NodeResult
-from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, mixed
+from flywheel.nodes.lessons.curation import Curated, Remembered, accepted, curated, history_of, human_seeds, mixed
 from flywheel.nodes.lessons.lesson import Lesson, clear
+from flywheel.nodes.lessons.watch import Watch
 from flywheel.records import Counts
 
 
@@ -18,12 +19,12 @@ def curate(ctx: Context) -> NodeResult:
     found = curated(ctx, lessons, history)
     kept = found.kept
     ctx.write("curation", _fates(ctx, lessons, found))
-    digest, origins = ListFingerprint(), Counter[str]()
+    digest, watch = ListFingerprint(), Watch()
 
     def dataset() -> Iterator[dict[str, Any]]:
         for row in mixed(ctx, kept, history) if kept else ():
             digest.add([row["lesson_id"], row["prompt"], row["target"]])
-            origins[row["origin"]] += 1
+            watch.add(row["origin"], row["row"], row["target"])
             yield row
 
     ctx.write("dataset", dataset())
@@ -35,7 +36,8 @@ def curate(ctx: Context) -> NodeResult:
             "accepted": len(lessons),
             "new": len(kept),
             "dropped": dict(Counter(fate.stage for fate in found.fates.values())),
-            "origins": dict(origins),
+            "origins": dict(watch.origins),
+            "watch": watch.measured([seed.question for seed in human_seeds(ctx)]),
             "dataset_hash": digest.done(),
             **({"alike": list(found.alike)} if found.alike else {}),
         },
