@@ -18,6 +18,7 @@ from flywheel.stats import (
     holm,
     items_needed,
     krippendorff_alpha,
+    lessons_needed,
     mcnemar_p,
     noninferiority_p,
     paired_difference_interval,
@@ -466,3 +467,50 @@ def test_predicted_power_believes_early_results_less():
     assert predicted_power(0.0, 0.2, level) > predicted_power(0.0, 0.8, level)
     with pytest.raises(ValueError, match="before the end"):
         predicted_power(1.0, 1.0, level)
+
+
+# --- how many lessons -------------------------------------------------------------------------------------------------
+
+
+def right(*numbers: int, of: int = 100) -> list[list[float]]:
+    return [[float(n < number) for n in range(of)] for number in numbers]
+
+
+def test_lessons_for_a_score_are_read_off_between_two_sizes_by_their_logarithm() -> None:
+    found = lessons_needed([right(20, 40, 60)], [100, 200, 400], [right(50)], [1] * 100, 0)
+
+    assert found.score == 0.5
+    assert found.lessons == pytest.approx(200 * 2**0.5)
+    assert found.low < found.lessons < found.high
+
+
+def test_a_curve_that_falls_by_chance_is_held_to_be_flat() -> None:
+    found = lessons_needed([right(50, 40, 60)], [100, 200, 400], [right(45)], [1] * 100, 0)
+
+    assert found.lessons == 100, "45% is the mean of the first two"
+
+
+def test_a_score_that_is_not_reached_takes_more_than_all_lessons() -> None:
+    found = lessons_needed([right(20, 40)], [100, 200], [right(90)], [1] * 100, 0)
+
+    assert (found.lessons, found.low, found.high) == (math.inf, math.inf, math.inf)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    ours, control = right(20, 40, 60), right(20, 30, 50)
+    agreeing = lessons_needed([ours] * 3, [100, 200, 400], [control] * 3, [1] * 100, 0)
+    apart = lessons_needed([right(5, 10, 30), ours, right(35, 70, 90)], [100, 200, 400], [control] * 3, [1] * 100, 0)
+
+    assert agreeing.lessons == pytest.approx(apart.lessons)
+    assert apart.high / apart.low > agreeing.high / agreeing.low
+
+
+def test_items_of_a_cluster_are_drawn_together() -> None:
+    alone = lessons_needed([right(20, 40, 60)], [100, 200, 400], [right(50)], [1] * 100, 0)
+    tens = [[sum(items[10 * c : 10 * c + 10]) for c in range(10)] for items in right(20, 40, 60, 50)]
+    together = lessons_needed([tens[:3]], [100, 200, 400], [tens[3:]], [10] * 10, 0)
+
+    assert together.lessons == pytest.approx(alone.lessons)
+    assert together.high / together.low > alone.high / alone.low
+    with pytest.raises(ValueError, match="cluster"):
+        lessons_needed([[[]]], [1], [[[]]], [], 0)

@@ -648,3 +648,78 @@ def seeds_needed(difference: float, of_seeds: float, of_items: float, power: flo
         if needed * error <= abs(difference):
             return seeds
     return None
+
+
+# --- how many lessons ---------------------------------------------------------------------------------------
+
+_CURVE_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Lessons that a learning curve needs for a `score` in [0, 1], with an interval. A value equal to the curve's
+    smallest size means "so many or fewer", infinity "more than its largest"."""
+
+    score: float
+    lessons: float
+    low: float
+    high: float
+
+
+def lessons_needed(
+    curve: Sequence[Sequence[Sequence[float]]],
+    lessons: Sequence[float],
+    other: Sequence[Sequence[Sequence[float]]],
+    sizes: Sequence[int],
+    seed: int,
+    confidence: float = 0.95,
+) -> Needed:
+    """How many lessons `curve` needs for the score that the `other` curve has with all of its own.
+
+    `curve[s][k][c]`: summed scores of cluster c's `sizes[c]` items after `lessons[k]` lessons (rising) under seed s;
+    `other` likewise, of the same items and seeds. More lessons are taken to do no harm: a curve is the isotonic
+    regression of its means (Barlow et al. 1972, "Statistical Inference under Order Restrictions"), and between two
+    sizes the score rises with the logarithm of lessons, as learning curves nearly do there (Figueroa et al. 2012, BMC
+    Med. Inform. Decis. Mak. 12:8). The interval is the percentile one of a bootstrap that draws clusters and seeds
+    again, each by itself (Owen 2007, Ann. Appl. Stat. 1:386); both curves and the score to be reached come from the
+    same draws. From one seed it is over items alone. `bench/curve.py` counts how often it covers. Raises ValueError
+    without clusters.
+    """
+    import numpy as np
+
+    tables = [np.asarray(table, dtype=float) for table in (curve, other)]
+    counts = np.asarray(sizes, dtype=float)
+    if not len(counts):
+        raise ValueError("a curve needs at least one cluster")
+    rng = np.random.default_rng(seed)
+    seeds, clusters = tables[0].shape[0], len(counts)
+    by_cluster = rng.multinomial(clusters, np.full(clusters, 1 / clusters), _CURVE_RESAMPLES)
+    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _CURVE_RESAMPLES)
+    # The first draw is the data themselves.
+    by_cluster, by_seed = np.vstack([np.ones(clusters), by_cluster]), np.vstack([np.ones(seeds), by_seed])
+    total = by_cluster @ counts * seeds
+    means, others = (np.einsum("skc,bc,bs->bk", t, by_cluster, by_seed, optimize=True) / total[:, None] for t in tables)
+    needed = [_reached(own, lessons, _rising(end)[-1]) for own, end in zip(means, others, strict=True)]
+    tail = (1 - confidence) / 2
+    # Not interpolated: a draw in which the score is not reached is infinite.
+    low, high = np.quantile(needed[1:], [tail, 1 - tail], method="inverted_cdf")
+    return Needed(float(_rising(others[0])[-1]), needed[0], float(low), float(high))
+
+
+def _rising(means: Floats) -> Floats:
+    import numpy as np
+    from scipy.optimize import isotonic_regression
+
+    return np.asarray(isotonic_regression(means).x)
+
+
+def _reached(means: Floats, lessons: Sequence[float], score: float) -> float:
+    """The fewest lessons with which the rising curve has the score."""
+    scores = [float(value) for value in _rising(means)]
+    for k, value in enumerate(scores):
+        if value >= score - 1e-12:
+            if k == 0 or value <= scores[k - 1]:
+                return float(lessons[k])
+            part = (score - scores[k - 1]) / (value - scores[k - 1])
+            return float(lessons[k - 1] * (lessons[k] / lessons[k - 1]) ** min(part, 1.0))
+    return math.inf

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flywheel.engine.overview import write_overview
+from flywheel.plan.estimates import ACCEPTANCE_GUESS
 from flywheel.report import Report
 from flywheel.store import Store
 from mini_domain import Domain
@@ -37,6 +38,26 @@ def test_weights_and_what_a_bandit_would_give_are_there_either_way(applied: Doma
     assert sum(share.weight for share in shares) == pytest.approx(1)
     assert sum(share.bandit or 0 for share in shares) == pytest.approx(1)
     assert {share.allocated for share in shares} == {None}
+
+
+def test_the_acceptance_stands_beside_what_the_plan_promised(applied: Domain) -> None:
+    (strategy,) = report_of(applied, 1).strategies.rows
+    assert strategy.promised == ACCEPTANCE_GUESS, "nothing was measured when the plan was made"
+    assert strategy.came == strategy.accepted / strategy.candidates
+    page = (applied.root / "reports" / "iter-001" / "index.html").read_text()
+    assert f"the plan expected 70.0% of its candidates to be accepted; {100 * strategy.came:.1f}% were" in page
+
+    applied.edit(lambda spec: spec["generate"][0].update(accept=10))
+    applied.apply(iterations=1)
+    assert report_of(applied, 1).strategies.rows[0].promised == pytest.approx(strategy.came)
+
+
+def test_what_lessons_are_like_is_on_the_page(applied: Domain) -> None:
+    first = report_of(applied, 1).collapse.rows[0]
+    shares = applied.query("SELECT avg(CAST(origin = 'seed' AS DOUBLE)) AS real FROM dataset")
+    assert first.real == pytest.approx(shares[0]["real"])
+    assert [row.iteration for row in report_of(applied, 2).collapse.rows][0] == 1
+    assert "Do lessons become alike?" in (applied.root / "reports" / "iter-001" / "index.html").read_text()
 
 
 @pytest.mark.slow

@@ -97,3 +97,14 @@ def test_junit_of_an_untrained_iteration_is_skipped(untrained: Report) -> None:
 def test_junit_is_xml_whatever_the_text(promoted: Report, text: str) -> None:
     verdict = promoted.verdict.model_copy(update={"preconditions": (Precondition(text, False, text),)})
     ElementTree.fromstring(render_junit(promoted.model_copy(update={"verdict": verdict})))
+
+
+def test_accepted_lessons_stand_beside_what_people_would_be_paid(promoted: Report) -> None:
+    strategies = promoted.strategies
+    assert strategies.human_usd_per_example == 2.0
+    said = words.beside_people(strategies.accepted, strategies.usd, 2.0)
+    assert said.endswith(f"people at $2.00 each: {words.usd(2 * strategies.accepted)}.")
+    assert said in render_summary(promoted)
+    free = tuple(row.model_copy(update={"usd": 0.0}) for row in strategies.rows)
+    nothing = promoted.model_copy(update={"strategies": strategies.model_copy(update={"rows": free})})
+    assert "people at" not in render_summary(nothing), "what cost nothing has no price to compare"

@@ -167,3 +167,10 @@ def test_less_than_half_right_is_said_in_the_headline_of_a_promotion(promoted: R
     poor = target.model_copy(update={"candidate": Rate(value=0.09, low=0.05, high=0.15)})
     assert words.headline("promote", poor, (), (), "").endswith("It still gets most of holdout wrong.")
     assert "wrong" not in words.headline("promote", target, (), (), "")
+
+
+def test_lessons_beside_people() -> None:
+    assert words.beside_people(240, 2.95, 2.0) == (
+        "240 accepted lessons for $2.95, $0.012 each; people at $2.00 each: $480.00."
+    )
+    assert words.beside_people(0, 2.95, 2.0) == words.beside_people(240, 0.0, 2.0) == ""

@@ -481,6 +481,10 @@ def compare(
         bool,
         typer.Option("--untargeted", help="With as many lessons, made from the probe rows as they come."),
     ] = False,
+    curve: Annotated[
+        bool,
+        typer.Option("--curve", help="The same, and how many lessons either side needs for the other's score."),
+    ] = False,
     file: SpecFile = DEFAULT_SPEC,
     iterations: Annotated[
         int | None, typer.Option("--iterations", "-n", min=1, help="So many; as many as are done without it.")
@@ -496,11 +500,11 @@ def compare(
     from flywheel.console.progress import listener
     from flywheel.engine.compare import compare_untargeted
 
-    if not untargeted:
+    if not (untargeted or curve):
         raise UsageError("compare with what? Write `flywheel compare --untargeted`, or `flywheel diff A B`.")
     _stop_on_signals()
     with listener(as_json) as show:
-        found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan), seeds)
+        found = compare_untargeted(_open(file), iterations, show, lambda plan: yes or _confirm(plan), seeds, curve)
     if found is None and not as_json:
         print("nothing was compared")
     elif found is not None:

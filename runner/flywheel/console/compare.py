@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from flywheel.console.looks import table_text
 from flywheel.engine.compare import Compared, Side
+from flywheel.engine.curve import Curve, Point, curve_json
 from flywheel.report import words
-from flywheel.report.model import Change
+from flywheel.report.model import Change, Rate
+from flywheel.stats import Needed
 from flywheel.text import plural
 
 
@@ -26,6 +29,7 @@ def compare_text(found: Compared) -> str:
     if found.seeds > 1:
         each = ", ".join(words.points(difference) for difference in found.by_seed)
         blocks.append(f"points by seed: {each}")
+    blocks += [curve_text(curve) for curve in found.curves]
     return "\n\n".join([*blocks, *(f"note: {warning}" for warning in found.warnings)])
 
 
@@ -41,8 +45,46 @@ def compare_json(found: Compared) -> dict[str, Any]:
         "by_seed": list(found.by_seed),
         **sides,
         "rows": found.rows,
+        "curves": [curve_json(curve) for curve in found.curves],
         "warnings": list(found.warnings),
     }
+
+
+def curve_text(curve: Curve) -> str:
+    """The points of both sides, then how many lessons each needs for the other's last score."""
+    rows = [
+        {**_point("targeted", ours), **_point("untargeted", control)}
+        for ours, control in zip(curve.targeted, curve.untargeted, strict=True)
+    ]
+    needed = [
+        _needed("targeted", curve.targeted, curve.targeted_needs, "untargeted", curve.untargeted[-1]),
+        _needed("untargeted", curve.untargeted, curve.untargeted_needs, "targeted", curve.targeted[-1]),
+    ]
+    head = f"{curve.suite} by lessons, {plural(curve.items, 'item')}, {plural(curve.seeds, 'seed')}"
+    return "\n".join([head, table_text(rows), *needed])
+
+
+def _point(side: str, point: Point) -> dict[str, Any]:
+    limits = words.interval(Rate(value=point.score, low=point.low, high=point.high))
+    return {f"{side} lessons": f"{point.lessons:,.0f}", side: words.percent(point.score), f"{side} 95%": limits}
+
+
+def _needed(side: str, points: tuple[Point, ...], needed: Needed, other: str, end: Point) -> str:
+    least, most = points[0].lessons, points[-1].lessons
+    what = f"the {words.percent(needed.score)} of {end.lessons:,.0f} {other} lessons"
+    limits = f"95% interval {_times(needed.low, end, least, most)} to {_times(needed.high, end, least, most)}"
+    if math.isinf(needed.lessons):
+        return f"{side}: {what} is not reached within {most:,.0f} lessons; {limits} times as many"
+    fewer = " or fewer" if needed.lessons <= least else ""
+    times = f"{needed.lessons / end.lessons:.2f}"
+    return f"{side}: {what} takes {needed.lessons:,.0f} lessons{fewer}, {times} times as many ({limits})"
+
+
+def _times(lessons: float, end: Point, least: float, most: float) -> str:
+    """As a part of the other side's lessons; beyond the sizes that were trained nothing is known."""
+    if math.isinf(lessons):
+        return f"over {most / end.lessons:.2f}"
+    return f"{lessons / end.lessons:.2f}{' or less' if lessons <= least else ''}"
 
 
 def _side(name: str, side: Side) -> str:

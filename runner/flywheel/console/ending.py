@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.report.words import beside_people
 from flywheel.text import plural
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def ending_text(
     as_wanted = f"{until} is done" if until else "everything is as the spec wants it"
     said = f"Nothing to do: {as_wanted}." if has_nothing_to_do else _came_of_it(outcome, found)
     steps = _next_steps(outcome, project, found, iterations, until)
-    return "\n".join([said, *(f"  {what + ':':<8} {command}" for what, command in steps)])
+    price = project.spec.loop.human_usd_per_example
+    beside = "" if has_nothing_to_do else beside_people(found["lessons"]["accepted"], found["lessons"]["usd"], price)
+    told = [said, *([f"  so far:  {beside}"] if beside else [])]
+    return "\n".join([*told, *(f"  {what + ':':<8} {command}" for what, command in steps)])
 
 
 def error_text(outcome: ApplyOutcome) -> str:

@@ -189,6 +189,8 @@ def found_in_words(kind: str, event: Event) -> str:
             return f"{plural(summary['steps'], 'step')} on {learned}" + _notes(summary)
         case "ablate":
             return ablated(summary)
+        case "curve":
+            return f"{plural(summary['steps'], 'step')} on {plural(summary['lessons'], 'lesson')}"
         case "evaluate":
             warning = plain_merge_warning(summary.get("effect") or {})
             return _scores(summary["scores"]) + (f"; {warning}" if warning else "")

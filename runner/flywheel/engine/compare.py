@@ -3,7 +3,8 @@
 The same spec turns once more in `.flywheel/compare/untargeted/`: the same teachers, the same number of lessons, the
 same seeds, and lessons made from the task's probe rows as they come, whatever the student fails at. Then the two models
 that were trained last are compared on the items of the target suites. With several seeds both loops turn again, each in
-a folder of its own, with nothing but another seed of their trainings.
+a folder of its own, with nothing but another seed of their trainings. With `--curve` the last training of every loop is
+repeated on parts of its lessons: how many does either side need for the other's score?
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flywheel.engine.apply import EXIT_DONE, EXIT_NOTHING_PROMOTED, apply
+from flywheel.engine.curve import Curve, Part, curve_json, curves_of, parts_of, refuse_curve
 from flywheel.engine.events import Listener
 from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
-from flywheel.engine.scratch import give, scratch
+from flywheel.engine.scratch import give, give_adapters, scratch
 from flywheel.errors import BudgetStop, FlywheelError, NodeFailed, UsageError
 from flywheel.nodes.measuring.pairing import paired, paired_over_seeds
 from flywheel.plan import Plan
@@ -67,6 +69,8 @@ class Compared:
     seeds: int = 1
     by_seed: tuple[float, ...] = ()
     """The first suite's difference under each seed."""
+    curves: tuple[Curve, ...] = ()
+    """One of each target suite, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +88,22 @@ def compare_untargeted(
     listener: Listener = lambda event: None,
     confirm: Callable[[Plan], bool] = lambda plan: True,
     seeds: int = 1,
+    curve: bool = False,
 ) -> Compared | None:
     """Turn the untargeted wheel as often as the project's own has turned (or `iterations` times), compare, store.
 
-    With `seeds` above 1 both loops are trained so many times, and the interval covers items and trainings. Answers
-    that the project has paid for are not paid for again. None where `confirm` says no. Raises UsageError where the
-    project's own iterations are not done, NodeFailed where a loop fails, BudgetStop at a declared limit,
+    With `seeds` above 1 both loops are trained so many times, and the interval covers items and trainings; with `curve`
+    the last training of each is repeated on parts of its lessons. Answers that the project has paid for are not paid
+    for again. None where `confirm` says no. Raises UsageError where the project's own iterations are not done, or where
+    its last training is no curve's, NodeFailed where a loop fails, BudgetStop at a declared limit,
     KeyboardInterrupt; all of them go on where they stopped when it is called again.
     """
     with open_lookup(project.state) as query:
         wanted = _finished(project, query, iterations)
         targeted = _side(project, query, wanted)
         varied = _varied_before(query)
+    if curve:
+        refuse_curve(project.spec, targeted.iteration, "targeted")
     with Store(project.store_path):
         pass  # brought up to date before its tables are read
     turning = _Turning(wanted, listener, confirm)
@@ -103,9 +111,10 @@ def compare_untargeted(
         turning.note(_seeds_in_words(varied, "by the comparison before: " if varied else ""))
     try:
         pairs = _all_sides(project, targeted, seeds, turning)
+        curves = _curves(project, pairs, turning) if curve else []
     except _Refused:
         return None
-    found = _compared(project, wanted, pairs)
+    found = replace(_compared(project, wanted, pairs), curves=tuple(curves))
     _keep(project, found, pairs)
     return found
 
@@ -198,6 +207,12 @@ class _Turning:
 
     def turned(self, other: Workspace, arm: str) -> Side:
         """The loop in `other`, done. Raises _Refused."""
+        self.turn(other, arm)
+        with open_lookup(other.state) as query:
+            return _side(other, query, self.iterations)
+
+    def turn(self, other: Workspace, arm: str) -> None:
+        """Raises _Refused."""
 
         def asked(plan: Plan) -> bool:
             if not self.confirm(plan):
@@ -210,8 +225,6 @@ class _Turning:
         )  # fmt: skip
         if outcome.exit_code not in (EXIT_DONE, EXIT_NOTHING_PROMOTED):
             raise _error(arm, outcome.exit_code, outcome.error)
-        with open_lookup(other.state) as query:
-            return _side(other, query, self.iterations)
 
     def note(self, text: str) -> None:
         self.listener({"event": "note", "at": round(time.time(), 3), "detail": text})
@@ -239,6 +252,34 @@ def _all_sides(project: Workspace, first: Side, seeds: int, turning: _Turning) -
         if n == 1 and seeds > 2:
             turning.note(_seeds_in_words(_varied(project, pairs), "after two seeds: "))
     return pairs
+
+
+def _curves(project: Workspace, pairs: Sequence[tuple[Side, Side]], turning: _Turning) -> list[Curve]:
+    """Every loop's last training, on parts of its lessons. Raises _Refused."""
+    found: list[tuple[list[Part], list[Part]]] = []
+    for n, (targeted, untargeted) in enumerate(pairs):
+        ours = _parts(project, targeted, "targeted", n, turning)
+        found.append((ours, _parts(project, untargeted, "untargeted", n, turning)))
+    return curves_of(project.spec, found)
+
+
+def _parts(project: Workspace, side: Side, arm: str, n: int, turning: _Turning) -> list[Part]:
+    refuse_curve(project.spec, side.iteration, arm)
+    other = scratch(project, arm, arm == "untargeted", retraining=n)
+    if (arm, n) == ("targeted", 0):  # the project's own loop: what it has trained is not trained again
+        with open_lookup(project.state) as query:
+            give(query, other, everything=True)
+        give_adapters(project, other)
+    turning.turn(replace(other, curve=side.iteration), arm)
+    with open_lookup(other.state) as query:
+        nodes = make_plan(replace(other, curve=side.iteration), turning.iterations, query).chain()[side.iteration]
+        return [*parts_of(query, nodes), Part(_lessons(query, nodes["curate"]), side.scores)]
+
+
+def _lessons(query: Query, curated: Sequence[str]) -> int:
+    """What a training has learned from beside human seeds."""
+    rows = query("SELECT count(*) AS n FROM dataset WHERE list_contains(?, node) AND origin != 'seed'", [list(curated)])
+    return int(rows[0]["n"])
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -356,6 +397,7 @@ def _keep(project: Workspace, found: Compared, pairs: Sequence[tuple[Side, Side]
         "by_seed": list(found.by_seed),
         "varied": asdict(varied) if varied else None,
         "note": plural(found.seeds, "seed"),
+        **({"curves": [curve_json(curve) for curve in found.curves]} if found.curves else {}),
     }
     with Store(project.store_path) as store:
         with store.transaction() as transaction:

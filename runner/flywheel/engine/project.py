@@ -40,6 +40,8 @@ class Workspace:
     """See `ProjectFacts.untargeted`."""
     retraining: int = 0
     """See `ProjectFacts.retraining`."""
+    curve: int = 0
+    """See `ProjectFacts.curve`."""
 
     @property
     def spec(self) -> Spec:
@@ -170,6 +172,7 @@ class Workspace:
             predicates=f"duckdb {self.versions['duckdb']}",
             untargeted=self.untargeted,
             retraining=self.retraining,
+            curve=self.curve,
         )
 
     def _embedder(self) -> str:

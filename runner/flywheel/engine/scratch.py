@@ -66,11 +66,11 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def give(query: Query, other: Workspace) -> None:
+def give(query: Query, other: Workspace, everything: bool = False) -> None:
     """What was asked, probed, curated and measured for one loop is known in another one, and has cost nothing there.
-    Which of the other's nodes are the same, their fingerprints say."""
+    Which of the other's nodes are the same, their fingerprints say. `everything`: what was trained and decided, too."""
     paid = query("SELECT * FROM calls WHERE status = 'ok'")
-    done = {record.node for record in finished(query) if VERBS[record.verb].serves_other_loops}
+    done = {r.node for r in finished(query) if VERBS[r.verb].serves_other_loops or everything}
     traffic = {table: query(f"SELECT * FROM {table}") for table in ("traffic", "feedback", "ingests")}
     with Store(other.store_path) as store:
         _give_answers(store, paid)

@@ -14,11 +14,12 @@ from flywheel.records.live import live_tests
 
 def status(state: Path) -> dict[str, Any]:
     """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them, or
-    where a run holds it its copy of the last apply that ended (`as_of_last_apply`)."""
+    where a run holds it its copy of the last apply that ended (`as_of_last_apply`); `lessons`: all that were
+    accepted, and what all calls cost."""
     held = is_held(state)
     run = _run(last_events(state), held)
     found: dict[str, Any] = {"run": run, "as_of_last_apply": held, "decisions": [], "approvals": [], "deployments": []}
-    found["canary"] = ""
+    found |= {"canary": "", "lessons": {"accepted": 0, "usd": 0.0}}
     try:
         with open_lookup(state) as query:
             found["decisions"] = query(
@@ -30,6 +31,10 @@ def status(state: Path) -> dict[str, Any]:
             )
             found["deployments"] = query(
                 "SELECT sequence, action, iteration, model_id, deployed_at FROM deployments ORDER BY sequence"
+            )
+            [found["lessons"]] = query(
+                "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass') AS accepted, "
+                "(SELECT coalesce(sum(usd), 0) FROM calls) AS usd"
             )
         found["canary"] = _last_canary(state / "canary")
     except StoreLocked:  # the first run has begun, and there is no copy yet

@@ -196,7 +196,8 @@ def _score_p(arms: Arms, least: float, _: int) -> float:
     return binomial_p(successes, math.ceil(arms.n / effect), least)
 
 
-def _score_interval(arms: Arms, confidence: float, _: int) -> Interval:
+def score_interval(arms: Arms, confidence: float, _: int) -> Interval:
+    """Wilson's, of the candidate's mean score; items of a cluster count by their design effect."""
     effect = _score_effect(arms)
     return wilson(math.fsum(arms.candidate) / effect, arms.n / effect, confidence)
 
@@ -226,7 +227,7 @@ def _cost_p(arms: Arms, most: float, seed: int) -> float:
 
 def _cost_interval(arms: Arms, confidence: float, seed: int) -> Interval:
     if arms.rate:
-        return _score_interval(arms, confidence, seed)
+        return score_interval(arms, confidence, seed)
     return studentised_interval(arms.summed(arms.candidate), arms.sizes, seed, confidence)
 
 
@@ -255,7 +256,7 @@ COMPARISONS: dict[Name, Comparison] = {
     "at_least": Comparison(
         observed=_score,
         p_value=_score_p,
-        interval=_score_interval,
+        interval=score_interval,
         outcome=_reaches,
         gap=lambda arms, least: abs(_score(arms) - least),
     ),

@@ -8,6 +8,7 @@ from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.verbs.ablate import ablate
 from flywheel.nodes.verbs.budget import budget
 from flywheel.nodes.verbs.curate import curate
+from flywheel.nodes.verbs.curve import curve
 from flywheel.nodes.verbs.deploy import deploy
 from flywheel.nodes.verbs.diagnose import diagnose
 from flywheel.nodes.verbs.evaluate import evaluate
@@ -34,6 +35,7 @@ RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "prefer": prefer,
     "evaluate": evaluate,
     "ablate": ablate,
+    "curve": curve,
     "gate": gate,
     "report": report,
     "deploy": deploy,

@@ -73,7 +73,8 @@ def _estimate(node: PlanNode, spec: Spec, history: History) -> Estimate:
     place = node.subject, node.round
     seconds = seconds_before(node.kind, node.subject, history)
     seconds = seconds or VERBS[node.kind].seconds(spec, place, history, node.iteration)
-    return priced(asked, spec, history, seconds)
+    estimate = priced(asked, spec, history, seconds)
+    return replace(estimate, acceptance=VERBS[node.kind].acceptance(spec, place, history))
 
 
 def _ordered(drafts: Mapping[str, _Draft]) -> list[str]:

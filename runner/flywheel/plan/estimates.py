@@ -100,8 +100,12 @@ def _each(name: str, spec: Spec, history: History) -> tuple[float, float, float]
 
 def candidates_of(generator: Generator, history: History) -> float:
     """Candidates that so many lessons need, by the measured acceptance. Samples of one question count as one."""
-    acceptance = max(0.05, history.acceptance.get(generator.name, ACCEPTANCE_GUESS))
-    return min(generator.accept / acceptance, generator.candidates_limit)
+    return min(generator.accept / acceptance_of(generator, history), generator.candidates_limit)
+
+
+def acceptance_of(generator: Generator, history: History) -> float:
+    """The share of its candidates that is expected to be accepted."""
+    return max(0.05, history.acceptance.get(generator.name, ACCEPTANCE_GUESS))
 
 
 def calls_of_lessons(generator: Generator, history: History) -> Iterator[Asked]:

@@ -19,6 +19,8 @@ class Estimate:
     usd: float = 0.0
     seconds: tuple[float, float] | None = None
     """At least, at most."""
+    acceptance: float | None = None
+    """The share of candidates that is expected to be accepted; of the first round of a generator."""
 
 
 @dataclass(frozen=True)

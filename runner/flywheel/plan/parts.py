@@ -39,6 +39,8 @@ class ProjectFacts:
     compare`."""
     retraining: int = 0
     """So many further seeds of the trainings; everything else keeps its own."""
+    curve: int = 0
+    """The iteration whose training is measured on parts of its lessons, too; 0 where none is."""
 
 
 def node_name(iteration: int, verb: str, subject: str = "", round: int = 0) -> str:

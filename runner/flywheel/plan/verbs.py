@@ -12,6 +12,7 @@ from flywheel.plan.estimates import (
     Asked,
     History,
     Seconds,
+    acceptance_of,
     added,
     answering,
     calls_of_lessons,
@@ -73,6 +74,10 @@ class Verb:
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
         """(teacher, expected calls)."""
         return iter(())
+
+    def acceptance(self, spec: Spec, place: Place, history: History) -> float | None:
+        """Expected, of candidates that it asks for."""
+        return None
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         """Expected, where no such node was measured; None where nobody knows."""
@@ -232,6 +237,9 @@ class GenerateStep(Verb):
         """Refill rounds are expected to find nothing missing: round 1 asks for as many as the acceptance needs."""
         if place[1] == 1:
             yield from calls_of_lessons(_generator(spec, place), history)
+
+    def acceptance(self, spec: Spec, place: Place, history: History) -> float | None:
+        return acceptance_of(_generator(spec, place), history) if place[1] == 1 else None
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         """A teacher takes what it takes."""
@@ -431,6 +439,37 @@ class AblateStep(Verb):
         return added(trained, trained, of_suites(spec, [spec.evals[ablation.suite]], history, models=2))
 
 
+#: Parts of its lessons on which `flywheel compare --curve` trains beside all of them.
+CURVE: Mapping[str, float] = {"eighth": 1 / 8, "quarter": 1 / 4, "half": 1 / 2}
+
+
+class CurveStep(Verb):
+    name = "curve"
+    works_the_student = True
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return [(part, 0) for part in CURVE] if it.facts.curve == it.n else []
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("train")]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        targets = [name for name, suite in it.spec.evals.items() if suite.role == "target"]
+        return {**it.suites(targets), **VERBS["train"].inputs(it, place), "part of the lessons": CURVE[place[0]]}
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        for suite in spec.evals.values():
+            if suite.role == "target":
+                yield from suite_calls(spec, suite, history, models=1)
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        targets = [suite for suite in spec.evals.values() if suite.role == "target"]
+        answers = answers_of(spec, targets, history, models=1)
+        trained = learning(history.speed, round(CURVE[place[0]] * lessons_of(spec, iteration, history)))
+        return None if answers is None else added(trained, answering(history.speed, answers))
+
+
 class GateStep(Verb):
     name = "gate"
     implementation = 3
@@ -455,7 +494,10 @@ class ReportStep(Verb):
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         """What the page shows of the spec and no step before it reads."""
         spec = it.spec
+        price = spec.loop.human_usd_per_example
+        usual = type(spec.loop).model_fields["human_usd_per_example"].default  # with it a report stays what it was
         return {
+            **({"loop.human_usd_per_example": price} if price != usual else {}),
             "name": spec.name,
             "description": spec.description,
             "deploy.approve": spec.deploy.approve,
@@ -487,7 +529,7 @@ VERBS: Mapping[str, Verb] = {
     verb.name: verb()
     for verb in (
         ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, SampleStep,
-        PreferStep, EvaluateStep, AblateStep, GateStep, ReportStep, DeployStep,
+        PreferStep, EvaluateStep, AblateStep, CurveStep, GateStep, ReportStep, DeployStep,
     )
 }  # fmt: skip
 """In the order in which an iteration has them."""

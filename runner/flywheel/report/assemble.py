@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import baseline, ledger, lessons, queries, rewards, scoring, trust, words
+from flywheel.report import baseline, collapse, ledger, lessons, queries, rewards, scoring, trust, words
 from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
     Banner,
@@ -83,6 +83,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         training=training,
         rewards=rewards.rewards(query, nodes, facts, audit),
         trend=scoring.trend(query, turns, facts),
+        collapse=collapse.collapse(query, turns),
         costs=lessons.costs(query, turns, iteration),
         measurement=trust.measurement(query, nodes),
         provenance=_provenance(query, nodes, facts),

@@ -98,6 +98,8 @@ class ReportFacts:
     """Who lets a promoted model pass: `gate`, or `human`."""
     iterations: int = 0
     """How many the plan has."""
+    human_usd_per_example: float = 2.0
+    """What a person would be paid for an accepted example."""
     method: str = "sft"
     """How the student learns; beyond `sft` also from its own judged answers, so many `rounds` of them."""
     rounds: int = 0

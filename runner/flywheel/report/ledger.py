@@ -62,7 +62,8 @@ def strategies(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Mo
         _strategy(known.get(name, GeneratorFact(name, "unknown")), _entry(rows, "generator", name, fell), rounds[name])
         for name in _names(known, rows, "generator")
     )
-    return Strategies(rows=found, **{f"{what}_query": text for what, text in sql.items()})
+    price = facts.human_usd_per_example
+    return Strategies(rows=found, human_usd_per_example=price, **{f"{what}_query": text for what, text in sql.items()})
 
 
 def _strategy(fact: GeneratorFact, entry: dict[str, Any], rounds: list[Row]) -> Strategy:
@@ -78,6 +79,7 @@ def _strategy(fact: GeneratorFact, entry: dict[str, Any], rounds: list[Row]) -> 
         allocate=fact.allocate,
         shares=shares,
         same_answers=max((row["same_answers"] or 0.0 for row in rounds), default=0.0),
+        promised=next((row["promised"] for row in rounds if row["promised"] is not None), None),
         usd_per_accepted=entry["usd"] / accepted if accepted else None,
         **entry,
     )

@@ -406,10 +406,28 @@ class Strategy(LessonLedger):
     shares: tuple[TeacherShare, ...]
     same_answers: float
     """Share of answers that another call gave word for word, in the worst round."""
+    promised: float | None = None
+    """Of its candidates, the share that the plan expected to be accepted."""
+
+    @property
+    def came(self) -> float | None:
+        """The share that was, counted as the plan counts: each sample of a question for itself."""
+        return self.accepted / self.candidates if self.candidates else None
 
 
 class Strategies(ReportPart):
     rows: tuple[Strategy, ...]
+    human_usd_per_example: float | None = None
+    """What the spec says that a person is paid for an accepted example; None in reports from before there was a key."""
+
+    @property
+    def accepted(self) -> int:
+        return sum(row.accepted for row in self.rows)
+
+    @property
+    def usd(self) -> float:
+        return sum(row.usd for row in self.rows)
+
     lessons_query: str
     calls_query: str
     dataset_query: str
@@ -690,6 +708,28 @@ class Trend(ReportPart):
     learned_query: str = ""
 
 
+class CollapseRow(ReportPart):
+    """What an iteration's training rows are like; `warnings` names the figures that are beyond their limit."""
+
+    iteration: int
+    real: float
+    """Share of rows that people wrote."""
+    distinct: float
+    """Different word pairs over all."""
+    entropy: float
+    """Of answers, in bits."""
+    length: float
+    """Mean characters of an answer."""
+    tail: float | None = None
+    """Share of the words in the human seeds that lessons still use."""
+    warnings: tuple[str, ...]
+
+
+class Collapse(ReportPart):
+    rows: tuple[CollapseRow, ...] = ()
+    query: str = ""
+
+
 class NodeCost(ReportPart):
     name: str
     kind: str
@@ -860,6 +900,7 @@ class Report(ReportPart):
     rewards: Rewards | None = None
     """None where the student learned from lessons alone."""
     trend: Trend
+    collapse: Collapse = Collapse()
     costs: Costs
     measurement: Measurement
     provenance: Provenance

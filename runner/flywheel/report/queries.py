@@ -274,7 +274,8 @@ def asked(nodes: Nodes) -> str:
   CAST(json_extract(summary, '/calls_cached') AS BIGINT) AS cached,
   json_extract(summary, '/calls_failed') AS failed,
   json_extract(summary, '/allocation') AS allocation,
-  CAST(json_extract(summary, '/same_answers') AS DOUBLE) AS same_answers
+  CAST(json_extract(summary, '/same_answers') AS DOUBLE) AS same_answers,
+  CAST(json_extract(summary, '/promised') AS DOUBLE) AS promised
 FROM nodes WHERE node IN {of(nodes, "generate")} AND status = 'done'
 {_LAST} ORDER BY name"""
 
@@ -495,6 +496,13 @@ seen AS (SELECT lesson_id, min(iteration) AS iteration FROM dataset JOIN turn US
          WHERE origin = 'new' GROUP BY lesson_id)
 SELECT iteration, CAST(sum(count(*)) OVER (ORDER BY iteration) AS BIGINT) AS lessons
 FROM seen GROUP BY iteration ORDER BY iteration"""
+
+
+def watched(chain: Mapping[int, Nodes]) -> str:
+    """What training rows are like in each iteration, as curation measured it."""
+    return f"""WITH {_turns(chain, "curate")}
+SELECT turn.iteration, json_extract(summary, '/watch') AS watch FROM nodes JOIN turn USING (node)
+WHERE status = 'done' {_LAST} ORDER BY turn.iteration"""
 
 
 def node_costs(nodes: Nodes) -> str:

@@ -88,6 +88,17 @@ def price(amount: float | None, calls: int) -> str:
     return "free" if calls and amount == 0 else usd(amount)
 
 
+def beside_people(accepted: int, paid: float, human: float) -> str:
+    """What accepted lessons cost, beside what people would be paid for as many; `human`: dollars an example. Nothing
+    where nothing was paid: then there is no price to compare."""
+    if not accepted or not paid:
+        return ""
+    return (
+        f"{plural(accepted, 'accepted lesson')} for {usd(paid)}, {usd(paid / accepted)} each; "
+        f"people at {usd(human)} each: {usd(accepted * human)}."
+    )
+
+
 def measured(value: float | None, digits: int = 1) -> str:
     return "not measured" if value is None else f"{value:,.{digits}f}"
 

@@ -366,6 +366,8 @@ class Loop(SpecModel):
     stop_when_decided: bool = False
     """Answer the gate's suites in stages, in a seeded order, and end when each of their rules is decided, at the same
     error rates (`docs/gate.md`). Suites of lm-eval's own tasks are answered whole."""
+    human_usd_per_example: Usd = 2.0
+    """What a person would be paid for one accepted example: the report puts the teachers' price beside it."""
 
 
 class Ablation(SpecModel):

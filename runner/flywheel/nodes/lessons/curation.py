@@ -320,7 +320,7 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Training
     rng = random.Random(ctx.seed())
     clean = _replayable(ctx, history.lessons)
     replay = rng.sample(clean, round(len(clean) * mix.replay))
-    seeds = _seeds(ctx)
+    seeds = human_seeds(ctx)
     overlaps = overlaps_with_evals(ctx, seeds)
     seeds = [seed for index, seed in enumerate(seeds) if index not in overlaps]
     room = round((len(kept) + len(replay)) * mix.seeds / (1 - mix.seeds)) if mix.seeds < 1 else len(seeds)
@@ -367,7 +367,8 @@ def _replayable(ctx: Context, history: Sequence[Lesson]) -> list[int]:
     return [place for place in range(len(history)) if place not in overlapping]
 
 
-def _seeds(ctx: Context) -> list[Lesson]:
+def human_seeds(ctx: Context) -> list[Lesson]:
+    """Solved rows of all tasks, without those that are shown before every question."""
     found = []
     for name, task in ctx.spec.tasks.items():
         columns = ctx.columns(name)

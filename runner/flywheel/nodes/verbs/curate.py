@@ -15,11 +15,13 @@ from flywheel.nodes.lessons.curation import (
     accepted,
     curated,
     history_of,
+    human_seeds,
     mixed,
     question_of,
     replay,
 )
 from flywheel.nodes.lessons.lesson import clear
+from flywheel.nodes.lessons.watch import SAMPLE, Watch
 from flywheel.records import Counts
 
 
@@ -38,6 +40,7 @@ def curate(ctx: Context) -> NodeResult:
     for row in _dataset(ctx):
         digest.add([row["lesson_id"], row["prompt"], row["target"]])
         origins[row["origin"]] += 1
+    watch = Watch(origins, _looked_at(ctx))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -45,6 +48,7 @@ def curate(ctx: Context) -> NodeResult:
             "new": len(kept),
             "dropped": dict(Counter(fate.stage for fate in found.fates.values())),
             "origins": dict(origins),
+            "watch": watch.measured([seed.question for seed in human_seeds(ctx)]),
             "dataset_hash": digest.done(),
             **({"alike": list(found.alike)} if found.alike else {}),
         },
@@ -55,6 +59,15 @@ def _dataset(ctx: Context) -> Iterator[dict[str, Any]]:
     return ctx.stream(
         "SELECT lesson_id, prompt, target, origin FROM dataset WHERE node = ? ORDER BY position", [ctx.node.fingerprint]
     )
+
+
+def _looked_at(ctx: Context) -> list[tuple[Mapping[str, Any], str]]:
+    """Row and answer of the lessons that the watch on collapse looks at."""
+    rows = ctx.query(
+        f"""SELECT "row", target FROM dataset WHERE node = ? AND origin <> 'seed' ORDER BY position LIMIT {SAMPLE}""",
+        [ctx.node.fingerprint],
+    )
+    return [(row["row"], row["target"]) for row in rows]
 
 
 def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[dict[str, Any]]:

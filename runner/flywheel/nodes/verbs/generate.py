@@ -53,6 +53,7 @@ def generate(ctx: Context) -> NodeResult:
             "filtered": dict(rules),
             "same_answers": round(g.said.share, 4),
             "notes": _stopped(g),
+            **({"promised": promised} if (promised := ctx.node.estimate.acceptance) is not None else {}),
             **({"allocation": _rounded(g.shares.learned)} if g.shares.learned else {}),
             **g.notes,
         },

@@ -84,6 +84,7 @@ def facts_of(ctx: Context) -> ReportFacts:
         base_id=ctx.base().model_id,
         approve=spec.deploy.approve,
         iterations=max(ctx.chain),
+        human_usd_per_example=spec.loop.human_usd_per_example,
         method=spec.train.method,
         rounds=spec.train.rounds,
     )

@@ -1,0 +1,56 @@
+"""A watch on collapse: whether the lessons of an iteration become alike. Measured once, as they are curated, on the
+first 2,000 lessons of a shuffled data set, so that iterations compare and a long history costs nothing again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from flywheel.text import normalised
+
+SAMPLE = 2_000
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What training rows are like, those that people wrote aside."""
+
+    origins: Counter[str]
+    """Origin → rows, of all rows."""
+    sample: Sequence[tuple[Mapping[str, Any], str]]
+    """Row and answer of the lessons that are looked at."""
+
+    def measured(self, seeds: Collection[str]) -> dict[str, float]:
+        """`real`: the share of rows that people wrote. `distinct`: different word pairs of questions and answers over
+        all of them (distinct-2, Li et al. 2016, NAACL). `entropy`: of whole answers, in bits. `length`: mean
+        characters of an answer. `tail`: the share of the words in the questions `seeds` that lessons still use, absent
+        without any: what is rare is lost first (Shumailov et al. 2024, Nature 631:755). Nothing without lessons."""
+        if not self.sample:
+            return {}
+        words = [normalised(f"{_question(row)} {target}").split() for row, target in self.sample]
+        answers = Counter(normalised(target) for _, target in self.sample)
+        wanted = {word for question in seeds for word in normalised(question).split()}
+        used = {word for own in words for word in own}
+        return {
+            "real": self.origins["seed"] / self.origins.total(),
+            "distinct": _distinct(words),
+            "entropy": -math.fsum(n / len(self.sample) * math.log2(n / len(self.sample)) for n in answers.values())
+            + 0.0,
+            "length": fmean(len(target) for _, target in self.sample),
+            **({"tail": len(wanted & used) / len(wanted)} if wanted else {}),
+        }
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    return " ".join(str(value) for value in row.values())
+
+
+def _distinct(texts: Sequence[Sequence[str]]) -> float:
+    pairs = [pair for words in texts for pair in pairwise(words)]
+    return len(set(pairs)) / len(pairs) if pairs else 0.0
