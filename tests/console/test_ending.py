@@ -29,7 +29,8 @@ def test_the_status_counts_all_accepted_lessons_and_all_calls(applied: Domain) -
     assert (
         found
         == applied.query(
-            "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass') AS accepted, (SELECT sum(usd) FROM calls) AS usd"
+            "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass') AS accepted, "
+            "(SELECT sum(usd) FROM calls) AS usd"
         )[0]
     )
     assert found["accepted"] > 0

@@ -37,11 +37,11 @@ class Watch:
         answers = Counter(normalised(target) for _, target in self.sample)
         wanted = {word for question in seeds for word in normalised(question).split()}
         used = {word for own in words for word in own}
+        shares = [n / len(self.sample) for n in answers.values()]
         return {
             "real": self.origins["seed"] / self.origins.total(),
             "distinct": _distinct(words),
-            "entropy": -math.fsum(n / len(self.sample) * math.log2(n / len(self.sample)) for n in answers.values())
-            + 0.0,
+            "entropy": math.fsum(share * math.log2(1 / share) for share in shares),
             "length": fmean(len(target) for _, target in self.sample),
             **({"tail": len(wanted & used) / len(wanted)} if wanted else {}),
         }
