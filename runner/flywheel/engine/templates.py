@@ -73,5 +73,5 @@ def _files(source: Path) -> list[Path]:
 
 def template_steps(name: str) -> str:
     """The commands that begin with it: first the one that makes its rows, where they are not its own."""
-    prepared = (template_folder(name) / "prepare.py").exists()
-    return "python prepare.py && flywheel apply" if prepared else "flywheel apply"
+    first = ["python prepare.py"] if (template_folder(name) / "prepare.py").exists() else []
+    return " && ".join([*first, "flywheel apply"])
