@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from flywheel.engine.calibrating import speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.mining import with_traffic_then
 from flywheel.engine.project import Workspace
@@ -35,6 +34,8 @@ def make_plan(
 
 def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], None]) -> Plan:
     """The plan with the time that the student will take; it is measured where nothing tells, and `say` is told."""
+    from flywheel.engine.calibrating import speed_of  # it asks a student, which an apply with nothing to do need not
+
     plan = make_plan(project, iterations)
     speed = speed_of(project, plan, say)
     return plan if speed is None else make_plan(project, iterations, speed=speed)
