@@ -55,7 +55,7 @@ class Stream(Protocol):
     def __call__(self, sql: str, parameters: Sequence[Any]) -> Iterator[dict[str, Any]]: ...
 
 
-class Columns(Protocol):
+class ColumnsOf(Protocol):
     """The rows of a query as an Arrow table."""
 
     def __call__(self, sql: str) -> pa.Table: ...
@@ -112,7 +112,7 @@ class Context:
     run_id: str
     query: Query
     stream: Stream
-    columns_of: Columns
+    columns_of: ColumnsOf
     write: WriteRows
     compute: Compute
     judge: JudgeAnswers
