@@ -24,7 +24,7 @@ def test_reports_and_their_files_are_served(applied: Domain) -> None:
     assert "Iterations" in text(applied, "/")
     page = text(applied, "/iter-001/")
     assert 'id="x-served">' in page
-    assert "suite,item_id" in text(applied, "/iter-001/items.csv")
+    assert '"suite","item_id"' in text(applied, "/iter-001/items.csv")
 
 
 OUTSIDE = [

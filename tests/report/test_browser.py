@@ -134,7 +134,7 @@ def test_the_keyboard_reaches_links_details_and_wide_tables(browser: Any, promot
 def explored(rejected: Report, shared_query: Query, wheel: Any, tmp_path: Path) -> Path:
     """The second iteration's page with its items."""
     nodes = wheel.chains[4][1]
-    found = items.page_items(items.item_rows(shared_query, nodes), dict(rejected.items.targets), {})
+    found = items.page_items(items.item_rows(shared_query, nodes, 1_000), dict(rejected.items.targets), {})
     file = tmp_path / "index.html"
     file.write_text(render(rejected, found))
     return file

@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from turned_wheel import Turned
 
 from flywheel.records.nodes import Query
 from flywheel.report import Report, index_entry, render, render_index, words
+from flywheel.report.html import with_next
 from flywheel.report.model import ItemAnswer, ShownItem
 
 
@@ -112,10 +114,19 @@ def test_a_promotion_that_is_mostly_wrong_is_not_green_and_says_so(promoted: Rep
     assert "<h1>Promote: better, and still mostly wrong</h1>" in html
 
 
-def test_both_neighbours_are_linked_where_they_are(rejected: Report) -> None:
-    for planned, neighbours in ((2, ["iter-001"]), (4, ["iter-001", "iter-003"])):
-        html = render(rejected.model_copy(update={"iterations": planned}))
-        assert re.findall(r'"\.\./(iter-\d+)/', html) == neighbours
+def test_the_page_before_is_linked_and_the_next_once_it_is_there(rejected: Report) -> None:
+    html = render(rejected)
+    assert re.findall(r'"\.\./(iter-\d+)/', html) == ["iter-001", "iter-003"]
+    assert '<span id="x-next" hidden>' in html
+    assert '<span id="x-next">' in with_next(html)
+    assert with_next(with_next(html)) == with_next(html)
+
+
+def test_the_pages_of_a_wheel_lead_from_one_to_the_next(wheel: Turned) -> None:
+    pages = sorted((wheel.domain.root / "reports").glob("iter-*/index.html"))
+    lead_on = ['<span id="x-next">' in page.read_text() for page in pages]
+    assert len(pages) > 2
+    assert lead_on == [True] * (len(pages) - 1) + [False]
 
 
 def test_headings_do_not_skip_levels(report: Report) -> None:

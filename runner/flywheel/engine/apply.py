@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.engine.events import EventLog, Listener
 from flywheel.engine.overview import write_overview
@@ -18,10 +18,12 @@ from flywheel.engine.resources import Resources
 from flywheel.engine.reviewing.log import take_in
 from flywheel.errors import ApprovalNeeded, BudgetStop, FlywheelError, NodeFailed
 from flywheel.hashing import hash_file
-from flywheel.nodes import RUN, Context, NodeResult
 from flywheel.plan import VERBS, Plan, PlanNode
 from flywheel.prompting import Templates
 from flywheel.store import Store
+
+if TYPE_CHECKING:
+    from flywheel.nodes import Context, NodeResult
 
 #: Nodes at a time. The model worker serialises what computes; the others wait for teachers and verifiers.
 THREADS = 4
@@ -116,6 +118,10 @@ class _Run:
         listener: Listener,
         command: str,
     ) -> None:
+        # Not before there is something to do: the nodes are more than half of what an apply imports.
+        from flywheel import nodes
+
+        self._nodes = nodes
         self.project, self.store, self.resources, self.plan = project, store, resources, plan
         self.run_id, self.command = run_id, command
         self.started = datetime.now(UTC)
@@ -236,7 +242,7 @@ class _Run:
 
     def _done(self, node: PlanNode, started: datetime) -> tuple[NodeResult, float]:
         """What the node gave, committed, and the seconds that it took."""
-        result = RUN[node.kind](self._context(node))
+        result = self._nodes.RUN[node.kind](self._context(node))
         # Now, not at the end of the run: reports and the bandit count calls, and know a node's by their time.
         self.resources.take_in_journal()
         if not result.counts.balanced():
@@ -256,7 +262,7 @@ class _Run:
 
     def _context(self, node: PlanNode) -> Context:
         project = self.project
-        return Context(
+        return self._nodes.Context(
             spec=project.spec,
             spec_text=project.loaded.text,
             spec_hash=project.spec_hash,
@@ -267,6 +273,7 @@ class _Run:
             run_id=self.run_id,
             query=self.store.query,
             stream=self.store.stream,
+            columns_of=self.store.columns,
             write=self.store.write_all,
             copy=self.store.copy,
             compute=self.resources.compute,
@@ -291,7 +298,7 @@ class _Run:
 
     def _record_failure(self, node: PlanNode, error: str) -> None:
         now = datetime.now(UTC)
-        self.store.write("nodes", [self._record(node, "failed", NodeResult(), error, now, now)])
+        self.store.write("nodes", [self._record(node, "failed", self._nodes.NodeResult(), error, now, now)])
 
     def _record(
         self, node: PlanNode, status: str, result: NodeResult, error: str, started: datetime, ended: datetime

@@ -14,7 +14,6 @@ from flywheel.engine.history import open_lookup
 from flywheel.engine.project import Workspace
 from flywheel.errors import FlywheelError, SpecInvalid, UsageError
 from flywheel.executor import Worker
-from flywheel.nodes.trust.deployment import check_history, verify_home
 from flywheel.prompting import render
 from flywheel.records import Generation, Outcome, Row, Subject, Verdict, row_id
 from flywheel.records.nodes import Query, finished
@@ -180,6 +179,8 @@ def _deployed(project: Workspace) -> tuple[str, Arm]:
 
 def deployed_model(project: Workspace, home: Path) -> tuple[str, Arm]:
     """The model in this folder of `deploy.path`, now in force or before. Raises as `ask`."""
+    from flywheel.nodes.trust.deployment import check_history, verify_home  # `example_row` is asked for by every apply
+
     if not (home / "manifest.json").is_file():
         raise UsageError(
             "nothing is deployed yet. Run `flywheel apply`, or ask an iteration's model by its number; 0 is the base."

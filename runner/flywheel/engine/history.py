@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import StoreError, StoreLocked, UsageError
-from flywheel.plan.compiler import Done
-from flywheel.plan.estimates import History, Seconds, TeacherHistory
 from flywheel.records.nodes import NodeRecord, Query, finished
+
+if TYPE_CHECKING:
+    from flywheel.plan.compiler import Done
+    from flywheel.plan.estimates import History, Seconds
 
 
 @contextmanager
@@ -65,6 +67,8 @@ def asked(query: Query, sql: str, parameters: Sequence[Any] | Mapping[str, Any] 
 
 def done_nodes(query: Query, root: Path) -> dict[str, Done]:
     """Finished nodes by fingerprint, oldest first; one whose files were deleted since is not finished."""
+    from flywheel.plan.compiler import Done  # `status` and `show` look into the store and need no plan
+
     records = finished(query)
     lost = _without_files(query, records, root)
     return {record.node: Done(record.node, record.name, record.inputs) for record in records if record.node not in lost}
@@ -89,6 +93,8 @@ def _without_files(query: Query, records: Sequence[NodeRecord], root: Path) -> s
 
 def measured(query: Query) -> History:
     """Seconds, acceptance and call sizes from what was done before."""
+    from flywheel.plan.estimates import History, TeacherHistory
+
     accepted = query(
         """SELECT c.generator, count(*) FILTER (j.outcome = 'pass') / count(*) AS share
            FROM candidates c LEFT JOIN judged j USING (candidate_id) GROUP BY c.generator"""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
-from flywheel.engine.calibrating import size_of_student, speed_of
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.mining import with_traffic_then
 from flywheel.engine.project import Workspace
@@ -35,6 +34,8 @@ def make_plan(
 
 def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], None]) -> Plan:
     """The plan with the time that the student will take; it is measured where nothing tells, and `say` is told."""
+    from flywheel.engine.calibrating import speed_of  # it asks a student, which an apply with nothing to do need not
+
     plan = make_plan(project, iterations)
     speed = speed_of(project, plan, say)
     return plan if speed is None else make_plan(project, iterations, speed=speed)
@@ -42,12 +43,16 @@ def timed_plan(project: Workspace, iterations: int | None, say: Callable[[str], 
 
 def training_in_words(project: Workspace) -> str:
     """What is chosen for what `train` leaves open; nothing where it leaves nothing open, or the base is not here."""
+    from flywheel.engine.calibrating import size_of_student
+
     size = size_of_student(project)
     return in_words(project.spec.train.of_lessons, size) if size else ""
 
 
 def rounds_in_words(project: Workspace) -> str:
     """How much is sampled and judged after the lessons; nothing where the student learns from lessons alone."""
+    from flywheel.engine.calibrating import size_of_student
+
     train, chosen = project.spec.train, project.spec.train.preference
     if not train.rounds:
         return ""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flywheel.answers import leading_thought, without_thoughts
 from flywheel.errors import NodeFailed
@@ -23,6 +23,9 @@ from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import Asking
 from flywheel.text import plural
 from flywheel.verifiers import outcome_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Compute(Protocol):
@@ -50,6 +53,12 @@ class Stream(Protocol):
     """The rows of a query as they come, for more than memory holds."""
 
     def __call__(self, sql: str, parameters: Sequence[Any]) -> Iterator[dict[str, Any]]: ...
+
+
+class ColumnsOf(Protocol):
+    """The rows of a query as an Arrow table."""
+
+    def __call__(self, sql: str) -> pa.Table: ...
 
 
 class WriteRows(Protocol):
@@ -109,6 +118,7 @@ class Context:
     run_id: str
     query: Query
     stream: Stream
+    columns_of: ColumnsOf
     write: WriteRows
     copy: CopyRows
     compute: Compute

@@ -465,9 +465,8 @@ class CurveStep(Verb):
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
         targets = [suite for suite in spec.evals.values() if suite.role == "target"]
-        answers = answers_of(spec, targets, history, models=1)
         trained = learning(history.speed, round(CURVE[place[0]] * lessons_of(spec, iteration, history)))
-        return None if answers is None else added(trained, answering(history.speed, answers))
+        return added(trained, of_suites(spec, targets, history, models=1))
 
 
 class GateStep(Verb):

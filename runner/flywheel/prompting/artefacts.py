@@ -137,15 +137,20 @@ def _untold(reading: TaskReading, wrong: WrongAnswer) -> bool:
 
 
 def _ran_on(reading: TaskReading, wrong: WrongAnswer) -> bool:
-    one_line = reading.in_words and reading.final is None and len(wrong.gold.strip().splitlines()) == 1
-    return one_line and ran_on(wrong.answer, _FIRST_LINE)
+    if not reading.in_words or reading.final is not None or "\n" not in wrong.answer.strip():
+        return False
+    return len(wrong.gold.strip().splitlines()) == 1 and ran_on(wrong.answer, _FIRST_LINE)
 
 
 def _inside(reading: TaskReading, wrong: WrongAnswer) -> bool:
     if not reading.in_words:
         return False
-    said, right = _read(reading, wrong.answer), _read(reading, wrong.gold)
-    longer, shorter = folded_words(said), folded_words(right)
+    said = _read(reading, wrong.answer)
+    longer = folded_words(said)
+    if len(longer) < 2:
+        return False
+    right = _read(reading, wrong.gold)
+    shorter = folded_words(right)
     if len(longer) <= len(shorter) or not shorter:
         return False
     if reading.labels.declared:

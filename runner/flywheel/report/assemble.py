@@ -70,7 +70,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         examples=scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
         guard_examples=scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
         items=Explored(
-            total=query(f"SELECT count(*) AS n FROM ({every})", ())[0]["n"],
+            total=query(queries.items_total(nodes), ())[0]["n"],
             query=every,
             targets=tuple((suite.name, suite.target) for suite in facts.suites),
         ),

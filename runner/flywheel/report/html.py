@@ -25,8 +25,13 @@ SHOWN = 60_000
 def render(report: Report, items: Iterable[ShownItem] = ()) -> str:
     """The iteration's page, self-contained, at most 1.5 MB: of more `items` than that holds it has the first, and
     says so."""
-    page_items = held(items, report.items.total, ("Incumbent", "Candidate"), report.iteration, report.iterations)
+    page_items = held(items, report.items.total, ("Incumbent", "Candidate"), report.iteration)
     return _page("report.html.j2", script=_script() if page_items.items else "", report=report, held=page_items)
+
+
+def with_next(page: str) -> str:
+    """An iteration's page that leads to the next one's: the link waits in it, hidden until there is one."""
+    return page.replace('<span id="x-next" hidden>', '<span id="x-next">', 1)
 
 
 def render_index(entries: list[IndexEntry]) -> str:

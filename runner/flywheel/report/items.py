@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.report import queries
 from flywheel.report.model import ItemAnswer, ItemPast, ShownItem
 from flywheel.report.scoring import TEXT_LIMIT, Chain, Query, Row, decoded, question
 from flywheel.report.words import objections, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: What a reader looks for first: in this order, where not all items have room.
 MOVEMENTS = ("broken", "fixed", "unknown", "still_wrong", "still_right", "")
@@ -22,9 +23,15 @@ MOVEMENTS = ("broken", "fixed", "unknown", "still_wrong", "still_right", "")
 Pasts = Mapping[tuple[str, str], Sequence[ItemPast]]
 
 
-def item_rows(query: Query, nodes: queries.Nodes) -> list[Row]:
-    """One iteration's items with both arms' answers, in the order of suites and ids."""
-    return query(f"{queries.side_by_side(nodes, nodes)}\nORDER BY a.suite, a.item_id", ())
+#: Runs of so many items have all of them on the page, as far as its bytes go; larger ones the first of them.
+SMALL, SAMPLE = 5_000, 1_000
+
+
+def item_rows(query: Query, nodes: queries.Nodes, total: int) -> list[Row]:
+    """Of one iteration's `total` items those that its page may hold, with both arms' answers; what moved first."""
+    limit = total if total <= SMALL else SAMPLE
+    every = queries.side_by_side(nodes, nodes)
+    return query(f"SELECT * FROM ({every}) ORDER BY {queries.item_order('')} LIMIT {limit}", ())
 
 
 def pasts(query: Query, chain: Chain, item_ids: Sequence[str] | None = None) -> Pasts:
@@ -111,6 +118,8 @@ def found(query: Query, nodes: queries.Nodes, wanted: Mapping[str, str]) -> Item
 
 #: Bytes of items that the page carries; with all else it stays within 1.5 MB.
 PAGE_BYTES = 900_000
+#: The same where there are more items than any page holds: it is a sample, and the server has the rest.
+SAMPLE_BYTES = 300_000
 
 
 @dataclass(frozen=True)
@@ -122,19 +131,17 @@ class PageItems:
     total: int
 
 
-def held(
-    items: Iterable[ShownItem], total: int, labels: tuple[str, str], iteration: int = 0, iterations: int = 0
-) -> PageItems:
-    """Of the items, in their order, those that `PAGE_BYTES` hold; `total`: how many there are. `iteration` is 0 where
-    the page is not of one iteration."""
-    kept, size = [], 0
+def held(items: Iterable[ShownItem], total: int, labels: tuple[str, str], iteration: int = 0) -> PageItems:
+    """Of the items, in their order, those that the page has room for; `total`: how many there are. `iteration` is 0
+    where the page is not of one iteration."""
+    kept, size, room = [], 0, PAGE_BYTES if total <= SMALL else SAMPLE_BYTES
     for item in items:
         text = _compact(_values(item))
         size += len(text.encode()) + 1
-        if size > PAGE_BYTES:
+        if size > room:
             break
         kept.append(text)
-    head = _compact({"labels": labels, "iteration": iteration, "iterations": iterations})
+    head = _compact({"labels": labels, "iteration": iteration})
     return PageItems(f'{head[:-1]},"items":[{",".join(kept)}]}}', len(kept), total)
 
 
@@ -153,65 +160,35 @@ def _values(item: ShownItem) -> list[Any]:
 
 # --- beside the page --------------------------------------------------------------------------------------------------
 
-_ARM_COLUMNS = ("outcome", "score", "mode", "reason", "answer")
-COLUMNS = (
-    "suite", "item_id", "movement", "slices", "row", "gold",
-    *(f"{arm}_{column}" for arm in ("incumbent", "candidate") for column in _ARM_COLUMNS),
-)  # fmt: skip
-
-
-def data_rows(rows: Iterable[Row]) -> list[Row]:
-    """The items as the data files have them: whole texts, JSON for what is nested."""
-    return [_data_row(row) for row in rows]
-
-
-def _data_row(row: Row) -> Row:
-    found = {name: row[name] for name in ("suite", "item_id", "movement", "gold")}
-    found |= {"slices": _json(row["slices"]), "row": _json(row["question"])}
-    for arm, side in (("incumbent", "a"), ("candidate", "b")):
-        found |= {f"{arm}_{name}": row[f"{name}_{side}"] for name in ("outcome", "score", "mode", "answer")}
-        found[f"{arm}_reason"] = objections(decoded(row[f"verdicts_{side}"]) or ())
-    return found
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 #: What a spreadsheet takes for a formula; a plain number is none.
-_FORMULA = re.compile(r"[=+\-@\t\r](?![\d.,]*$)")
+_FORMULA, _NUMBER = r"^[=+\-@\t\r]", r"^(?s:.)[\d.,]*$"
 
 
-def csv_text(rows: Iterable[Row]) -> str:
-    """With a header. A text that a spreadsheet would run as a formula gets an apostrophe; Parquet has it bare."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _inert(value) for name, value in row.items()})
-    # Half a surrogate pair has no UTF-8.
-    return out.getvalue().encode("utf-8", "replace").decode()
-
-
-def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
-
-
-def parquet_bytes(rows: Sequence[Row]) -> bytes:
-    """The same rows, texts as they are."""
+def csv_bytes(items: pa.Table) -> bytes:
+    """UTF-8 with a header. A text that a spreadsheet would run as a formula gets an apostrophe; Parquet has it bare."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.csv
 
-    columns = {name: _column(rows, name) for name in COLUMNS}
+    texts = [_inert(column) if pa.types.is_string(column.type) else column for column in items.columns]
     out = io.BytesIO()
-    pq.write_table(pa.table(columns), out, compression="zstd")
+    pyarrow.csv.write_csv(pa.table(texts, items.column_names), out)
     return out.getvalue()
 
 
-def _column(rows: Sequence[Row], name: str) -> Any:
-    import pyarrow as pa
+def _inert(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
 
-    values = [row[name] for row in rows]
-    if name.endswith("_score"):
-        return pa.array(values, pa.float64())
-    return pa.array([v if v is None else v.encode("utf-8", "replace").decode() for v in values], pa.string())
+    formula = pc.match_substring_regex(texts, _FORMULA)
+    if not pc.any(formula).as_py():
+        return texts
+    formula = pc.and_not(formula, pc.match_substring_regex(texts, _NUMBER))
+    return pc.if_else(formula, pc.binary_join_element_wise("'", texts, ""), texts)
+
+
+def parquet_bytes(items: pa.Table) -> bytes:
+    """The same rows, texts as they are."""
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(items, out, compression="zstd")
+    return out.getvalue()

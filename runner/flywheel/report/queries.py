@@ -110,13 +110,16 @@ SELECT modes.mode, count(*) AS items,
 FROM modes, judged WHERE modes.mode IS NOT NULL GROUP BY modes.mode ORDER BY modes.mode"""
 
 
-def movements(chain: Mapping[int, Nodes]) -> str:
-    """Every judged item with how it moved, for choosing examples."""
+def movements(chain: Mapping[int, Nodes], suites: Sequence[str], most: int) -> str:
+    """Judged items of these suites with how they moved, for choosing examples: of each way to move, and of each pair of
+    error modes, the first `most`."""
     return f"""{_pairs(chain)}
 SELECT suite, item_id, mode_before, mode_after,
   CASE WHEN NOT was_right AND is_right THEN 'fixed' WHEN was_right AND NOT is_right THEN 'broken'
        WHEN was_right THEN 'still_right' ELSE 'still_wrong' END AS movement
-FROM pairs WHERE known AND is_right IS NOT NULL ORDER BY suite, item_id"""
+FROM pairs WHERE known AND is_right IS NOT NULL AND suite IN {listed(suites)}
+QUALIFY row_number() OVER (PARTITION BY suite, movement, mode_before, mode_after ORDER BY item_id) <= {most}
+ORDER BY suite, item_id"""
 
 
 def items(nodes: Nodes, suite: str, item_ids: Sequence[str]) -> str:
@@ -142,6 +145,36 @@ SELECT a.suite, a.item_id, a.row AS question, a.gold, a.slices, {columns},
        WHEN a.outcome = 'pass' THEN if(b.outcome = 'pass', 'still_right', 'broken')
        ELSE if(b.outcome = 'pass', 'fixed', 'still_wrong') END AS movement
 FROM a LEFT JOIN b USING (suite, item_id)"""
+
+
+def items_total(nodes: Nodes) -> str:
+    """How many items the incumbent answered: `side_by_side` has as many rows."""
+    return f"SELECT count(*) AS n FROM scores WHERE node IN {of(nodes, 'evaluate')} AND arm = 'incumbent'"
+
+
+def item_data(nodes: Nodes) -> str:
+    """Every item as the data files have it: whole texts, JSON where a column is nested; of each arm what its verifiers
+    said against it, as `words.objections` says it."""
+    of_arm = ", ".join(
+        f"outcome_{side} AS {arm}_outcome, score_{side} AS {arm}_score, mode_{side} AS {arm}_mode, "
+        f"{_objections(f'verdicts_{side}')} AS {arm}_reason, answer_{side} AS {arm}_answer"
+        for arm, side in (("incumbent", "a"), ("candidate", "b"))
+    )
+    return f"""SELECT suite, item_id, movement, CAST(slices AS VARCHAR) AS slices, CAST(question AS VARCHAR) AS row,
+  gold, {of_arm}
+FROM ({side_by_side(nodes, nodes)}) ORDER BY suite, item_id"""
+
+
+def _objections(verdicts: str) -> str:
+    """Reasons in the order in which they were first given, each after the names of those who gave it."""
+    verdict = "json_object('verifier', 'VARCHAR', 'outcome', 'VARCHAR', 'reason', 'VARCHAR')"
+    said = f"list_filter(from_json({verdicts}, json_array({verdict})), lambda v: v.outcome <> 'pass')"
+    why = f"list_transform({said}, lambda v: coalesce(nullif(v.reason, ''), v.outcome))"
+    names = f"list_transform(list_filter({said}, lambda v: coalesce(nullif(v.reason, ''), v.outcome) = reason), "
+    names += "lambda v: v.verifier)"
+    once = f"list_filter({why}, lambda reason, place: list_position({why}, reason) = place)"
+    each = f"list_transform({once}, lambda reason: array_to_string({names}, ', ') || ': ' || reason)"
+    return f"coalesce(array_to_string({each}, '; '), '')"
 
 
 def items_where(every: str, wanted: Mapping[str, str]) -> str:

@@ -280,8 +280,8 @@ def examples(
     wanted: Mapping[Movement, int],
 ) -> Examples:
     """Items of these suites, at most so many of each movement, as both arms answered them."""
-    sql = queries.movements({iteration: nodes})
-    moved = [row for row in query(sql, ()) if row["suite"] in suites]
+    sql = queries.movements({iteration: nodes}, suites, max(wanted.values()))
+    moved = query(sql, ())
     chosen = [
         row for kind, limit in wanted.items() for row in _spread([r for r in moved if r["movement"] == kind], limit)
     ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.files import copy_folder, write_folder
+from flywheel.files import copy_folder, write_folder, write_text
 from flywheel.hashing import hash_file, short
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
 
 def report(ctx: Context) -> NodeResult:
-    from flywheel.report import assemble, items, render, render_junit, render_summary
+    from flywheel.report import assemble, items, queries, render, render_junit, render_summary
 
     chain = [ctx.chain[n] for n in sorted(ctx.chain) if n <= ctx.node.iteration]
     page = assemble(ctx.query, ctx.node.iteration, chain, facts_of(ctx))
-    rows = items.item_rows(ctx.query, chain[-1])
-    past = items.pasts(ctx.query, dict(enumerate(chain, start=1)))
-    data = items.data_rows(rows)
+    rows = items.item_rows(ctx.query, chain[-1], page.items.total)
+    past = items.pasts(ctx.query, dict(enumerate(chain, start=1)), [row["item_id"] for row in rows])
+    data = ctx.columns_of(queries.item_data(chain[-1]))
     files: dict[str, str | bytes] = {
         "index.html": render(page, items.page_items(rows, dict(page.items.targets), past)),
-        "items.csv": items.csv_text(data),
+        "items.csv": items.csv_bytes(data),
         "items.parquet": items.parquet_bytes(data),
         "report.json": page.model_dump_json(indent=1),
         "summary.md": render_summary(page),
@@ -43,6 +44,8 @@ def report(ctx: Context) -> NodeResult:
     }
     write_folder(ctx.artifact, files)
     copy_folder(ctx.artifact, ctx.root / "reports" / f"iter-{ctx.node.iteration:03d}")
+    for earlier in (ctx.node.iteration - 1, ctx.node.iteration):
+        _lead_on(ctx.root / "reports", earlier)
     return NodeResult(
         Counts(1, 1),
         summary={
@@ -51,6 +54,15 @@ def report(ctx: Context) -> NodeResult:
             "hash": hash_file(ctx.artifact / "report.json"),
         },
     )
+
+
+def _lead_on(reports: Path, iteration: int) -> None:
+    """Let an iteration's page lead to the next one's, where both are there."""
+    from flywheel.report.html import with_next
+
+    page, after = (reports / f"iter-{n:03d}" / "index.html" for n in (iteration, iteration + 1))
+    if page.exists() and after.exists():
+        write_text(page, with_next(page.read_text(encoding="utf-8")))
 
 
 def facts_of(ctx: Context) -> ReportFacts:

@@ -101,7 +101,7 @@
       const then = after ? ` → ${after}${is ? ` (${is})` : ""}` : "";
       list.append(make("li", "", link, `: ${before}${was ? ` (${was})` : ""}${then}`));
     });
-    if (data.iteration && data.iteration < data.iterations) {
+    if (by("next") && !by("next").hidden) {
       const next = make("a", "", `iteration ${data.iteration + 1}`);
       next.href = page(data.iteration + 1, item.id);
       list.append(make("li", "", "next: ", next));
