@@ -6,7 +6,9 @@ them go through the model at once does not, and follows from here.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ CPU_ROOM = 2 << 30
 READING_ROOM = 512 << 20
 #: The least for which it pays to keep activations; below it they are computed twice.
 FEW_TOKENS = 256
+#: glibc's name for it, in malloc.h.
+_M_MMAP_THRESHOLD = -3
 #: Of each logit: the value, its softmax and its gradient, in float32.
 LOGIT_BYTES = 12
 
@@ -83,6 +87,14 @@ def recomputing(model: Any, room: Room) -> Room:
     shape = _shape(model)
     token = shape.layers * 4 * shape.hidden + shape.kept
     return Room(room.bytes, replace(room.cost, token=token), recompute=True)
+
+
+def give_back_what_is_freed() -> None:
+    """From now on, in this process, large blocks go back to the system when they are freed. glibc keeps those of up to
+    32 MB for itself, in pieces that fit no longer: SmolLM2's training was twice as large as what lived of it. It costs
+    time, so it is for where memory is short; other C libraries are left alone."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -22,7 +22,15 @@ from typing import Any, Protocol
 from flywheel.errors import NodeFailed
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, adapter_hash, computed_on, load_base, prepare_torch
-from flywheel.student.memory import Room, Row, can_recompute, out_of_memory, recomputing, training_room
+from flywheel.student.memory import (
+    Room,
+    Row,
+    can_recompute,
+    give_back_what_is_freed,
+    out_of_memory,
+    recomputing,
+    training_room,
+)
 from flywheel.student.sampling import target_losses
 from flywheel.training.recipe import filled
 
@@ -279,6 +287,7 @@ def _note(room: Room, step: int) -> str:
 
 
 def _recompute(model: Any) -> None:
+    give_back_what_is_freed()
     model.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
 
 
