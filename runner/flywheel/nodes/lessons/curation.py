@@ -72,6 +72,7 @@ def curated(ctx: Context, lessons: Sequence[Lesson], history: Remembered, withou
     fates.update((left[place], fate) for place, fate in repeated.items())
     left = _left(lessons, fates)
     clean, quota = chosen(lessons, left), quota_of(ctx)
+    difficulty: Mapping[int, float]
     if without == "rank":
         order, difficulty, columns = shuffled(ctx, clean), {}, columns_of(clean)
     else:

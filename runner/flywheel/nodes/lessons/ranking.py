@@ -162,7 +162,7 @@ class _Bags:
         """Mean inverse document frequency of each text's words: high for wordings that few others use."""
         import numpy as np
 
-        frequency = np.bincount(np.frombuffer(self._words, np.uint32)) if self._words else []
+        frequency = np.bincount(np.frombuffer(self._words, np.uint32)) if self._words else np.empty(0)
         rare = [math.log(len(self._sizes) / count) for count in frequency]
         start = 0
         for size in self._sizes:
