@@ -68,7 +68,7 @@ def test_what_curation_looked_at_is_not_looked_at_again_by_the_gate(
 ) -> None:
     looked: list[int] = []
     monkeypatch.setattr(
-        "flywheel.nodes.lessons.lesson.contaminated", lambda lessons, *_: looked.append(len(lessons)) or {}
+        "flywheel.nodes.lessons.lesson.contaminated", lambda lessons, *_: looked.append(len(list(lessons))) or {}
     )
 
     domain.apply()

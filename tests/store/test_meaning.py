@@ -76,7 +76,7 @@ def test_blocks_find_what_the_whole_matrix_has() -> None:
 
 
 def test_a_model_that_is_not_there_is_named_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(FlywheelError, match=r"flywheel\[semantic\]"):
+    with pytest.raises(FlywheelError, match=r"flywheel-loop\[semantic\]"):
         embedder_folder("no_such_embedder", tmp_path)
 
 

@@ -29,11 +29,6 @@ def render(report: Report, items: Iterable[ShownItem] = ()) -> str:
     return _page("report.html.j2", script=_script() if page_items.items else "", report=report, held=page_items)
 
 
-def with_next(page: str) -> str:
-    """An iteration's page that leads to the next one's: the link waits in it, hidden until there is one."""
-    return page.replace('<span id="x-next" hidden>', '<span id="x-next">', 1)
-
-
 def render_index(entries: list[IndexEntry]) -> str:
     """All iterations, the trend and what is deployed. `entries` in the order of the iterations."""
     return _page("index.html.j2", entries=entries, latest=entries[-1] if entries else None)

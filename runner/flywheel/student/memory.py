@@ -6,7 +6,6 @@ them go through the model at once does not, and follows from here.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -93,6 +92,8 @@ def give_back_what_is_freed() -> None:
     """From now on, in this process, large blocks go back to the system when they are freed. glibc keeps those of up to
     32 MB for itself, in pieces that fit no longer: SmolLM2's training was twice as large as what lived of it. It costs
     time, so it is for where memory is short; other C libraries are left alone."""
+    import ctypes  # not every Python has it
+
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.files import copy_folder, write_folder, write_text
+from flywheel.files import copy_folder, write_folder
 from flywheel.hashing import hash_file, short
 from flywheel.nodes.context import Context, NodeResult
 from flywheel.nodes.lessons.allocation import Paid, thompson_shares
@@ -44,8 +43,6 @@ def report(ctx: Context) -> NodeResult:
     }
     write_folder(ctx.artifact, files)
     copy_folder(ctx.artifact, ctx.root / "reports" / f"iter-{ctx.node.iteration:03d}")
-    for earlier in (ctx.node.iteration - 1, ctx.node.iteration):
-        _lead_on(ctx.root / "reports", earlier)
     return NodeResult(
         Counts(1, 1),
         summary={
@@ -54,15 +51,6 @@ def report(ctx: Context) -> NodeResult:
             "hash": hash_file(ctx.artifact / "report.json"),
         },
     )
-
-
-def _lead_on(reports: Path, iteration: int) -> None:
-    """Let an iteration's page lead to the next one's, where both are there."""
-    from flywheel.report.html import with_next
-
-    page, after = (reports / f"iter-{n:03d}" / "index.html" for n in (iteration, iteration + 1))
-    if page.exists() and after.exists():
-        write_text(page, with_next(page.read_text(encoding="utf-8")))
 
 
 def facts_of(ctx: Context) -> ReportFacts:
