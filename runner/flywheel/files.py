@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -71,6 +72,15 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> None:
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_circle(path: Path) -> bool:
+    """Whether links on the way to it lead in a circle. `Path.resolve` says so only before Python 3.13."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def refuse_filled(folder: Path) -> None:

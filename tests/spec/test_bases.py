@@ -112,6 +112,14 @@ def test_names_that_lead_to_no_model(tmp_path: Path, folder: Path, base: str, sa
     assert message(tmp_path, base) == said
 
 
+@pytest.mark.parametrize("base", ["./circle", "./circle/small", "circle.gguf"])
+def test_links_that_go_round_lead_to_no_model(tmp_path: Path, base: str) -> None:
+    for name in ("circle", "circle.gguf"):
+        (tmp_path / name).symlink_to(name)
+
+    assert message(tmp_path, base) == "leads nowhere. Name the folder itself."
+
+
 def adapter(folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from flywheel.files import is_circle
 from flywheel.spec.confinement import Problem
 from flywheel.text import one_line, plural
 
@@ -51,12 +52,13 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
         return f'unknown built-in model "{one_line(base, 80)}".', f'Did you mean "{BUILTIN}"?'
     if any(ord(c) < 32 or ord(c) == 127 for c in base):
         return "the name holds a control character.", ""
+    nowhere = "leads nowhere.", "Name the folder itself."
     try:
         path = base_path(root, base)
-    except (OSError, RuntimeError):  # a circle of links; a home that nobody has
-        return "leads nowhere.", "Name the folder itself."
+    except (OSError, RuntimeError):  # a circle of links, before Python 3.13; a home that nobody has
+        return nowhere
     if path is not None:
-        return _path_problem(base, path)
+        return nowhere if is_circle(path) else _path_problem(base, path)
     if not _HUB_ID.fullmatch(base) or ".." in base:
         hint = f"Write {BUILTIN}, a folder (./models/small), a GGUF file, or a Hugging Face id (org/name)."
         return f'"{one_line(base, 80)}" is neither a folder nor a Hugging Face id.', hint

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from flywheel.files import is_circle
+
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
@@ -34,8 +36,7 @@ def confinement_problem(root: Path, name: str) -> Problem | None:
 
 
 def _link_problem(root: Path, name: str) -> Problem | None:
-    try:
-        inside = (root / name).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # before Python 3.13, a circle of links is a RuntimeError
+    if is_circle(root / name):
         return "is a link that leads nowhere.", "Copy the file into the project."
+    inside = (root / name).resolve().is_relative_to(root.resolve())
     return None if inside else ("is a link that leads out of the project.", "Copy the file into the project.")
