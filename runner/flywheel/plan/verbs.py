@@ -289,6 +289,8 @@ class CurateStep(Verb):
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         inputs = flatten("curate", it.spec.curate.model_dump(mode="json"))
+        if it.spec.curate.mix.window is None:  # nothing is forgotten, as before there was a window
+            del inputs["curate.mix.window"]
         if it.spec.curate.dedup.semantic is not None:
             inputs["curate.dedup.embedder weights"] = it.facts.embedder
         for name, task in it.spec.tasks.items():
