@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
-from flywheel.nodes.lessons.watch import Watch
+from flywheel.nodes.lessons.watch import WINDOW, Watch
 from flywheel.report.collapse import warnings
 
+WORDS = [f"word{n}" for n in range(40)]
 SEEDS = ["an old rose", "the wide sea"]
 
 
-def watch(*lessons: tuple[str, str], human: int = 0, seeds: Sequence[str] = SEEDS) -> dict[str, float]:
+def watch(lessons: Sequence[tuple[str, str]], human: int = 0, seeds: Sequence[str] = SEEDS) -> dict[str, float]:
     sample = [({"text": text}, answer) for text, answer in lessons]
     return Watch(Counter(new=len(lessons), seed=human), sample).measured(seeds)
 
 
-VARIED = (("an old rose", "red"), ("the wide sea", "blue"))
-ALIKE = (("an old rose", "red"), ("an old rose", "red"))
+VARIED = [(f"an old rose {n}", "red") if n % 2 else (f"the wide sea {n}", "blue") for n in range(WINDOW)]
+ALIKE = [("an old rose", "red")] * WINDOW
 
 
-def test_varied_lessons_have_all_pairs_once_and_a_bit_of_entropy() -> None:
-    assert watch(*VARIED, human=2) == {"real": 0.5, "distinct": 1.0, "entropy": 1.0, "length": 3.5, "tail": 1.0}
+def test_varied_lessons_have_more_pairs_and_a_bit_of_entropy() -> None:
+    found = watch(VARIED, human=WINDOW)
+    assert found == {"real": 0.5, "distinct": pytest.approx(0.52), "entropy": 1.0, "length": 3.5, "tail": 1.0}
 
 
-def test_lessons_that_are_alike_have_half_and_none() -> None:
-    found = watch(*ALIKE)
-    assert (found["real"], found["distinct"], found["entropy"], found["tail"]) == (0.0, 0.5, 0.0, 0.5)
+def test_lessons_that_are_alike_have_few_and_none() -> None:
+    found = watch(ALIKE)
+    assert found["distinct"] == pytest.approx(3 / (3 * WINDOW))
+    assert (found["real"], found["entropy"], found["tail"]) == (0.0, 0.0, 0.5)
+
+
+def test_more_lessons_of_the_same_kind_are_as_varied() -> None:
+    """The share of new word pairs falls with the number of lessons alone: a growing data set is no collapse."""
+    rng = random.Random(7)
+    drawn = [(f"{rng.choice(WORDS)} {rng.choice(WORDS)}", rng.choice(WORDS)) for _ in range(30 * WINDOW)]
+    few, many = watch(drawn[: 2 * WINDOW]), watch(drawn)
+    assert many["distinct"] == pytest.approx(few["distinct"], rel=0.05)
+    assert many["entropy"] == pytest.approx(few["entropy"], rel=0.05)
+
+
+def test_fewer_lessons_than_a_window_are_not_compared() -> None:
+    found = watch(VARIED[:-1])
+    assert found.keys() == {"real", "length", "tail"}
+    assert warnings(found, watch(VARIED)) == ("real",)
 
 
 def test_without_lessons_or_seeds_nothing_is_made_up() -> None:
-    assert watch(human=3) == {}
-    assert "tail" not in watch(("a rose", "red"), seeds=())
+    assert watch([], human=3) == {}
+    assert "tail" not in watch([("a rose", "red")], seeds=())
 
 
 @pytest.mark.parametrize(

@@ -714,10 +714,10 @@ class CollapseRow(ReportPart):
     iteration: int
     real: float
     """Share of rows that people wrote."""
-    distinct: float
-    """Different word pairs over all."""
-    entropy: float
-    """Of answers, in bits."""
+    distinct: float | None = None
+    """Different word pairs over all, of 50 lessons at a time; null with fewer."""
+    entropy: float | None = None
+    """Of answers, in bits, of 50 lessons at a time."""
     length: float
     """Mean characters of an answer."""
     tail: float | None = None

@@ -1,5 +1,5 @@
 """A watch on collapse: whether the lessons of an iteration become alike. Measured once, as they are curated, on the
-first 2,000 lessons of a shuffled data set, so that iterations compare and a long history costs nothing again.
+first 2,000 lessons of a shuffled data set, so that a long history costs nothing again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 from flywheel.text import normalised
 
 SAMPLE = 2_000
+WINDOW = 50
+"""Lessons whose variety is measured at a time. Of more lessons a smaller share of word pairs is new, however varied they
+are, so that whole data sets of different sizes do not compare."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,25 @@ class Watch:
 
     def measured(self, seeds: Collection[str]) -> dict[str, float]:
         """`real`: the share of rows that people wrote. `distinct`: different word pairs of questions and answers over
-        all of them (distinct-2, Li et al. 2016, NAACL). `entropy`: of whole answers, in bits. `length`: mean
-        characters of an answer. `tail`: the share of the words in the questions `seeds` that lessons still use, absent
-        without any: what is rare is lost first (Shumailov et al. 2024, Nature 631:755). Nothing without lessons."""
+        all of them (distinct-2, Li et al. 2016, NAACL), and `entropy`: of whole answers, in bits; both are means
+        over windows of lessons (as MATTR is of tokens, Covington & McFall 2010, J. Quant. Linguist. 17:94), absent
+        with fewer lessons than one. `length`: mean characters of an answer. `tail`: the share of the words in the
+        questions `seeds` that lessons still use, absent without any: what is rare is lost first (Shumailov et al.
+        2024, Nature 631:755). Nothing without lessons."""
         if not self.sample:
             return {}
         words = [normalised(f"{_question(row)} {target}").split() for row, target in self.sample]
-        answers = Counter(normalised(target) for _, target in self.sample)
+        answers = [normalised(target) for _, target in self.sample]
         wanted = {word for question in seeds for word in normalised(question).split()}
         used = {word for own in words for word in own}
-        shares = [n / len(self.sample) for n in answers.values()]
+        windows = [slice(end - WINDOW, end) for end in range(WINDOW, len(words) + 1, WINDOW)]
+        varied = {
+            "distinct": [_distinct(words[window]) for window in windows],
+            "entropy": [_entropy(answers[window]) for window in windows],
+        }
         return {
             "real": self.origins["seed"] / self.origins.total(),
-            "distinct": _distinct(words),
-            "entropy": math.fsum(share * math.log2(1 / share) for share in shares),
+            **{name: fmean(values) for name, values in varied.items() if values},
             "length": fmean(len(target) for _, target in self.sample),
             **({"tail": len(wanted & used) / len(wanted)} if wanted else {}),
         }
@@ -54,3 +62,8 @@ def _question(row: Mapping[str, Any]) -> str:
 def _distinct(texts: Sequence[Sequence[str]]) -> float:
     pairs = [pair for words in texts for pair in pairwise(words)]
     return len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def _entropy(answers: Sequence[str]) -> float:
+    shares = [n / len(answers) for n in Counter(answers).values()]
+    return math.fsum(share * math.log2(1 / share) for share in shares)
