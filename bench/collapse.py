@@ -6,7 +6,7 @@ The template `intents`, with a teacher that learns from the wheel's own lessons,
 writes messages by the word pairs of the examples in its prompt (`bench/imitator.py`, simulated). Three wheels, each in a
 folder of its own:
 
-- `kept`: the examples are seeds and lessons of any earlier iteration; earlier lessons and seeds are trained on again;
+- `kept`: the examples are always seeds; earlier lessons and seeds are trained on again;
 - `alone`: from the second iteration on the examples are the last iteration's lessons, and its new ones are all that is trained on;
 - `alone, alike`: so, too, and near-duplicates stay.
 
@@ -30,7 +30,7 @@ from flywheel import Project
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent / "runner" / "flywheel" / "templates" / "intents"
 FIGURES = ("real", "distinct", "entropy", "length", "tail")
-SHOWN = {"kept": (20, 20), "alone": (0, 40), "alone, alike": (0, 40)}
+SHOWN = {"kept": (40, 0), "alone": (0, 40), "alone, alike": (0, 40)}
 """Wheel → seeds and own lessons in a prompt."""
 
 

@@ -715,9 +715,9 @@ class CollapseRow(ReportPart):
     real: float
     """Share of rows that people wrote."""
     distinct: float | None = None
-    """Different word pairs over all, of 50 lessons at a time; null with fewer."""
+    """Different word pairs over all, of 25 lessons at a time; null with fewer."""
     entropy: float | None = None
-    """Of answers, in bits, of 50 lessons at a time."""
+    """Of answers, in bits, of 25 lessons at a time."""
     length: float
     """Mean characters of an answer."""
     tail: float | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from flywheel.text import normalised
 
 SAMPLE = 2_000
-WINDOW = 50
+WINDOW = 25
 """Lessons whose variety is measured at a time. Of more lessons a smaller share of word pairs is new, however varied they
 are, so that whole data sets of different sizes do not compare."""
 
