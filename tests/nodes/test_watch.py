@@ -26,7 +26,10 @@ ALIKE = [("an old rose", "red")] * WINDOW
 
 def test_varied_lessons_have_more_pairs_and_a_bit_of_entropy() -> None:
     found = watch(VARIED, human=WINDOW)
-    assert found == {"real": 0.5, "distinct": pytest.approx(0.52), "entropy": 1.0, "length": 3.5, "tail": 1.0}
+    assert found["distinct"] == pytest.approx((4 + 2 * WINDOW) / (4 * WINDOW))
+    assert found["entropy"] == pytest.approx(1.0, abs=0.01)
+    assert found["length"] == pytest.approx(3.5, abs=0.1)
+    assert (found["real"], found["tail"]) == (0.5, 1.0)
 
 
 def test_lessons_that_are_alike_have_few_and_none() -> None:
