@@ -107,7 +107,10 @@ def shown(name: str, row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     args = options()
-    lines = [f"| wheel | iteration | new lessons | {' | '.join(FIGURES)} | holdout |", "|---" * (len(FIGURES) + 4) + "|"]
+    lines = [
+        f"| wheel | iteration | new lessons | {' | '.join(FIGURES)} | holdout |",
+        "|---" * (len(FIGURES) + 4) + "|",
+    ]
     for name in SHOWN:
         for row in turned(written(name, args)):
             lines.append(shown(name, row))

@@ -46,7 +46,20 @@ RUN = [name for name in POLICIES if name != "per_lesson"]
 LEARNED = {"clinc150": (360, 250), "banking77": (1500, 600), "arithmetic": (300, 250), "shop_sql": (300, 250)}
 #: 77 labels want more lessons.
 TIMES = {"banking77": 2}
-COLUMNS = ("data", "start", "policy", "seed", "lessons", "steps", "trained", "items", "base", "score", "seconds", "right")
+COLUMNS = (
+    "data",
+    "start",
+    "policy",
+    "seed",
+    "lessons",
+    "steps",
+    "trained",
+    "items",
+    "base",
+    "score",
+    "seconds",
+    "right",
+)
 Row = dict[str, Any]
 
 
@@ -304,7 +317,9 @@ def main() -> None:
             continue
         row = run(*one, args)
         add(file, row)
-        print(*one, f"{row['base']:.1%} -> {row['score']:.1%}, {row['trained']} lessons, {row['seconds']} s", flush=True)
+        print(
+            *one, f"{row['base']:.1%} -> {row['score']:.1%}, {row['trained']} lessons, {row['seconds']} s", flush=True
+        )
     print("\n".join(tables(known(file))))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.errors import FlywheelError
-from flywheel.files import copy_folder, write_folder, write_text
+from flywheel.files import copy_folder, point, write_folder, write_text
 
 BIG = "x" * 400_000
 
@@ -55,3 +55,17 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(small_disk: Path) -> None:
 
     assert (small_disk / "manifest.json").read_text() == "old"
     assert len(list(small_disk.iterdir())) == 1
+
+
+def test_a_link_is_not_put_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "current" / "model").mkdir(parents=True)
+    with pytest.raises(FlywheelError, match=r"current is no link, as in a copy .* Move it away \(`mv "):
+        point(tmp_path / "current", "new")
+    assert (tmp_path / "current" / "model").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
+
+
+def test_a_link_moves_even_where_it_points_nowhere(tmp_path: Path) -> None:
+    for target in ("gone", "there"):
+        point(tmp_path / "current", target)
+        assert (tmp_path / "current").readlink() == Path(target)
