@@ -2,12 +2,13 @@
 
     python bench/collapse.py [--iterations 10] [--lessons 120] [--steps 60] [--seed 7] [--out build/collapse]
 
-The template `intents`, with a teacher that learns from the wheel's own lessons, as one that is a student of itself does: it
-writes messages by the word pairs of the examples in its prompt (`bench/imitator.py`, simulated). Three wheels, each in a
+The template `intents`, with a teacher that learns from the wheel's own lessons, as a student of itself does: it writes
+messages by the word pairs of the examples in its prompt (`bench/imitator.py`, simulated). Three wheels, each in a
 folder of its own:
 
 - `kept`: the examples are always seeds; earlier lessons and seeds are trained on again;
-- `alone`: from the second iteration on the examples are the last iteration's lessons, and its new ones are all that is trained on;
+- `alone`: from the second iteration on the examples are the last iteration's lessons, and nothing but the new ones is
+  trained on;
 - `alone, alike`: so, too, and near-duplicates stay.
 
 The figures and their limits are the report's (`flywheel.report.collapse`): a `!` is a warning that the report shows.
@@ -60,8 +61,8 @@ def written(name: str, args: argparse.Namespace) -> Path:
         },
         "generate": [{
             "name": "imitated", "strategy": "self_instruct", "teachers": ["imitator"], "from": "seeds", "parse": "rows",
-            "prompt": "prompts/imitate.md", "examples": seeds or own, "own_examples": own, "per_call": 10, "novelty": 0.999,
-            "second_opinion": ["reader"], "second_opinion_prompt": "prompts/read.md",
+            "prompt": "prompts/imitate.md", "examples": seeds or own, "own_examples": own, "per_call": 10,
+            "novelty": 0.999, "second_opinion": ["reader"], "second_opinion_prompt": "prompts/read.md",
             "accept": args.lessons, "max_candidates": 20 * args.lessons,
         }],
         "gate": [{"suite": "holdout", "better_by": 0.0}],

@@ -1,4 +1,4 @@
-"""Two simulated teachers: `write` has nothing of its own, and writes by the word pairs of the examples that it is shown;
+"""Two simulated teachers: `write` has nothing of its own, and writes by the word pairs of the examples in its prompt;
 `read` says what a message wants by the template's rows.
 """
 
@@ -16,8 +16,8 @@ LONGEST = 20
 
 
 def write(request: Mapping[str, Any]) -> str:
-    """`n` rows as JSON. Each has the label of an example and a message drawn by the word pairs of those with that label,
-    of seeds and lessons alike. Where lessons are wanted and there are none yet, those are seeds alone."""
+    """`n` rows as JSON: the label of an example, and a message drawn by the word pairs of those with that label, seeds
+    and lessons alike."""
     shown = json.loads(request["prompt"])
     rng = random.Random(request["seed"])
     examples: list[dict[str, Any]] = shown["lessons"] + shown["seeds"]

@@ -4,15 +4,15 @@
                               [--policies …] [--seeds 5] [--lessons 40 80 160] [--clinc data_full.json]
 
 A student that fails everywhere leaves nothing to aim at, so each run starts from one that has learned something, as a
-production model has: `even`, from rows as they come; `gaps`, from the same number of rows of two thirds of the kinds (labels,
-kinds of problem), as where new ones came up after it was trained. That student (of `builtin:tiny`, merged) is the base; what it
+production model has: `even`, from rows as they come; `gaps`, from rows of two thirds of the kinds (labels, kinds of
+problem), as where new ones came up after it was trained. That student (of `builtin:tiny`, merged) is the base; what it
 learned is trained on again as human seeds; lessons are rows that it has not seen. Then one iteration, with another seed
 for everything. Under one seed all policies have the same student and rows. `error_mass` and the control `uniform`
-are run with each number of lessons, the others with the middle one.
+are run with each number of lessons (banking77 with twice as many), the others with the middle one.
 
-What stands in the CSV is not run again. The tables at the end: each policy beside `uniform` at the same number of lessons, over
-items and seeds (`stats.two_way`), and how many lessons `error_mass` needs for what `uniform` has with all of its own
-(`stats.lessons_needed`).
+What stands in the CSV is not run again. The tables at the end: each policy beside `uniform` at the same number of
+lessons, over items and seeds (`stats.two_way`), and how many lessons `error_mass` needs for what `uniform` has with
+all of its own (`stats.lessons_needed`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def twelve_intents(script: Path, file: Path | None, out: Path) -> None:
     if file is None:
         raise SystemExit("clinc150 needs its file: --clinc data_full.json, from the repository clinc/oos-eval.")
     spec = importlib.util.spec_from_file_location("prepare", script)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     prepare = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(prepare)
     prepare.FILES |= {"holdout": ("test", slice(0, 30)), "probes": ("val", slice(0, 16))}
@@ -237,7 +238,7 @@ def add(file: Path, row: Row) -> None:
 
 
 class Found:
-    """The runs of one data set and student: item scores by policy, number of lessons and seed, of items that all have."""
+    """The runs of one data set and student: scores of the items that all have, by policy, number of lessons and seed."""
 
     def __init__(self, rows: Sequence[dict[str, str]]) -> None:
         self.bases = {row["seed"]: float(row["base"]) for row in rows}
@@ -266,7 +267,8 @@ def tables(rows: Sequence[dict[str, str]]) -> Iterator[str]:
             for policy in RUN:
                 if seeds := runs.seeds((policy, lessons), (CONTROL, lessons)):
                     yield f"| {group[0]} | {group[1]} | {lessons} | `{policy}` {beside(runs, policy, lessons, seeds)} |"
-    yield "\n| data | student | seeds | `uniform` has | `error_mass` needs, of as many | interval |\n|---|---|---|---|---|---|"
+    yield "\n| data | student | seeds | `uniform` has | `error_mass` needs, of as many | interval |"
+    yield "|---|---|---|---|---|---|"
     for group, runs in found.items():
         if seeds := runs.seeds(*((policy, lessons) for policy in (DEFAULT, CONTROL) for lessons in runs.sizes)):
             yield f"| {group[0]} | {group[1]} | {len(seeds)} | {needs(runs, seeds)} |"

@@ -117,12 +117,12 @@ def swap(temporary: Path, target: Path) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make the symbolic link `link` point at `target` (relative), atomically. Raises FlywheelError where something else is
-    in its place, as in a copy that was made by following links."""
+    """Make the symbolic link `link` point at `target` (relative), atomically. Raises FlywheelError where something else
+    is in its place, as in a copy that was made by following links."""
     if link.exists() and not link.is_symlink():
         raise FlywheelError(
-            f"{link} is no link, as in a copy of a project that was made by following links. It was left as it is. Move it "
-            f"away (`mv {shlex.quote(str(link))} {shlex.quote(f'{link}.copy')}`) and run the command again."
+            f"{link} is no link, as in a copy of a project that was made by following links. It was left as it is. "
+            f"Move it away (`mv {shlex.quote(str(link))} {shlex.quote(f'{link}.copy')}`) and run the command again."
         )
     temporary = link.with_name(f".{link.name}.tmp")
     temporary.unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from flywheel.text import normalised
 
 SAMPLE = 2_000
 WINDOW = 25
-"""Lessons whose variety is measured at a time. Of more lessons a smaller share of word pairs is new, however varied they
-are, so that whole data sets of different sizes do not compare."""
+"""Lessons whose variety is measured at a time. Of more lessons a smaller share of word pairs is new, however varied
+they are, so that whole data sets of different sizes do not compare."""
 
 
 @dataclass(frozen=True)
