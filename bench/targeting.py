@@ -238,7 +238,7 @@ def add(file: Path, row: Row) -> None:
 
 
 class Found:
-    """The runs of one data set and student: scores of the items that all have, by policy, number of lessons and seed."""
+    """The runs of one data set and student: scores of the items that all have, by policy, lessons and seed."""
 
     def __init__(self, rows: Sequence[dict[str, str]]) -> None:
         self.bases = {row["seed"]: float(row["base"]) for row in rows}
