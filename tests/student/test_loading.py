@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flywheel.student.chat import Chat
-from flywheel.student.loading import Arm, forget, load, load_base
+from flywheel.student.loading import ALONE_BELOW, Arm, choose_threads, forget, load, load_base
 from flywheel.student.sampling import target_logits
 from flywheel.student.work import AnswerJob, Asking, answer
 from student.test_effect import adapted
@@ -64,3 +64,22 @@ def test_another_base_is_another_model(mini_student: Path, chat_student: Path) -
     first = load(Arm(str(mini_student), None, "float32", "cpu", "base"))
     second = load(Arm(str(chat_student), None, "float32", "cpu", "other"))
     assert first.model is not second.model
+
+
+def test_a_model_as_small_as_ours_computes_alone_and_a_larger_one_with_all_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    monkeypatch.setattr("flywheel.student.loading._all_threads", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    try:
+        choose_threads(ALONE_BELOW - 1)
+        assert torch.get_num_threads() == 1
+        choose_threads(ALONE_BELOW)
+        assert torch.get_num_threads() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        choose_threads(ALONE_BELOW - 1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

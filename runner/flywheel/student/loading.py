@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,9 @@ from flywheel.student.chat import on_the_same_day
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
 from flywheel.text import plural
+
+#: Parameters below which one thread trains as fast as two, at two thirds of their CPU time (bench/README.md).
+ALONE_BELOW = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,27 @@ def prepare_torch() -> Any:
 
 
 def computed_on(device: str) -> str:
-    """What can change the last digits of a sum, beside the versions: `cpu, 2 threads, AVX2`, or the accelerator's name.
-    Threads are as many as torch takes, or OMP_NUM_THREADS says."""
+    """What can change the last digits of a sum, beside the versions: `cpu, 2 threads, AVX2`, or the accelerator's
+    name."""
     torch = prepare_torch()
     if device == "cuda":
         return str(torch.cuda.get_device_name())
     return f"{device}, {plural(torch.get_num_threads(), 'thread')}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def choose_threads(parameters: int) -> None:
+    """One thread for a model so small that more would wait for each other longer than they compute, and sums that are
+    then the same on any number of cores; else as many as torch takes. OMP_NUM_THREADS goes before both."""
+    torch = prepare_torch()
+    if not os.environ.get("OMP_NUM_THREADS"):
+        every = _all_threads()
+        torch.set_num_threads(1 if parameters < ALONE_BELOW else every)
+
+
+@cache
+def _all_threads() -> int:
+    """What torch took before anybody said otherwise."""
+    return int(prepare_torch().get_num_threads())
 
 
 def choose_device(wanted: str) -> str:
@@ -155,6 +174,8 @@ def load_base(arm: Arm, in_4_bits: bool = False) -> Loaded:
     except (OSError, ValueError) as error:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
     model = four_bits.prepared(model) if in_4_bits else cast(Any, model).to(device)
+    if device == "cpu":
+        choose_threads(sum(weights.numel() for weights in model.parameters()))
     return Loaded(model.eval(), tokenizer, device)
 
 
