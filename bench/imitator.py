@@ -34,10 +34,10 @@ def drawn(messages: Sequence[Sequence[str]], rng: random.Random) -> list[str]:
     for words in messages:
         for word, following in zip(["", *words], [*words, ""], strict=True):
             after[word].append(following)
-    words: list[str] = []
-    while len(words) < LONGEST and (word := rng.choice(after[words[-1] if words else ""])):
-        words.append(word)
-    return words
+    written: list[str] = []
+    while len(written) < LONGEST and (word := rng.choice(after[written[-1] if written else ""])):
+        written.append(word)
+    return written
 
 
 def read(request: Mapping[str, Any]) -> str:

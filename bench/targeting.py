@@ -106,7 +106,7 @@ def twelve_intents(script: Path, file: Path | None, out: Path) -> None:
     spec = importlib.util.spec_from_file_location("prepare", script)
     assert spec is not None
     assert spec.loader is not None
-    prepare = importlib.util.module_from_spec(spec)
+    prepare: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(prepare)
     prepare.FILES |= {"holdout": ("test", slice(0, 30)), "probes": ("val", slice(0, 16))}
     for name, rows in prepare.cut(json.loads(file.read_text(encoding="utf-8"))).items():
@@ -175,7 +175,8 @@ def learned(data: str, start: str, seed: int, args: argparse.Namespace) -> Path:
     write(home / task["probes"], probes)
     shutil.rmtree(home / ".flywheel")
     done.parent.mkdir(parents=True, exist_ok=True)
-    return home.rename(done)
+    home.rename(done)
+    return done
 
 
 def turn(file: Path) -> None:

@@ -131,6 +131,34 @@ def test_the_same_table_makes_the_same_project_in_every_format(name: str) -> Non
     assert "label: by its name (--target says otherwise)" in made.guessed
 
 
+@pytest.mark.parametrize(("encoding", "name"), [("cp1252", "Windows-1252"), ("utf-16", "UTF-16")])
+def test_a_table_as_excel_writes_it_is_read_and_what_was_guessed_is_shown(encoding: str, name: str) -> None:
+    rows = [{**row, "label": {"money": "Kündigung"}.get(row["label"], row["label"])} for row in tickets()]
+    text = Path(csv_file("t.csv", rows, ";")).read_text(encoding="utf-8")
+    Path("t.csv").write_text(text, encoding=encoding, newline="")
+
+    made = started("t.csv")
+
+    assert f'not UTF-8, so read as {name}: "' in made.guessed
+    assert "Kündigung" in {row["label"] for row in all_rows()}
+
+
+def test_a_bad_row_of_such_a_table_is_said_in_its_own_file() -> None:
+    Path("t.csv").write_bytes("text,label\nß,a\nc\n".encode("cp1252"))
+
+    with pytest.raises(SpecInvalid) as caught:
+        started("t.csv")
+
+    assert [(fault.file, fault.line) for fault in caught.value.faults] == [("t.csv", 3)]
+
+
+def test_bytes_that_are_neither_are_refused_with_their_line() -> None:
+    Path("t.csv").write_bytes(b"text,label\na,b\n\x81\xff,c\n")
+
+    with pytest.raises(SpecInvalid, match=r"t\.csv:3: not UTF-8 text"):
+        started("t.csv")
+
+
 def test_the_project_is_named_after_the_table() -> None:
     made = start(csv_file("Tickets 2026.csv", tickets()), None, Wishes())
 
@@ -229,6 +257,18 @@ def test_spellings_of_one_label_are_one_and_said() -> None:
     opened()
     assert Path("made/labels.txt").read_text().split() == ["delivery", "money", "other"]
     assert "one spelling for each label, changed in 3 rows" in made.guessed
+
+
+def test_a_label_that_may_be_another_one_misspelled_is_said_and_left_as_it_is() -> None:
+    rows = tickets(160, ["Lieferung", "Rechnung", "Konto 1", "Konto 2"])
+    rows[0]["label"], rows[1]["label"], rows[2]["label"] = "Liefrung", "Rechnug", "Konto 3"
+
+    made = started(jsonl_file("t.jsonl", rows))
+
+    assert '"Liefrung" (1 row) looks like "Lieferung" (39): if it is, mend the table' in made.guessed
+    assert '"Rechnug" (1 row) looks like "Rechnung" (39)' in made.guessed
+    assert made.guessed.count("looks like") == 2  # a label that counts is no misspelling
+    assert "Liefrung" in Path("made/labels.txt").read_text().split()
 
 
 def test_lists_of_labels_are_sets() -> None:
@@ -389,10 +429,72 @@ def test_the_answer_is_the_one_column_whose_values_recur() -> None:
     assert "b: the one column whose values recur" in started(csv_file("t.csv", rows)).guessed
 
 
+@pytest.mark.parametrize(
+    "name", ["Kategorie", "CATÉGORIE", "Antwort", "respuesta", "Ticket Category", "true_label", "Etikett:"]
+)
+def test_the_answer_is_known_by_its_name_in_several_languages(name: str) -> None:
+    rows = [{"text": row["text"], name: row["label"], "agent": "xyz"[i % 5 % 3]} for i, row in enumerate(tickets())]
+
+    assert f"answer    {name}: by its name" in started(csv_file("t.csv", rows)).guessed
+
+
+def test_of_two_names_that_end_like_an_answer_none_is_taken() -> None:
+    rows = [
+        {"a": row["text"], "true_label": row["label"], "said_label": "xy"[i % 2]} for i, row in enumerate(tickets())
+    ]
+
+    assert "--target: true_label (3 values) or said_label (2 values)" in refused(csv_file("t.csv", rows))
+
+
+def test_subjects_that_recur_are_no_answers() -> None:
+    """Most of the lines stand in two rows each, a few in many."""
+    rare, common = [f"bill {n} is wrong" for n in range(34)], ["urgent!", "hello", "once more", "a question"]
+    rows = [
+        {"subject": rare[i // 2] if i < 68 else common[i % 4], "text": row["text"]}
+        for i, row in enumerate(tickets(150))
+    ]
+
+    said = refused(csv_file("t.csv", rows))
+
+    assert "has no right answers (no column is named like one, or has values that recur)" in said
+    assert said.endswith("If one of its columns holds them, name it: --target with one of subject, text")
+
+
+def test_dates_and_identifiers_are_not_shown_and_one_that_recurs_is_offered_as_a_group() -> None:
+    rows = [
+        {"Eingang": f"{1 + i % 28:02}.03.2026 {i % 24:02}:15", "text": row["text"], "Kundennr.": f"K{i % 50}",
+         "Kategorie": row["label"]}
+        for i, row in enumerate(tickets())
+    ]  # fmt: skip
+
+    made = started(csv_file("t.csv", rows, ";"))
+
+    assert "text: left out: Eingang: dates; Kundennr.: an identifier (--inputs says otherwise)" in made.guessed
+    assert "(--group Kundennr.: those of one customer, too)" in made.guessed
+
+
+def test_dates_alone_are_the_question() -> None:
+    rows = [{"said": f"{1 + i % 28}/{1 + i % 12}/{1990 + i}", "label": "ab"[i % 2]} for i in range(120)]
+
+    assert "question  said: all others" in started(csv_file("t.csv", rows)).guessed
+
+
+def test_an_input_that_may_not_be_known_yet_is_said() -> None:
+    rows = [
+        {"subject": row["text"], "agent": "xyz"[i % 5 % 3], "label": row["label"]} for i, row in enumerate(tickets())
+    ]
+
+    said = started(csv_file("t.csv", rows)).guessed
+
+    assert "agent has 3 values. If nobody knows it yet when a question comes in, leave it out: --inputs subject" in said
+
+
 def test_objects_beside_labels_are_not_taken_for_the_question() -> None:
     rows = [{"mail": row["text"], "order": {"n": i}, "sort": row["label"]} for i, row in enumerate(tickets())]
 
-    assert refused(jsonl_file("t.jsonl", rows)).endswith("Name it: --target with one of mail, order, sort.")
+    assert refused(jsonl_file("t.jsonl", rows)).endswith(
+        "Name it with --target: order (120 values) or sort (3 values), or another one (mail)"
+    )
     assert "order: the one column" in started(jsonl_file("t.jsonl", [{**row, "sort": "x"} for row in rows])).guessed
 
 
@@ -400,7 +502,9 @@ def test_what_cannot_be_guessed_is_asked_or_named() -> None:
     rows = [{"a": row["text"], "b": row["label"], "c": "xy"[i % 5 % 2]} for i, row in enumerate(tickets())]
     csv_file("t.csv", rows)
 
-    assert refused("t.csv").endswith("cannot be guessed. Name it: --target with one of a, b, c.")
+    assert refused("t.csv").endswith(
+        "cannot be guessed. Name it with --target: b (3 values) or c (2 values), or another one (a)"
+    )
     made = start("t.csv", Path("made"), Wishes(), lambda question, choices: choices[1])
 
     assert "answer    b: said by you" in made.guessed
@@ -449,7 +553,8 @@ def test_thirty_rows_are_a_project_that_says_how_little_they_show() -> None:
     made = started(csv_file("t.csv", tickets(30)))
 
     opened()
-    assert "6 of the 10 holdout rows more right, 60 points; more rows would show smaller gains" in made.guessed
+    assert "6 of the 10 holdout rows more right, 60 points; more rows would show smaller gains. Hardly" in made.guessed
+    assert "# and by more than chance: here at least 6 of 10 rows" in Path("made/flywheel.yaml").read_text()
 
 
 def test_with_too_few_rows_for_the_gate_nothing_is_written() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter, defaultdict
@@ -25,6 +26,8 @@ Mapped = dict[str, Any]
 MOST_CHARACTERS_OF_LABELS = 600
 #: Fewer different numbers than this, each in several rows, are grades rather than results.
 GRADES, ROWS_A_GRADE = 10, 5
+#: How alike a label and a more frequent one are where one may be the other, misspelled.
+ALIKE, TIMES_AS_FREQUENT = 0.85, 5
 #: Fields of an object that get an error mode of their own.
 MOST_FIELDS = 8
 
@@ -155,12 +158,29 @@ def _label_notes(members: Sequence[Any], spelled: Mapping[str, str]) -> list[str
     times = sum(target_text(member) != spelled[_label(member)] for member in members)
     notes = []
     if changed:
-        shown = "; ".join(f'"{one_line(was, 30)}" is "{one_line(now, 30)}"' for was, now in sorted(changed)[:3])
-        notes.append(f"one spelling for each label, changed in {plural(times, 'row')}: {shown}")
+        differ = sorted((one_line(was, 30), one_line(now, 30)) for was, now in changed)
+        shown = "; ".join(f'"{was}" is "{now}"' for was, now in [pair for pair in differ if pair[0] != pair[1]][:3])
+        notes.append(f"one spelling for each label, changed in {plural(times, 'row')}: {shown or 'blanks around it'}")
+    for label, other in _misspelled(counts)[:3]:
+        notes.append(
+            f'"{one_line(label, 30)}" ({plural(counts[label], "row")}) looks like "{one_line(other, 30)}" '
+            f"({counts[other]:,}): if it is, mend the table and write the project again"
+        )
     if rare := [label for label, count in counts.items() if count < 3]:
         shown = ", ".join(one_line(label, 30) for label in sorted(rare)[:3])
         notes.append(f"{plural(len(rare), 'label')} in fewer than 3 rows, too few to learn or measure: {shown}")
     return notes
+
+
+def _misspelled(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Labels that differ in a letter or two, and in no digit, from one that is at least five times as frequent."""
+    found = []
+    for label in sorted(counts):
+        frequent = [other for other in counts if counts[other] >= TIMES_AS_FREQUENT * counts[label]]
+        near = difflib.get_close_matches(label, frequent, n=1, cutoff=ALIKE) if len(label) > 3 else []
+        if near and re.findall(r"\d+", label) == re.findall(r"\d+", near[0]):
+            found.append((label, near[0]))
+    return found
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def _once(known: Sequence[tuple[int, Row]], choice: Choice, kind: AnswerKind) ->
             repeats += len(same) - 1
     said = [f"{plural(repeats, 'row')} that repeat another one"] if repeats else []
     if torn:
-        places = ", ".join(" and ".join(map(str, lines[:3])) for lines in torn[:3])
+        places = "; ".join(" and ".join(map(str, lines[:2])) for lines in torn[:3])
         said.append(f"{plural(sum(map(len, torn)), 'row')} that contradict each other (lines {places})")
     return kept, said
 
