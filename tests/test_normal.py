@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.normal import _CHUNKS, words
+from flywheel.normal import _CHUNKS, word_count, words
 from flywheel.text import normalised
 
 DIFFERENT = [
@@ -77,3 +77,17 @@ def test_hostile_text_takes_no_longer_than_its_length(text: str) -> None:
     """A text of 20,000 characters that took the square of its length would run into the test's limit."""
     for _ in range(20):
         normalised(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("How many sheep are there?", 5),
+        ("Wie viele Schafe, bitte?", 4),
+        ("", 0),
+        ("東京は日本の首都ですか", 7),
+        ("ประเทศไทยมีกี่จังหวัด", 5),
+    ],
+)
+def test_words_are_counted_where_no_blanks_are_between_them_too(text: str, count: int) -> None:
+    assert word_count(text) == count

@@ -146,6 +146,12 @@ def gram_units(tokens: list[str]) -> list[int]:
     return sizes if min(sizes, default=WORD) < WORD else []
 
 
+def word_count(text: str) -> int:
+    """Words between blanks, or about as many as there would be in a script that has none."""
+    units = [] if text.isascii() else gram_units(words(text))
+    return round(sum(units) / WORD) if units else len(text.split())
+
+
 @lru_cache(maxsize=1)
 def _unspaced() -> tuple[Any, Any]:
     import regex

@@ -6,12 +6,13 @@ over 150 words, and those with certain words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from flywheel.nodes.lessons.lesson import words_of
 from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.round import Round
+from flywheel.normal import word_count, words
 from flywheel.text import matches, one_line
 
 
@@ -30,11 +31,11 @@ def _flaw(g: Round, piece: Piece) -> str:
     if not (g.generator.min_words or g.generator.max_words or g.generator.forbid):
         return ""
     question = words_of(piece.candidate.row)
-    words = len(question.split())
-    if words < g.generator.min_words:
-        return f"{words} words are under min_words"
-    if g.generator.max_words is not None and words > g.generator.max_words:
-        return f"{words} words are over max_words"
+    length = word_count(question)
+    if length < g.generator.min_words:
+        return f"{length} words are under min_words"
+    if g.generator.max_words is not None and length > g.generator.max_words:
+        return f"{length} words are over max_words"
     for pattern in g.generator.forbid:
         if matches(f"(?:{pattern})", f"{question}\n{piece.candidate.target}"):
             return f'forbidden: "{one_line(pattern, 40)}"'
@@ -70,14 +71,15 @@ BLOCK = 256
 
 
 def rouge_l_to_earlier(texts: Sequence[str], pool: Sequence[str]) -> list[float]:
-    """For each text the highest ROUGE-L F (Lin 2004), over words, with the pool and the texts before it."""
+    """For each text the highest ROUGE-L F (Lin 2004), over words, with the pool and the texts before it. Where a script
+    puts no blanks between words, characters are words: a question there would be one word, and unlike all others."""
     import numpy as np
     from rapidfuzz.distance import LCSseq
     from rapidfuzz.process import cdist
 
     codes: dict[str, int] = {}
     # A word as one character: the longest common subsequence of words is then one of characters.
-    coded = ["".join(_character(codes, w) for w in text.lower().split()) for text in [*pool, *texts]]
+    coded = ["".join(_character(codes, w) for w in _words(text.lower())) for text in [*pool, *texts]]
     lengths = np.array([len(c) for c in coded], dtype=np.float32)
     found: list[float] = []
     for start in range(len(pool), len(coded), BLOCK):
@@ -86,6 +88,11 @@ def rouge_l_to_earlier(texts: Sequence[str], pool: Sequence[str]) -> list[float]
         scores = 2 * common / np.maximum(1, lengths[list(block)][:, None] + lengths[None, : block.stop])
         found += [float(scores[row, :i].max(initial=0.0)) for row, i in enumerate(block)]
     return found
+
+
+def _words(text: str) -> Iterator[str]:
+    for word in text.split():
+        yield from (word,) if word.isascii() else words(word)
 
 
 def _character(codes: dict[str, int], word: str) -> str:
