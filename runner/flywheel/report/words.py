@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode
 
 from flywheel.records.decision import RuleResult
-from flywheel.report.model import Banner, Change, Funnel, Mode, Modes, Outcome, Rate, Score, Scores, Training
+from flywheel.report.model import (
+    Banner,
+    Change,
+    Funnel,
+    ItemPast,
+    Mode,
+    Modes,
+    Outcome,
+    Rate,
+    Report,
+    Score,
+    Scores,
+    Training,
+)
 from flywheel.text import duration, plural, printable
 
 TITLES: dict[Outcome, str] = {
@@ -302,6 +316,39 @@ def taught(mode: Mode) -> str:
         f"{plural(mode.probe_failures, 'failure')} among the probes{live} → {plural(mode.budget, 'lesson')} bought → "
         f"{mode.candidates:,} candidates → {mode.accepted:,} accepted → {mode.trained:,} trained on{rates}"
     )
+
+
+@dataclass(frozen=True)
+class ModeLife:
+    """What the page tells of an error mode beside its items. `place`: where it is followed; empty where it is not."""
+
+    place: str
+    taught: str
+
+
+def lives(report: Report) -> dict[str, ModeLife]:
+    """Error mode → its life. Names may be any text, so places are numbers."""
+    places = {one.mode: f"mode-{number}" for number, one in enumerate(report.followed.rows, start=1)}
+    return {mode.name: ModeLife(places.get(mode.name, ""), taught(mode)) for mode in report.modes.rows}
+
+
+#: What became of a candidate.
+FATES = {
+    "trained": "trained on",
+    "kept": "kept, not in the mix",
+    "dropped": "dropped in curation",
+    "spare": "spare",
+    "fail": "fail",
+    "unknown": "unknown",
+    "filtered": "against the rules of its generator",
+    "unparsed": "unreadable",
+}
+
+
+def went(past: ItemPast) -> str:
+    """An item in one iteration: "fail (wrong_value) → pass"."""
+    arms = ((past.before, past.mode_before), (past.after, past.mode_after))
+    return " → ".join(f"{outcome} ({mode})" if mode else outcome for outcome, mode in arms if outcome)
 
 
 # --- what the page's charts and tables ask for --------------------------------------------------------------
