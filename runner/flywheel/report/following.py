@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from flywheel.report import queries
 from flywheel.report.facts import ReportFacts
 from flywheel.report.model import Bought, Followed, Followings, Mode, Modes, ModeTeacher, Objection, WrongProbe
-from flywheel.report.scoring import Query, Row, question
+from flywheel.report.scoring import ANY, Query, Row, question
 from flywheel.report.words import shown
 
-#: What a page has room for: error modes, failures of each, lessons of each, and of them those with one fate.
+#: What a page has room for: error modes, failures of each (beside those that its lessons were asked for because of),
+#: lessons of each, and of them those with one fate.
 MODES, FAILURES, LESSONS, ALIKE = 20, 3, 5, 2
 #: Characters of a text.
 TEXT = 300
@@ -29,7 +30,7 @@ def followings(
     sql = {"lessons": queries.followed_lessons(nodes, names, ALIKE), "calls": queries.calls(nodes, "mode, teacher")}
     lessons = _by_mode(query(sql["lessons"], ()))
     chosen = {mode: _chosen(rows) for mode, rows in lessons.items()}
-    wanted = dict.fromkeys(id for rows in chosen.values() for row in rows for id in row["failure_ids"] or ())
+    wanted = [failure for rows in chosen.values() for failure in _covering(rows)]
     sql["failures"] = queries.followed_failures(nodes, names, wanted, FAILURES)
     failures = _by_mode(query(sql["failures"], ()))
     subjects = [row["candidate_id"] for rows in chosen.values() for row in rows]
@@ -37,7 +38,7 @@ def followings(
     sql["verdicts"] = queries.followed_verdicts(nodes, subjects)
     verdicts = _verdicts(query(sql["verdicts"], ()))
     targets = {suite.task: suite.target for suite in facts.suites}
-    paid = {(row["mode"], row["teacher"]): row["usd"] for row in query(sql["calls"], ())}
+    paid = {(row["mode"] or ANY, row["teacher"]): row["own"] for row in query(sql["calls"], ())}
     rows = (
         Followed(
             mode=name,
@@ -74,6 +75,16 @@ def _chosen(rows: Sequence[Row]) -> list[Row]:
         seen[row["fate"]] += 1
     first = sorted(placed, key=lambda entry: entry[:2])[:LESSONS]
     return [row for _, _, row in sorted(first, key=lambda entry: (entry[1], entry[0]))]
+
+
+def _covering(lessons: Sequence[Row]) -> list[str]:
+    """A few failures, so that each lesson was asked for because of one of them: the greedy cover."""
+    left, found = [list(row["failure_ids"]) for row in lessons if row["failure_ids"]], []
+    while left:
+        [(most, _)] = Counter(failure for failures in left for failure in failures).most_common(1)
+        found.append(most)
+        left = [failures for failures in left if most not in failures]
+    return found
 
 
 def _fates(rows: Sequence[Row]) -> tuple[tuple[str, int], ...]:

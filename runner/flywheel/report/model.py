@@ -281,7 +281,7 @@ class Bought(ReportPart):
 
 
 class ModeTeacher(ReportPart):
-    """What a teacher's lessons for one error mode came to; `usd`: of all calls for that mode."""
+    """What a teacher's lessons for one error mode came to; `usd`: of the calls that asked for them, failed ones too."""
 
     teacher: str
     candidates: int
@@ -610,8 +610,28 @@ class Ablated(ReportPart):
     """What to know of this comparison; empty where nothing is."""
 
 
+class AfterLessons(ReportPart):
+    """A score after so many lessons; with several seeds both are means."""
+
+    lessons: float
+    score: Rate
+
+
+class LoopCurves(ReportPart):
+    """`flywheel compare --curve` on one suite: both loops' last training on parts of its lessons, the fewest first."""
+
+    suite: str
+    items: int
+    seeds: int
+    targeted: tuple[AfterLessons, ...]
+    untargeted: tuple[AfterLessons, ...]
+    needs: tuple[str, ...]
+    """How many lessons each side needs for what the other has with all of its own, in words."""
+
+
 class Ablations(ReportPart):
     rows: tuple[Ablated, ...]
+    curves: tuple[LoopCurves, ...] = ()
     query: str
 
 

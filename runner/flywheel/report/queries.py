@@ -463,12 +463,13 @@ ORDER BY first.mode, first.fate, c.candidate_id"""
 
 
 def followed_failures(nodes: Nodes, modes: Iterable[str], wanted: Iterable[str], each: int) -> str:
-    """Of each of these modes the first `each` wrong answers to probes, those of the `wanted` failures before others.
-    What production answered stays in the store: a report is passed on."""
+    """Of each of these modes the first `each` wrong answers to probes, and those of the `wanted` failures. What
+    production answered stays in the store: a report is passed on."""
     return f"""SELECT f.mode, f.failure_id, a.answer_id, a.task, a.row AS question, a.gold, a.answer
 FROM failures f JOIN answers a ON a.answer_id = f.answer_id AND a.node IN {of(nodes, "probe")}
 WHERE f.node IN {of(nodes, "diagnose")} AND f.mode IN {listed(modes)}
 QUALIFY row_number() OVER (PARTITION BY f.mode ORDER BY f.failure_id NOT IN {listed(wanted)}, f.failure_id) <= {each}
+  OR f.failure_id IN {listed(wanted)}
 ORDER BY f.mode, f.failure_id"""
 
 
@@ -503,9 +504,9 @@ QUALIFY row_number() OVER (PARTITION BY verifier ORDER BY calibrated_at DESC) = 
 
 
 def ablations(nodes: Nodes) -> str:
-    """Ablations of the iteration, and comparisons of the whole loop."""
+    """Ablations of the iteration, and comparisons of the whole loop, with their curves as JSON."""
     return f"""SELECT name, without, suite, lessons, items, with_part, without_part, difference, low, high, p_value,
-    detail->>'note' AS note
+    detail->>'note' AS note, detail->'curves' AS curves
 FROM ablations WHERE node IN {of(nodes, "ablate")} OR starts_with(node, 'compare:')
 ORDER BY starts_with(node, 'compare:'), name, suite"""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -25,6 +25,7 @@ from flywheel.report.model import (
     Scores,
     Training,
 )
+from flywheel.stats import Needed
 from flywheel.text import duration, plural, printable
 
 TITLES: dict[Outcome, str] = {
@@ -349,6 +350,26 @@ def went(past: ItemPast) -> str:
     """An item in one iteration: "fail (wrong_value) → pass"."""
     arms = ((past.before, past.mode_before), (past.after, past.mode_after))
     return " → ".join(f"{outcome} ({mode})" if mode else outcome for outcome, mode in arms if outcome)
+
+
+def lessons_needed(side: str, lessons: Sequence[float], needed: Needed, other: str, end: float) -> str:
+    """How many of its `lessons` (rising: what its trainings learned from) a side needs for what the other one has with
+    all of its own, which are `end`."""
+    least, most = lessons[0], lessons[-1]
+    what = f"the {percent(needed.score)} of {end:,.0f} {other} lessons"
+    limits = f"95% interval {_times(needed.low, end, least, most)} to {_times(needed.high, end, least, most)}"
+    if math.isinf(needed.lessons):
+        return f"{side}: {what} is not reached within {most:,.0f} lessons; {limits} times as many"
+    fewer = " or fewer" if needed.lessons <= least else ""
+    times = f"{needed.lessons / end:.2f}"
+    return f"{side}: {what} takes {needed.lessons:,.0f} lessons{fewer}, {times} times as many ({limits})"
+
+
+def _times(lessons: float, end: float, least: float, most: float) -> str:
+    """As a part of the other side's lessons; beyond the sizes that were trained nothing is known."""
+    if math.isinf(lessons):
+        return f"over {most / end:.2f}"
+    return f"{lessons / end:.2f}{' or less' if lessons <= least else ''}"
 
 
 # --- what the page's charts and tables ask for --------------------------------------------------------------
