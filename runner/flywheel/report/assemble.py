@@ -62,7 +62,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     scores = scoring.scores(query, turns, iteration, facts)
     taught = query(queries.taught(nodes), ())
     modes = scoring.modes(query, nodes, iteration, facts, scores, taught)
-    funnel = lessons.funnel(query, nodes, facts)
+    funnel = lessons.funnel(query, nodes, facts, taught)
     training = lessons.training(query, nodes)
     verdict = _verdict(query, nodes, scores, modes, funnel, training.trained, facts.approve == "human")
     every = queries.side_by_side(nodes, nodes)

@@ -182,7 +182,8 @@ def _objections(said: str) -> str:
     names = f"list_transform(list_filter({said}, lambda other: other.why = v.why), lambda other: other.who)"
     once = f"list_filter({said}, lambda v, place: {first})"
     each = f"list_transform({once}, lambda v: array_to_string({names}, ', ') || ': ' || v.why)"
-    return f"coalesce(array_to_string({each}, '; '), '')"
+    none, alone = f"coalesce(len({said}), 0) = 0", f"{said}[1].who || ': ' || {said}[1].why"  # most, without a lambda
+    return f"CASE WHEN {none} THEN '' WHEN len({said}) = 1 THEN {alone} ELSE array_to_string({each}, '; ') END"
 
 
 def items_where(every: str, wanted: Mapping[str, str]) -> str:

@@ -157,8 +157,14 @@ def _curves(curve: Row) -> LoopCurves:
         words.lessons_needed(side, trained[side], _needed(curve[f"{side}_needs"]), other, trained[other][-1])
         for side, other in (sides, sides[::-1])
     )
-    known = {key: curve[key] for key in ("suite", "items", "seeds")}
-    return LoopCurves(**known, **points, needs=tuple(needs))
+    return LoopCurves(
+        suite=curve["suite"],
+        items=curve["items"],
+        seeds=curve["seeds"],
+        targeted=points["targeted"],
+        untargeted=points["untargeted"],
+        needs=tuple(needs),
+    )
 
 
 def _after_lessons(lessons: float, score: float, low: float, high: float) -> AfterLessons:
