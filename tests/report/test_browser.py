@@ -165,6 +165,35 @@ def test_items_are_filtered_searched_and_named_by_the_address(browser: Any, expl
     visit.page.close()
 
 
+def test_an_item_shows_its_modes_failures_and_lessons(browser: Any, explored: Path, rejected: Report) -> None:
+    page = browser.new_page()
+    page.goto(explored.as_uri())
+    one = rejected.followed.rows[0]
+    page.locator("#x-mode").select_option(one.mode)
+    life = page.locator("#x-list article").first.locator("details").first
+    life.locator("summary").first.click()
+    copy = life.locator("details")
+    copy.first.wait_for()
+    assert copy.locator("h4").all_inner_texts() == [
+        *(f"Failure · {failure.failure_id}" for failure in one.failures),
+        *(f"Lesson · {lesson.candidate_id}" for lesson in one.lessons),
+    ]
+    assert page.evaluate(
+        "(ids => ids.length === new Set(ids).size)([...document.querySelectorAll('[id]')].map(e => e.id))"
+    )
+    page.close()
+
+
+def test_without_script_a_link_opens_the_mode_that_it_names(browser: Any, explored: Path) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(explored.as_uri())
+    failure = page.locator("#mode-1 article").first
+    assert not failure.is_visible()
+    page.locator('#modes tbody a[href="#mode-1"]').click()
+    failure.wait_for(state="visible")
+    page.close()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_a_page_with_items_is_legible_and_fits(browser: Any, explored: Path, width: int, scheme: str) -> None:
     visit = Visit(browser, explored, width, scheme)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from flywheel.report import Report, charts
-from flywheel.report.model import Learned, LossPoint, Rate, TrendScore, TrendTurn
+from flywheel.report.model import AfterLessons, Learned, LoopCurves, LossPoint, Rate, TrendScore, TrendTurn
 
 LOW = Rate(value=0.2, low=0.1, high=0.3)
 HIGH = Rate(value=0.8, low=0.7, high=0.9)
@@ -115,6 +115,29 @@ def test_no_two_figures_of_a_chart_collide(turns: int) -> None:
     places = sorted(float(text["x"][:-1]) for text in _attributes(svg, "text", "value"))
     assert places
     assert all(after - before >= 12 for before, after in pairwise(places))
+
+
+def test_figures_stay_within_the_box_and_the_scale_off_the_dots() -> None:
+    svg = charts.learning_curve([_learned(0, 0.1), _learned(30, 1.0)], [])
+    first, last = _attributes(svg, "text", "value")
+    assert (first["text-anchor"], last["text-anchor"], last["x"]) == ("start", "end", "100.00%")
+    dot = _attributes(svg, "circle", "dot after")[0]
+    assert {mark["dx"] for mark in _attributes(svg, "text", "tick") if "dx" in mark} == {"-9"}
+    assert float(dot["r"]) < 9
+
+
+def test_both_loops_are_drawn_over_the_same_lessons() -> None:
+    def points(*lessons: float) -> tuple[AfterLessons, ...]:
+        return tuple(AfterLessons(lessons=n, score=Rate(value=0.5, low=0.4, high=0.6)) for n in lessons)
+
+    known = {"suite": "s", "items": 9, "seeds": 1, "needs": ()}
+    svg = charts.loop_curves(LoopCurves(targeted=points(10, 40), untargeted=points(20, 80), **known))
+    ours, control = (
+        [float(dot["cx"][:-1]) for dot in _attributes(svg, "circle", f"dot {name}")] for name in ("after", "before")
+    )
+    assert ours[1] - ours[0] == pytest.approx((control[1] - control[0]) / 2, abs=0.1)
+    assert svg.count("<polyline") == 2
+    assert charts.loop_curves(LoopCurves(targeted=(), untargeted=(), **known)) == ""
 
 
 def test_text_in_a_chart_is_escaped() -> None:

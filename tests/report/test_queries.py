@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -30,18 +31,20 @@ def test_scores_and_slices(lookup: Query, promoted: Report) -> None:
 
 def test_modes(lookup: Query, promoted: Report) -> None:
     rates = {row["mode"]: row for row in lookup(promoted.modes.rates_query)}
-    lessons = {row["mode"]: row for row in lookup(promoted.modes.lessons_query)}
+    trained: Counter[str] = Counter()
+    for row in lookup(promoted.modes.lessons_query):
+        trained[row["mode"]] += row["trained"]
     for mode in promoted.modes.rows:
         if mode.name != "any":
             assert mode.before
             before = rates.get(mode.name, {"before": 0})["before"]
             assert before / promoted.modes.items == pytest.approx(mode.before.value)
-        assert lessons.get(mode.name, {"trained": 0})["trained"] == mode.trained
+        assert trained[mode.name] == mode.trained
 
 
 def test_the_funnel(lookup: Query, promoted: Report) -> None:
-    (row,) = lookup(promoted.funnel.query)
-    assert [row[stage.name] for stage in promoted.funnel.stages] == [stage.rows for stage in promoted.funnel.stages]
+    rows = lookup(promoted.funnel.query)
+    assert all(sum(row[stage.name] for row in rows) == stage.rows for stage in promoted.funnel.stages)
     assert sum(int(row["wanted"]) for row in lookup(promoted.funnel.asked_query)) == promoted.funnel.wanted
 
 

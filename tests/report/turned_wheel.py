@@ -314,6 +314,6 @@ def turned(root: Path) -> Turned:
             domain.apply(iterations=3)
             speak(project, 3, "approve", "Ben")
             domain.apply()
-        compare_untargeted(project, iterations=1)
+        compare_untargeted(project, iterations=1, curve=True)
         Checker.close(checker)
     return found

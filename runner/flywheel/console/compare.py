@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -69,22 +68,8 @@ def _point(side: str, point: Point) -> dict[str, Any]:
     return {f"{side} lessons": f"{point.lessons:,.0f}", side: words.percent(point.score), f"{side} 95%": limits}
 
 
-def _needed(side: str, points: tuple[Point, ...], needed: Needed, other: str, end: Point) -> str:
-    least, most = points[0].lessons, points[-1].lessons
-    what = f"the {words.percent(needed.score)} of {end.lessons:,.0f} {other} lessons"
-    limits = f"95% interval {_times(needed.low, end, least, most)} to {_times(needed.high, end, least, most)}"
-    if math.isinf(needed.lessons):
-        return f"{side}: {what} is not reached within {most:,.0f} lessons; {limits} times as many"
-    fewer = " or fewer" if needed.lessons <= least else ""
-    times = f"{needed.lessons / end.lessons:.2f}"
-    return f"{side}: {what} takes {needed.lessons:,.0f} lessons{fewer}, {times} times as many ({limits})"
-
-
-def _times(lessons: float, end: Point, least: float, most: float) -> str:
-    """As a part of the other side's lessons; beyond the sizes that were trained nothing is known."""
-    if math.isinf(lessons):
-        return f"over {most / end.lessons:.2f}"
-    return f"{lessons / end.lessons:.2f}{' or less' if lessons <= least else ''}"
+def _needed(side: str, own: tuple[Point, ...], needed: Needed, other: str, end: Point) -> str:
+    return words.lessons_needed(side, [point.lessons for point in own], needed, other, end.lessons)
 
 
 def _side(name: str, side: Side) -> str:

@@ -7,12 +7,25 @@ from datetime import UTC, datetime
 
 from flywheel.errors import StoreError
 from flywheel.records.decision import Precondition, RuleResult
-from flywheel.report import baseline, collapse, ledger, lessons, queries, rewards, scoring, trust, words
+from flywheel.report import (
+    baseline,
+    collapse,
+    following,
+    items,
+    ledger,
+    lessons,
+    queries,
+    rewards,
+    scoring,
+    trust,
+    words,
+)
 from flywheel.report.facts import ReportFacts
 from flywheel.report.model import (
     Banner,
     Changes,
     Deployed,
+    Examples,
     Explored,
     Funnel,
     Modes,
@@ -47,13 +60,20 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     turns = {n: nodes for n, nodes in enumerate(chain, start=1) if n <= iteration}
     nodes = turns[iteration]
     scores = scoring.scores(query, turns, iteration, facts)
-    modes = scoring.modes(query, nodes, iteration, facts, scores)
-    funnel = lessons.funnel(query, nodes, facts)
+    taught = query(queries.taught(nodes), ())
+    modes = scoring.modes(query, nodes, iteration, facts, scores, taught)
+    funnel = lessons.funnel(query, nodes, facts, taught)
     training = lessons.training(query, nodes)
     verdict = _verdict(query, nodes, scores, modes, funnel, training.trained, facts.approve == "human")
     every = queries.side_by_side(nodes, nodes)
     audit = trust.audit(query, facts)
     others = [suite.name for suite in facts.suites if suite.role != "target"]
+    examples, guard_examples = _with_pasts(
+        query,
+        turns,
+        scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
+        scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
+    )
     return Report(
         name=facts.name,
         description=shown(facts.description, 2_000),
@@ -67,16 +87,17 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         changes=_changes(query, turns, iteration, facts),
         scores=scores,
         modes=modes,
-        examples=scoring.examples(query, nodes, iteration, facts, scoring.targets(facts), TARGET_EXAMPLES),
-        guard_examples=scoring.examples(query, nodes, iteration, facts, others, GUARD_EXAMPLES),
+        followed=following.followings(query, nodes, facts, modes, taught),
+        examples=examples,
+        guard_examples=guard_examples,
         items=Explored(
             total=query(queries.items_total(nodes), ())[0]["n"],
             query=every,
             targets=tuple((suite.name, suite.target) for suite in facts.suites),
         ),
         funnel=funnel,
-        teachers=ledger.teachers(query, nodes, facts, modes),
-        strategies=ledger.strategies(query, nodes, facts, modes),
+        teachers=ledger.teachers(query, nodes, facts, modes, taught),
+        strategies=ledger.strategies(query, nodes, facts, modes, taught),
         verifiers=lessons.verifiers(query, nodes, facts),
         audit=audit,
         ablations=trust.ablations(query, nodes),
@@ -89,6 +110,22 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         provenance=_provenance(query, nodes, facts),
         deployed=deployed(query),
     )
+
+
+def _with_pasts(query: Query, turns: Chain, *found: Examples) -> list[Examples]:
+    """The same items, with how each went in every iteration so far."""
+    past = items.pasts(query, turns, [row.item_id for examples in found for row in examples.rows])
+    return [
+        examples.model_copy(
+            update={
+                "rows": tuple(
+                    row.model_copy(update={"past": tuple(past.get((row.suite, row.item_id), ()))})
+                    for row in examples.rows
+                )
+            }
+        )
+        for examples in found
+    ]
 
 
 def _changes(query: Query, turns: Chain, iteration: int, facts: ReportFacts) -> Changes:

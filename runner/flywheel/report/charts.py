@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from flywheel.report.model import Funnel, Learned, LossPoint, Rate, TrendScore, TrendTurn
+from flywheel.report.model import Funnel, Learned, LoopCurves, LossPoint, Rate, TrendScore, TrendTurn
 
 _SVG = Markup('<svg class="{}" width="100%" height="{}" aria-hidden="true" focusable="false">{}</svg>')
 _LINE = Markup('<line class="{}" x1="{}%" y1="{}" x2="{}%" y2="{}"/>')
 _DOT = Markup('<circle class="{}" cx="{}%" cy="{}" r="{}"/>')
 _TEXT = Markup('<text class="{}" x="{}%" y="{}" text-anchor="{}">{}</text>')
+_MARK = Markup('<text class="tick" x="{}%" dx="-9" y="{}" text-anchor="end">{}</text>')
 _RECT = Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>')
 _PATH = Markup(
     '<svg x="{}%" y="{}" width="{}%" height="{}" viewBox="0 0 100 100" preserveAspectRatio="none">'
@@ -135,12 +136,12 @@ def _polyline(name: str, shares: Sequence[tuple[float, float]]) -> Markup:
 
 
 def _scale(labels: Sequence[str]) -> list[Markup]:
-    """Horizontal rules with labels, evenly spaced from the bottom."""
+    """Horizontal rules with labels, evenly spaced from the bottom; pixels keep a label off a dot on the axis."""
     parts = []
     for number, label in enumerate(labels):
         y = _at(_y(number / (len(labels) - 1)))
         parts.append(_LINE.format("grid", _LEFT, y, _LEFT + _WIDTH, y))
-        parts.append(_TEXT.format("tick", _LEFT - 1.2, float(y) + 4, "end", label))
+        parts.append(_MARK.format(_LEFT, float(y) + 4, label))
     return parts
 
 
@@ -203,6 +204,21 @@ def learning_curve(learned: Sequence[Learned], turns: Sequence[TrendTurn]) -> Ma
     return _svg("plot", _FOOT + 8, parts)
 
 
+def loop_curves(curves: LoopCurves) -> Markup:
+    """Both loops' scores over lessons, from none to the most that either had: filled dots are the targeted loop's."""
+    most = max((p.lessons for p in (*curves.targeted, *curves.untargeted)), default=0)
+    if not most:
+        return Markup("")
+    parts = _scale([f"{25 * k}%" for k in range(5)])
+    for name, dot, points in (("curve control", "before", curves.untargeted), ("curve", "after", curves.targeted)):
+        parts.append(_polyline(name, [(p.lessons / most, p.score.value) for p in points]))
+        for p in points:
+            parts += _point(p.lessons / most, p.score, dot)
+    for place in _apart([0.0, *(p.lessons / most for p in curves.targeted)], _TICK_ROOM):
+        parts.append(_TEXT.format("tick", _at(_x(place)), _FOOT, "middle", f"{round(place * most):,}"))
+    return _svg("plot", _FOOT + 8, parts)
+
+
 #: Shares of a narrow plot's width that a figure above a point, and one under the axis, take.
 _VALUE_ROOM, _TICK_ROOM = 0.16, 0.12
 
@@ -235,8 +251,10 @@ def _beside(rate: Rate, rises: bool) -> float:
 
 
 def _value(across: float, value: float, y: float) -> Markup:
-    """The figure itself; at the left edge beside the scale, not on it."""
+    """The figure itself; at the left edge beside the scale, not on it, and at the right edge within the box."""
     anchor, x = ("middle", _x(across)) if across else ("start", _x(across) + 0.6)
+    if across > 0.97:
+        anchor, x = "end", 100.0
     return _TEXT.format("value", _at(x), _at(y), anchor, f"{100 * value:.1f}%")
 
 

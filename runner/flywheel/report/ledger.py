@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flywheel.report import queries
@@ -13,22 +13,25 @@ from flywheel.report.scoring import Query, Row, decoded, keyed, rate
 from flywheel.report.words import shown
 
 
-def teachers(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes) -> Teachers:
-    """What each teacher cost and what of it was kept. Declared teachers that were not asked have zeros."""
+def teachers(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes, taught: Sequence[Row]) -> Teachers:
+    """What each teacher cost and what of it was kept. Declared teachers that were not asked have zeros.
+
+    `taught`: rows of `queries.taught`.
+    """
     sql = {
         "lessons": queries.lessons(nodes, "teacher"),
         "calls": queries.calls(nodes, "teacher"),
         "dataset": queries.dataset(nodes, "teacher"),
-        "taught": queries.lessons(nodes, "teacher", "mode"),
     }
     rows = {what: query(text, ()) for what, text in sql.items()}
     known = {teacher.name: teacher for teacher in facts.teachers}
-    fell = _fell(rows["taught"], "teacher", modes)
+    fell = _fell(taught, "teacher", modes)
     found = tuple(
         _teacher(known.get(name, TeacherFact(name, "unknown")), _entry(rows, "teacher", name, fell))
         for name in _names(known, rows, "teacher")
     )
-    return Teachers(rows=found, **{f"{what}_query": text for what, text in sql.items()})
+    queried = {f"{what}_query": text for what, text in sql.items()}
+    return Teachers(rows=found, taught_query=queries.taught(nodes), **queried)
 
 
 def _teacher(fact: TeacherFact, entry: dict[str, Any]) -> TeacherWork:
@@ -43,18 +46,19 @@ def _teacher(fact: TeacherFact, entry: dict[str, Any]) -> TeacherWork:
     )
 
 
-def strategies(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes) -> Strategies:
+def strategies(
+    query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Modes, taught: Sequence[Row]
+) -> Strategies:
     """What each generator cost, everything counted, and what of its lessons was kept."""
     sql = {
         "lessons": queries.lessons(nodes, "generator"),
         "calls": queries.calls(nodes, "generator"),
         "dataset": queries.dataset_by_generator(nodes),
-        "taught": queries.lessons(nodes, "generator", "mode"),
         "asked": queries.asked(nodes),
     }
     rows = {what: query(text, ()) for what, text in sql.items()}
     known = {generator.name: generator for generator in facts.generators}
-    fell = _fell(rows["taught"], "generator", modes)
+    fell = _fell(taught, "generator", modes)
     rounds: dict[str, list[Row]] = defaultdict(list)
     for row in rows["asked"]:
         rounds[row["generator"]].append(row)
@@ -62,8 +66,8 @@ def strategies(query: Query, nodes: queries.Nodes, facts: ReportFacts, modes: Mo
         _strategy(known.get(name, GeneratorFact(name, "unknown")), _entry(rows, "generator", name, fell), rounds[name])
         for name in _names(known, rows, "generator")
     )
-    price = facts.human_usd_per_example
-    return Strategies(rows=found, human_usd_per_example=price, **{f"{what}_query": text for what, text in sql.items()})
+    price, queried = facts.human_usd_per_example, {f"{what}_query": text for what, text in sql.items()}
+    return Strategies(rows=found, human_usd_per_example=price, taught_query=queries.taught(nodes), **queried)
 
 
 def _strategy(fact: GeneratorFact, entry: dict[str, Any], rounds: list[Row]) -> Strategy:
@@ -115,11 +119,11 @@ def _entry(
     }
 
 
-def _fell(taught: list[Row], column: str, modes: Modes) -> dict[str, tuple[str, ...]]:
+def _fell(taught: Sequence[Row], column: str, modes: Modes) -> dict[str, tuple[str, ...]]:
     """Of the modes for which it wrote lessons that were trained on: those whose rate fell beyond chance."""
     falling = {mode.name for mode in modes.rows if mode.change and mode.change.direction == "down"}
-    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    found: dict[str, set[str]] = defaultdict(set)
     for row in taught:
         if row["trained"] and row["mode"] in falling:
-            found[row[column]] = (*found[row[column]], row["mode"])
-    return found
+            found[row[column]].add(row["mode"])
+    return {name: tuple(sorted(modes)) for name, modes in found.items()}

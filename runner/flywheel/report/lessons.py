@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from flywheel.report import queries
@@ -29,11 +30,11 @@ StageName = Literal["generated", "parsed", "fitting", "verified", "chosen", "cur
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
-def funnel(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Funnel:
+def funnel(query: Query, nodes: queries.Nodes, facts: ReportFacts, taught: Sequence[Row]) -> Funnel:
     """Generated → parsed → fitting → verified → chosen → curated → trained, with the recorded reason for every row
-    lost; what verifiers failed in the order in which they looked."""
-    sql, losses_sql, asked_sql = queries.lessons(nodes), queries.losses_on_the_way(nodes), queries.asked(nodes)
-    counts, asked = query(sql, ())[0], query(asked_sql, ())
+    lost; what verifiers failed in the order in which they looked. `taught`: rows of `queries.taught`."""
+    losses_sql, asked_sql = queries.losses_on_the_way(nodes), queries.asked(nodes)
+    counts, asked = {name: sum(row[name] for row in taught) for name in STAGES}, query(asked_sql, ())
     losses = _losses(query(losses_sql, ()))
     order = verifier_order(facts)
     by_cascade = sorted(losses.get("verified", ()), key=lambda loss: order.get(loss.cause.split(": ")[0], len(order)))
@@ -48,7 +49,7 @@ def funnel(query: Query, nodes: queries.Nodes, facts: ReportFacts) -> Funnel:
         calls_cached=sum(row["cached"] or 0 for row in asked),
         calls_failed=_faults(asked),
         stages=tuple(stages),
-        query=sql,
+        query=queries.taught(nodes),
         losses_query=losses_sql,
         asked_query=asked_sql,
     )

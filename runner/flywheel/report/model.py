@@ -245,6 +245,86 @@ class Modes(ReportPart):
     lessons_query: str
 
 
+class Objection(ReportPart):
+    """What one verifier said of an answer or a candidate."""
+
+    verifier: str
+    outcome: str
+    reason: str
+
+
+class WrongProbe(ReportPart):
+    """A wrong answer to a probe, of which lessons were asked; texts are cut and made safe to show."""
+
+    answer_id: str
+    failure_id: str
+    question: str
+    gold: str
+    answer: str
+    verdicts: tuple[Objection, ...]
+
+
+class Bought(ReportPart):
+    """A candidate that was asked for because of failures, and what became of it."""
+
+    candidate_id: str
+    teacher: str
+    question: str
+    target: str
+    verdicts: tuple[Objection, ...]
+    fate: str
+    """trained; kept or dropped in curation; by its verifiers spare, fail, unknown; before them filtered or unparsed."""
+    why: str
+    """What dropped it, or made it spare or unfit; empty for one that was kept."""
+    failures: tuple[str, ...]
+    """Ids of the failures that its teacher was shown."""
+
+
+class ModeTeacher(ReportPart):
+    """What a teacher's lessons for one error mode came to; `usd`: of the calls that asked for them, failed ones too."""
+
+    teacher: str
+    candidates: int
+    accepted: int
+    trained: int
+    usd: float
+
+
+class Followed(ReportPart):
+    """One error mode, from failure over lesson and verdict to the training rows."""
+
+    mode: str
+    teachers: tuple[ModeTeacher, ...]
+    fates: tuple[tuple[str, int], ...]
+    """All of its candidates by what became of them."""
+    failures: tuple[WrongProbe, ...]
+    lessons: tuple[Bought, ...]
+
+
+class Followings(ReportPart):
+    """Of the error modes with the most failures and lessons: a few failures, and of each fate a few lessons."""
+
+    rows: tuple[Followed, ...] = ()
+    left_out: int = 0
+    """Modes for which the page has no room."""
+    failures_query: str = ""
+    lessons_query: str = ""
+    verdicts_query: str = ""
+    teachers_query: str = ""
+    calls_query: str = ""
+
+
+class ItemPast(ReportPart):
+    """How one iteration's models did on the item: outcomes, and error modes where it was answered wrong."""
+
+    iteration: int
+    before: str
+    mode_before: str
+    after: str
+    """Empty where the iteration had no candidate."""
+    mode_after: str
+
+
 class Example(ReportPart):
     """One item as both arms answered it; texts are cut and made safe to show."""
 
@@ -260,6 +340,8 @@ class Example(ReportPart):
     incumbent_reason: str = ""
     candidate_reason: str = ""
     """What the verifiers said against the answer."""
+    past: tuple[ItemPast, ...] = ()
+    """Of every iteration so far, this one included."""
 
 
 class Examples(ReportPart):
@@ -283,17 +365,6 @@ class ItemAnswer(ReportPart):
     answer: str
     mode: str
     reason: str
-
-
-class ItemPast(ReportPart):
-    """How one iteration's models did on the item: outcomes, and error modes where it was answered wrong."""
-
-    iteration: int
-    before: str
-    mode_before: str
-    after: str
-    """Empty where the iteration had no candidate."""
-    mode_after: str
 
 
 class ShownItem(ReportPart):
@@ -539,8 +610,28 @@ class Ablated(ReportPart):
     """What to know of this comparison; empty where nothing is."""
 
 
+class AfterLessons(ReportPart):
+    """A score after so many lessons; with several seeds both are means."""
+
+    lessons: float
+    score: Rate
+
+
+class LoopCurves(ReportPart):
+    """`flywheel compare --curve` on one suite: both loops' last training on parts of its lessons, the fewest first."""
+
+    suite: str
+    items: int
+    seeds: int
+    targeted: tuple[AfterLessons, ...]
+    untargeted: tuple[AfterLessons, ...]
+    needs: tuple[str, ...]
+    """How many lessons each side needs for what the other has with all of its own, in words."""
+
+
 class Ablations(ReportPart):
     rows: tuple[Ablated, ...]
+    curves: tuple[LoopCurves, ...] = ()
     query: str
 
 
@@ -887,6 +978,7 @@ class Report(ReportPart):
     changes: Changes
     scores: Scores
     modes: Modes
+    followed: Followings = Followings()
     examples: Examples
     guard_examples: Examples
     items: Explored = Explored()

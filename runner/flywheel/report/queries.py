@@ -155,26 +155,35 @@ def items_total(nodes: Nodes) -> str:
 def item_data(nodes: Nodes) -> str:
     """Every item as the data files have it: whole texts, JSON where a column is nested; of each arm what its verifiers
     said against it, as `words.objections` says it."""
+    arms = (("incumbent", "a"), ("candidate", "b"))
     of_arm = ", ".join(
         f"outcome_{side} AS {arm}_outcome, score_{side} AS {arm}_score, mode_{side} AS {arm}_mode, "
-        f"{_objections(f'verdicts_{side}')} AS {arm}_reason, answer_{side} AS {arm}_answer"
-        for arm, side in (("incumbent", "a"), ("candidate", "b"))
+        f"{_objections(f'said_{side}')} AS {arm}_reason, answer_{side} AS {arm}_answer"
+        for arm, side in arms
     )
+    said = ", ".join(f"{_said_against(f'verdicts_{side}')} AS said_{side}" for _, side in arms)
     return f"""SELECT suite, item_id, movement, CAST(slices AS VARCHAR) AS slices, CAST(question AS VARCHAR) AS row,
   gold, {of_arm}
-FROM ({side_by_side(nodes, nodes)}) ORDER BY suite, item_id"""
+FROM (SELECT *, {said} FROM ({side_by_side(nodes, nodes)})) ORDER BY suite, item_id"""
 
 
-def _objections(verdicts: str) -> str:
-    """Reasons in the order in which they were first given, each after the names of those who gave it."""
+def _said_against(verdicts: str) -> str:
+    """A list of (who, why) out of JSON. A column of its own: what stands in a lambda is worked out at each call."""
     verdict = "json_object('verifier', 'VARCHAR', 'outcome', 'VARCHAR', 'reason', 'VARCHAR')"
-    said = f"list_filter(from_json({verdicts}, json_array({verdict})), lambda v: v.outcome <> 'pass')"
-    why = f"list_transform({said}, lambda v: coalesce(nullif(v.reason, ''), v.outcome))"
-    names = f"list_transform(list_filter({said}, lambda v: coalesce(nullif(v.reason, ''), v.outcome) = reason), "
-    names += "lambda v: v.verifier)"
-    once = f"list_filter({why}, lambda reason, place: list_position({why}, reason) = place)"
-    each = f"list_transform({once}, lambda reason: array_to_string({names}, ', ') || ': ' || reason)"
-    return f"coalesce(array_to_string({each}, '; '), '')"
+    against = f"list_filter(from_json({verdicts}, json_array({verdict})), lambda v: v.outcome <> 'pass')"
+    return (
+        f"list_transform({against}, lambda v: {{'who': v.verifier, 'why': coalesce(nullif(v.reason, ''), v.outcome)}})"
+    )
+
+
+def _objections(said: str) -> str:
+    """Reasons in the order in which they were first given, each after the names of those who gave it."""
+    first = f"list_position(list_transform({said}, lambda other: other.why), v.why) = place"
+    names = f"list_transform(list_filter({said}, lambda other: other.why = v.why), lambda other: other.who)"
+    once = f"list_filter({said}, lambda v, place: {first})"
+    each = f"list_transform({once}, lambda v: array_to_string({names}, ', ') || ': ' || v.why)"
+    none, alone = f"coalesce(len({said}), 0) = 0", f"{said}[1].who || ': ' || {said}[1].why"  # most, without a lambda
+    return f"CASE WHEN {none} THEN '' WHEN len({said}) = 1 THEN {alone} ELSE array_to_string({each}, '; ') END"
 
 
 def items_where(every: str, wanted: Mapping[str, str]) -> str:
@@ -334,6 +343,11 @@ LEFT JOIN (SELECT DISTINCT candidate_id FROM dataset
 WHERE c.node IN {of(nodes, "generate")}{group}"""
 
 
+def taught(nodes: Nodes) -> str:
+    """`lessons` by all that any of the tables which say who taught what go by."""
+    return lessons(nodes, "generator", "teacher", "mode")
+
+
 def losses_on_the_way(nodes: Nodes) -> str:
     """Why candidates were lost: totals by cause, with the three commonest reasons of each."""
     return f"""WITH lost AS (
@@ -423,6 +437,49 @@ FROM verdicts v JOIN candidates c ON c.candidate_id = v.subject_id AND c.node IN
 WHERE v.node IN {of(nodes, "verify")} GROUP BY ALL ORDER BY c.task, v.verifier, v.version"""
 
 
+# --- from failure to lesson ---------------------------------------------------------------------------------
+
+
+def followed_lessons(nodes: Nodes, modes: Iterable[str], each: int) -> str:
+    """Of each of these modes, and of each fate that its candidates met, the first `each` candidates and how many there
+    are."""
+    return f"""WITH met AS (
+  SELECT c.node, c.candidate_id, {_MODE.replace("mode", "c.mode")} AS mode,
+    CASE WHEN d.candidate_id IS NOT NULL THEN 'trained' WHEN k.decision IS NOT NULL THEN k.decision
+         WHEN c.status <> 'parsed' THEN c.status ELSE coalesce(j.outcome, 'unknown') END AS fate,
+    j.verifier, j.reason, k.stage, k.reason AS curation
+  FROM candidates c
+  LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND j.node IN {of(nodes, "verify")}
+  LEFT JOIN curation k ON k.candidate_id = c.candidate_id AND k.node IN {of(nodes, "curate")}
+  LEFT JOIN (SELECT DISTINCT candidate_id FROM dataset
+             WHERE node IN {of(nodes, "curate", "train")} AND origin = 'new') d ON d.candidate_id = c.candidate_id
+  WHERE c.node IN {of(nodes, "generate")}),
+first AS (SELECT mode, fate, count(*) AS rows, unnest(min(candidate_id, {each})) AS candidate_id FROM met
+          WHERE mode IN {listed(modes)} GROUP BY mode, fate)
+SELECT first.mode, first.fate, first.rows, c.candidate_id, c.task, c.teacher, c.row AS question, c.target,
+  c.failure_ids, c.problem, met.verifier, met.reason, met.stage, met.curation
+FROM first JOIN met USING (candidate_id) JOIN candidates c ON c.candidate_id = met.candidate_id AND c.node = met.node
+QUALIFY row_number() OVER (PARTITION BY c.candidate_id) = 1
+ORDER BY first.mode, first.fate, c.candidate_id"""
+
+
+def followed_failures(nodes: Nodes, modes: Iterable[str], wanted: Iterable[str], each: int) -> str:
+    """Of each of these modes the first `each` wrong answers to probes, and those of the `wanted` failures. What
+    production answered stays in the store: a report is passed on."""
+    return f"""SELECT f.mode, f.failure_id, a.answer_id, a.task, a.row AS question, a.gold, a.answer
+FROM failures f JOIN answers a ON a.answer_id = f.answer_id AND a.node IN {of(nodes, "probe")}
+WHERE f.node IN {of(nodes, "diagnose")} AND f.mode IN {listed(modes)}
+QUALIFY row_number() OVER (PARTITION BY f.mode ORDER BY f.failure_id NOT IN {listed(wanted)}, f.failure_id) <= {each}
+  OR f.failure_id IN {listed(wanted)}
+ORDER BY f.mode, f.failure_id"""
+
+
+def followed_verdicts(nodes: Nodes, subjects: Iterable[str]) -> str:
+    """What verifiers said of these answers and candidates, in the order in which they looked."""
+    return f"""SELECT subject_id, verifier, outcome, reason FROM verdicts
+WHERE node IN {of(nodes, "probe", "verify")} AND subject_id IN {listed(subjects)} ORDER BY subject_id, rowid"""
+
+
 # --- who watches the verifiers ------------------------------------------------------------------------------
 
 
@@ -448,9 +505,9 @@ QUALIFY row_number() OVER (PARTITION BY verifier ORDER BY calibrated_at DESC) = 
 
 
 def ablations(nodes: Nodes) -> str:
-    """Ablations of the iteration, and comparisons of the whole loop."""
+    """Ablations of the iteration, and comparisons of the whole loop, with their curves as JSON."""
     return f"""SELECT name, without, suite, lessons, items, with_part, without_part, difference, low, high, p_value,
-    detail->>'note' AS note
+    detail->>'note' AS note, detail->'curves' AS curves
 FROM ablations WHERE node IN {of(nodes, "ablate")} OR starts_with(node, 'compare:')
 ORDER BY starts_with(node, 'compare:'), name, suite"""
 

@@ -171,17 +171,20 @@ def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[
     )
 
 
-def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts, scored: Scores) -> Modes:
-    """Each error mode, from its rate before through the lessons bought for it to its rate after."""
+def modes(
+    query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts, scored: Scores, taught: Sequence[Row]
+) -> Modes:
+    """Each error mode, from its rate before through the lessons bought for it to its rate after. `taught`: rows of
+    `queries.taught`."""
     suites = targets(facts)
     sql = {
         "rates": queries.mode_rates({iteration: nodes}, suites),
         "failures": queries.failures(nodes),
         "traffic": queries.in_traffic(nodes),
         "budget": queries.budgets(nodes),
-        "lessons": queries.lessons(nodes, "mode"),
     }
     rows = {kind: keyed(query(text, ()), "mode") for kind, text in sql.items()}
+    rows["lessons"] = _by_mode(taught)
     on_target = [s for s in scored.suites if s.suite in suites]
     items = sum(s.items for s in on_target)
     trained = any(s.candidate is not None for s in on_target)
@@ -205,8 +208,17 @@ def modes(query: Query, nodes: queries.Nodes, iteration: int, facts: ReportFacts
         failures_query=sql["failures"],
         traffic_query=sql["traffic"],
         budget_query=sql["budget"],
-        lessons_query=sql["lessons"],
+        lessons_query=queries.taught(nodes),
     )
+
+
+def _by_mode(taught: Sequence[Row]) -> dict[str, Row]:
+    """Lessons of all generators and teachers together."""
+    found: dict[str, Row] = defaultdict(lambda: dict.fromkeys(("generated", "chosen", "trained"), 0))
+    for row in taught:
+        for column, number in found[row["mode"]].items():
+            found[row["mode"]][column] = number + row[column]
+    return dict(found)
 
 
 def _undecided(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -229,17 +241,17 @@ def _spread(rows: list[Row], limit: int) -> list[Row]:
     return [row for turn in rounds for row in turn if row is not None][:limit]
 
 
-def question(row: Any, gold: str, target: str, slices: Collection[str] = ()) -> str:
+def question(row: Any, gold: str, target: str, slices: Collection[str] = (), limit: int = TEXT_LIMIT) -> str:
     """The row's columns without the right answer and without `slices`, one a line; a single column stands alone."""
     columns = json.loads(row) if isinstance(row, str) else row
     if not isinstance(columns, dict):
-        return shown(str(columns), TEXT_LIMIT)
+        return shown(str(columns), limit)
     asked = {k: v for k, v in columns.items() if k != target and str(v) != gold}
     asked = {k: v for k, v in asked.items() if k not in slices} or asked
     texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in asked.items()}
     if len(texts) == 1:
-        return shown(next(iter(texts.values())), TEXT_LIMIT)
-    return shown("\n".join(f"{k}: {v}" for k, v in texts.items()), TEXT_LIMIT)
+        return shown(next(iter(texts.values())), limit)
+    return shown("\n".join(f"{k}: {v}" for k, v in texts.items()), limit)
 
 
 def _example(moved: Row, arms: Mapping[str, Row], target: str) -> Example:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from flywheel.report import queries
+from flywheel.report import queries, words
 from flywheel.report.facts import JudgeFact, ReportFacts
 from flywheel.report.model import (
     Ablated,
     Ablations,
+    AfterLessons,
     Approval,
     Approvals,
     Audit,
@@ -22,9 +24,11 @@ from flywheel.report.model import (
     Judged,
     LabelScore,
     LiveTested,
+    LoopCurves,
     Measurement,
     Noise,
     RanOn,
+    Rate,
     RunFact,
     StockCommand,
     Thoughts,
@@ -32,6 +36,7 @@ from flywheel.report.model import (
 )
 from flywheel.report.scoring import Query, Row, decoded, keyed, rate
 from flywheel.report.words import shown
+from flywheel.stats import Needed
 
 #: Stands for all verifiers of a task together, in table `audits`.
 TOGETHER = "*"
@@ -139,7 +144,36 @@ def _judge(fact: JudgeFact, row: Row | None) -> Judged:
 
 def ablations(query: Query, nodes: queries.Nodes) -> Ablations:
     sql = queries.ablations(nodes)
-    return Ablations(rows=tuple(_ablated(row) for row in query(sql, ())), query=sql)
+    rows = query(sql, ())
+    curves: list[Row] = next((found for row in rows if (found := decoded(row["curves"]))), [])
+    return Ablations(rows=tuple(map(_ablated, rows)), curves=tuple(map(_curves, curves)), query=sql)
+
+
+def _curves(curve: Row) -> LoopCurves:
+    sides = ("targeted", "untargeted")
+    points = {side: tuple(_after_lessons(**point) for point in curve[side]) for side in sides}
+    trained = {side: [point.lessons for point in points[side]] for side in sides}
+    needs = (
+        words.lessons_needed(side, trained[side], _needed(curve[f"{side}_needs"]), other, trained[other][-1])
+        for side, other in (sides, sides[::-1])
+    )
+    return LoopCurves(
+        suite=curve["suite"],
+        items=curve["items"],
+        seeds=curve["seeds"],
+        targeted=points["targeted"],
+        untargeted=points["untargeted"],
+        needs=tuple(needs),
+    )
+
+
+def _after_lessons(lessons: float, score: float, low: float, high: float) -> AfterLessons:
+    return AfterLessons(lessons=lessons, score=Rate(value=score, low=low, high=high))
+
+
+def _needed(stored: Row) -> Needed:
+    """JSON has no infinity: what is not reached is null."""
+    return Needed(**{key: math.inf if value is None else value for key, value in stored.items()})
 
 
 def _ablated(row: Row) -> Ablated:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode
 
 from flywheel.records.decision import RuleResult
-from flywheel.report.model import Banner, Change, Funnel, Mode, Modes, Outcome, Rate, Score, Scores, Training
+from flywheel.report.model import (
+    Banner,
+    Change,
+    Funnel,
+    ItemPast,
+    Mode,
+    Modes,
+    Outcome,
+    Rate,
+    Report,
+    Score,
+    Scores,
+    Training,
+)
+from flywheel.stats import Needed
 from flywheel.text import duration, plural, printable
 
 TITLES: dict[Outcome, str] = {
@@ -302,6 +317,59 @@ def taught(mode: Mode) -> str:
         f"{plural(mode.probe_failures, 'failure')} among the probes{live} → {plural(mode.budget, 'lesson')} bought → "
         f"{mode.candidates:,} candidates → {mode.accepted:,} accepted → {mode.trained:,} trained on{rates}"
     )
+
+
+@dataclass(frozen=True)
+class ModeLife:
+    """What the page tells of an error mode beside its items. `place`: where it is followed; empty where it is not."""
+
+    place: str
+    taught: str
+
+
+def lives(report: Report) -> dict[str, ModeLife]:
+    """Error mode → its life. Names may be any text, so places are numbers."""
+    places = {one.mode: f"mode-{number}" for number, one in enumerate(report.followed.rows, start=1)}
+    return {mode.name: ModeLife(places.get(mode.name, ""), taught(mode)) for mode in report.modes.rows}
+
+
+#: What became of a candidate.
+FATES = {
+    "trained": "trained on",
+    "kept": "kept, not in the mix",
+    "dropped": "dropped in curation",
+    "spare": "spare",
+    "fail": "fail",
+    "unknown": "unknown",
+    "filtered": "against the rules of its generator",
+    "unparsed": "unreadable",
+}
+
+
+def went(past: ItemPast) -> str:
+    """An item in one iteration: "fail (wrong_value) → pass"."""
+    arms = ((past.before, past.mode_before), (past.after, past.mode_after))
+    return " → ".join(f"{outcome} ({mode})" if mode else outcome for outcome, mode in arms if outcome)
+
+
+def lessons_needed(side: str, lessons: Sequence[float], needed: Needed, other: str, end: float) -> str:
+    """How many of its `lessons` (rising: what its trainings learned from) a side needs for what the other one has with
+    all of its own, which are `end`."""
+    least, most = lessons[0], lessons[-1]
+    what = f"the {percent(needed.score)} of {end:,.0f} {other} lessons"
+    limits = f"95% interval {_times(needed.low, end, least, most)} to {_times(needed.high, end, least, most)}"
+    if math.isinf(needed.lessons):
+        return f"{side}: {what} is not reached within {most:,.0f} lessons; {limits} times as many"
+    fewer = " or fewer" if needed.lessons <= least else ""
+    times = f"{needed.lessons / end:.2f}"
+    return f"{side}: {what} takes {needed.lessons:,.0f} lessons{fewer}, {times} times as many ({limits})"
+
+
+def _times(lessons: float, end: float, least: float, most: float) -> str:
+    """As a part of the other side's lessons; beyond the sizes that were trained nothing is known."""
+    if math.isinf(lessons):
+        return f"over {most / end:.2f}"
+    return f"{lessons / end:.2f}{' or less' if lessons <= least else ''}"
 
 
 # --- what the page's charts and tables ask for --------------------------------------------------------------

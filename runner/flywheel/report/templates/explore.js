@@ -106,12 +106,23 @@
       next.href = page(data.iteration + 1, item.id);
       list.append(make("li", "", "next: ", next));
     }
-    [...new Set(modesOf(item))].forEach((mode) => {
-      const taught = document.querySelector(`[data-mode="${CSS.escape(mode)}"]`);
-      if (taught) list.append(make("li", "", `${mode}: ${taught.dataset.life}`));
-    });
     list.append(make("li", "", "its rows in the store: ", make("code", "", `flywheel show ${item.id}`)));
-    return make("details", "", make("summary", "", "Its life"), list);
+    const modes = [...new Set(modesOf(item))], followed = modes.map((mode) => told("followed", mode)).filter(Boolean);
+    modes.filter((mode) => !told("followed", mode) && told("mode", mode)).forEach((mode) => {
+      list.append(make("li", "", `${mode}: ${told("mode", mode).dataset.life}`));
+    });
+    const details = make("details", "", make("summary", "", "Its life"), list);
+    details.addEventListener("toggle", () => details.append(...followed.map(copied)), { once: true });
+    return details;
+  }
+  /** Where the page tells of a mode, outside of the items. */
+  const told = (what, mode) => document.querySelector(`#modes [data-${what}="${CSS.escape(mode)}"]`);
+  /** The mode's failures and lessons, as they stand above: its links lead there. */
+  function copied(followed) {
+    const copy = followed.cloneNode(true);
+    copy.querySelectorAll("[id]").forEach((element) => element.removeAttribute("id"));
+    copy.open = true;
+    return copy;
   }
   const page = (iteration, id) => `../iter-${String(iteration).padStart(3, "0")}/index.html${address({ item: id })}`;
   const address = (wanted) => `#items?${new URLSearchParams(wanted)}`;
