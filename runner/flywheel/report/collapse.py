@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 
 from flywheel.report import queries
@@ -21,7 +22,9 @@ def collapse(query: Query, chain: Chain) -> Collapse:
     """Of iterations whose lessons were measured; reports of earlier versions have none."""
     sql = queries.watched(chain)
     found = [(row["iteration"], watch) for row in query(sql, ()) if (watch := decoded(row["watch"]))]
-    rows = tuple(CollapseRow(iteration=n, **watch, warnings=warnings(watch, found[0][1])) for n, watch in found)
+    # A figure's first one: an iteration of few lessons has not all of them.
+    first = dict(ChainMap(*(watch for _, watch in found)))
+    rows = tuple(CollapseRow(iteration=n, **watch, warnings=warnings(watch, first)) for n, watch in found)
     return Collapse(rows=rows, query=sql)
 
 
