@@ -1,4 +1,4 @@
-"""Before a promotion both models answer rows of production that no lesson was made from; the report shows the change."""
+"""Before a promotion both models answer rows of production that no lesson came from; the report shows the change."""
 
 from __future__ import annotations
 

@@ -57,10 +57,12 @@ def is_kept(task: str, row: Row, share: float | None) -> bool:
 
 
 def _whole(ctx: Context, task: str, found: Sequence[Matched]) -> list[Matched]:
-    """Those that have every column of the task, each read as the probes have it."""
-    columns = ctx.columns(task)
     probes = ctx.spec.tasks[task].probes
-    like = ctx.seen(task, probes) if probes is not None and found else []
+    return whole_rows(found, ctx.columns(task), ctx.seen(task, probes) if probes is not None and found else [])
+
+
+def whole_rows(found: Sequence[Matched], columns: Sequence[str], like: Sequence[Row]) -> list[Matched]:
+    """Those that have every column, each read as the rows of `like` have it."""
     numbers = {column for column in columns if like and all(_is_number(row.get(column)) for row in like)}
     return [
         replace(one, row={column: _typed(one.row[column], column in numbers) for column in columns})
