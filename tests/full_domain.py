@@ -289,7 +289,7 @@ SPEC: dict[str, Any] = {
             "conversation": Two(None, "talk"), "at": Two(None, "when"), "model": Two(None, "who"),
             "rating": Two(None, "thumb"), "correction": Two(None, "fixed"),
         },
-        "redact": Two(["email"], []), "keep_days": Two(None, 30),
+        "redact": Two(["email"], []), "keep_days": Two(None, 30), "shadow": Two(0.5, 0.4),
     },
     "deploy": {
         "kind": "folder", "path": Two("deploy", "shipped"), "approve": Two("gate", "human"),
@@ -474,7 +474,7 @@ def _take_in_traffic(domain: Domain) -> None:
             "metadata": {"prompt_name": "asked"},
             "messages": [system, {"role": "user", "content": text}, {"role": "assistant", "content": answer}],
         }
-        for text, answer in (("odd sky 900001", "red"), ("odd sky 900002", "blue"))
+        for text, answer in (("odd sky 900001", "red"), ("odd sky 900003", "blue"))
     ]
     domain.write_rows("asked.jsonl", lines)
     assert [done.stored for done in ingest(domain.open(), [domain.root / "asked.jsonl"])] == [2]

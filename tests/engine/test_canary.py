@@ -14,7 +14,8 @@ pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
 from flywheel.engine.serving import server as serving
-from flywheel.engine.serving.canary import Trial, _former, standing, unit_of
+from flywheel.engine.serving.canary import Trial, TrialStanding, _former, standing, trial_answers, unit_of
+from flywheel.engine.serving.verdicts import _keep, judge_waiting, live_tasks, verdicts_of
 from flywheel.nodes.trust.deployment import history_row
 from flywheel.spec.targets import DeployCanary
 from flywheel.store import Store
@@ -227,6 +228,124 @@ def test_without_a_canary_the_promoted_model_answers_everybody(applied: Domain) 
     applied.edit(lambda spec: spec["deploy"].pop("canary"))
     with running(applied) as served:
         assert {colour_of(served.ask({"text": f"old sky {n}"}))[0] for n in range(8)} == {new}
+
+
+# --- what verifiers say of live answers -------------------------------------------------------------------------------
+
+
+def matched(domain: Domain, **match: str) -> Domain:
+    return domain.edit(lambda spec: spec.update(traffic={"match": {"colour": match}}))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_verifiers_that_need_no_known_answer_roll_a_worse_model_back_though_nobody_complains(
+    applied: Domain, flywheel: Any
+) -> None:
+    former, new = promoted(matched(applied), "sky", "grey")
+    with running(applied) as served:
+        for number in range(3_000):
+            if deployed(applied) == former:
+                break
+            served.ask({"text": f"old sky {number}"})
+        assert colour_of(served.ask({"text": "old sky 9999"})) == (former, "blue")
+    [said] = [said for said in served.said if "is rolled back: " in said]
+    assert "(0 by people's words, " in said
+    assert f"{new} rolled back: " in flywheel(applied, "status")[1]
+    assert "by verifiers, which could judge" in flywheel(applied, "status")[1]
+    found = verdicts_of(applied.root / ".flywheel" / "canary" / f"{former}-{new}.verdicts.jsonl")
+    colours = {record["id"]: record["answer"] for record in served.records("answer")}
+    assert set(found.values()) == {"pass", "fail"}
+    assert all((outcome == "fail") is (colours[receipt] == "grey") for receipt, outcome in found.items())
+
+
+def judged_by_hand(domain: Domain, count: int = 12) -> TrialStanding:
+    """Conversations on a server that does not look, and one look after they are over."""
+    former, new = promoted(domain, "sky", "grey")
+    with running(domain) as served:
+        for number in range(count):
+            assert served.ask({"text": f"old sky {number}"}).status_code == 200
+    found = Trial(new, former, DeployCanary(share=0.5), domain.root / ".flywheel" / "canary")
+    logs = domain.root / ".flywheel" / "served"
+    project = domain.open()
+    now = datetime.now(UTC) + timedelta(days=2)
+    unjudged = standing(found, logs, now, verdicts_of(found.verdicts))
+    assert unjudged.units == 0, "what waits for its verdict does not count yet"
+    problem = judge_waiting(project, live_tasks(project), trial_answers(found, logs), found.verdicts, lambda: False)
+    assert problem == ""
+    return standing(found, logs, now, verdicts_of(found.verdicts))
+
+
+def test_an_unknown_is_no_loss(applied: Domain) -> None:
+    path = applied.root / "colours.py"
+    path.write_text(
+        path.read_text().replace('return colour(subject["row"]["text"])', 'os._exit(1); return colour("a b")')
+    )
+    matched(applied).edit(lambda spec: spec["tasks"]["colour"].update(verify=["right"]))
+    found = judged_by_hand(applied, 1)
+    assert (found.units, found.lost, found.lost_by_former, found.judged) == (1, 0, 0, 0)
+
+
+def test_what_is_no_row_of_a_task_is_left_to_people(applied: Domain) -> None:
+    found = judged_by_hand(matched(applied, name="another"))
+    assert (found.units, found.lost, found.judged) == (12, 0, 0)
+
+
+def test_a_conversation_is_lost_once_whoever_says_so(applied: Domain) -> None:
+    found = judged_by_hand(matched(applied))
+    assert (found.units, found.judged, found.by_people, found.lost_by_former) == (12, 12, 0, 0)
+    assert found.lost == found.by_verifiers > 0
+    logs = next((applied.root / ".flywheel" / "served").glob("*.jsonl"))
+    grey = [record for record in map(json.loads, logs.read_text().splitlines()) if record["answer"] == "grey"]
+    with logs.open("a") as handle:
+        handle.write(json.dumps({**word(0, 0, rating=-1), "receipt": grey[0]["id"], "at": grey[0]["at"]}) + "\n")
+    folder = applied.root / ".flywheel" / "canary"
+    again = Trial("another", grey[0]["trial"].removesuffix("-another"), DeployCanary(share=0.5), folder)
+    both = standing(again, logs.parent, datetime.now(UTC) + timedelta(days=2), verdicts_of(again.verdicts))
+    assert (both.lost, both.by_people, both.by_verifiers) == (found.lost, 1, found.by_verifiers)
+
+
+def test_a_judge_that_is_a_teacher_or_needs_a_known_answer_is_not_asked(applied: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["verifiers"]["same"] = {"kind": "exact"}
+        spec["tasks"]["colour"]["verify"] = ["known", "same", "right", "judge"]
+        judge = {
+            "kind": "judge",
+            "teacher": "careless",
+            "rubric": "prompts/colour.md",
+            "calibration": "evals/cases.jsonl",
+        }
+        spec["verifiers"]["judge"] = judge
+        spec["generate"][0].update(teachers={"careful": 1.0}, second_opinion=["careless"])
+
+    cases = [{"text": "old sky 1", "answer": "blue", "task": "colour"}]
+    applied.write_rows("evals/cases.jsonl", [{**case, "label": "pass"} for case in cases])
+    [task] = live_tasks(matched(applied.edit(change)).open())
+    assert task.task.verify == ["known", "right"]
+    assert live_tasks(applied.edit(lambda spec: spec.pop("traffic")).open()) == []
+
+
+def test_verdicts_that_a_kill_cut_off_are_given_again_and_the_others_stay(tmp_path: Path) -> None:
+    file = tmp_path / "a-b.verdicts.jsonl"
+    _keep(file, {"r1": "pass", "r2": "fail"})
+    file.write_bytes(file.read_bytes()[:-8])
+    assert verdicts_of(file) == {"r1": "pass"}
+    _keep(file, {"r2": "fail", "r3": "none"})
+    assert verdicts_of(file) == {"r1": "pass", "r2": "fail", "r3": "none"}
+
+
+def test_a_verifier_that_cannot_be_built_is_told_and_loses_nobody(applied: Domain) -> None:
+    former, new = promoted(matched(applied), "sky", "grey")
+    with running(applied) as served:
+        assert served.ask({"text": "old sky 1"}).status_code == 200
+    trial_ = Trial(new, former, DeployCanary(share=0.5), applied.root / ".flywheel" / "canary")
+    project = applied.open()
+    tasks = live_tasks(project)
+    (applied.root / "colours.py").write_text("right = None")
+    answers = trial_answers(trial_, applied.root / ".flywheel" / "served")
+    problem = judge_waiting(project, tasks, answers, trial_.verdicts, lambda: False)
+    assert "colours.py" in problem
+    assert set(verdicts_of(trial_.verdicts).values()) == {"unknown"}
 
 
 # --- in the report ----------------------------------------------------------------------------------------------------

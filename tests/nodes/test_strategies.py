@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.nodes.lessons.queue import heal, queued_rows
 from mini_domain import BLUES, Domain, rows
 
 TEACHER = """
@@ -360,6 +361,43 @@ def test_an_empty_queue_never_blocks_and_what_people_answer_is_taken_once(domain
     [taken] = domain.query("SELECT * FROM candidates WHERE teacher = 'human'")
     assert (taken["target"], taken["reference_from"], taken["parent_id"]) == ("blue", "person", waiting[0]["id"])
     assert domain.apply().ran == 0
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40])
+def test_a_line_that_a_kill_cut_off_is_asked_for_again_and_nothing_else_moves(domain: Domain, cut: int) -> None:
+    domain.edit(
+        lambda spec: spec["generate"].append({"name": "experts", "strategy": "human", "accept": 3, "rounds": 1})
+    )
+    assert not domain.apply(until="curate").error
+    queue = domain.root / "human" / "experts.jsonl"
+    whole = queue.read_text().splitlines(keepends=True)
+    first = json.dumps({**json.loads(whole[0]), "label": "blue"}) + "\n"
+    torn = whole[-1][:-1][:-cut]
+    queue.write_text(first + "".join(whole[1:-1]) + torn)
+    assert [row["id"] for row in queued_rows(queue)] == [json.loads(line)["id"] for line in whole[:-1]]
+
+    domain.edit(lambda spec: spec["generate"][-1].update(accept=4))  # the node is asked again
+    assert not domain.apply(until="curate").error
+
+    lines = queue.read_text().splitlines(keepends=True)
+    assert lines[0] == first
+    ids = [json.loads(line)["id"] for line in lines]
+    assert json.loads(whole[-1])["id"] in ids
+    assert len(ids) == len(set(ids))
+    assert queue.with_suffix(".torn").read_text() == torn + "\n"
+    [said] = domain.query(
+        "SELECT summary FROM nodes WHERE kind = 'generate' AND name LIKE '%experts%' ORDER BY started_at"
+    )[-1:]
+    assert "the last line was cut off" in said["summary"]["notes"][0]
+    assert said["summary"]["answered"] == 1
+
+
+def test_a_row_without_a_line_end_is_whole(domain: Domain) -> None:
+    path = domain.root / "queue.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "b"}')
+    assert not heal(path)
+    assert [row["id"] for row in queued_rows(path)] == ["a", "b"]
+    assert not heal(domain.root / "absent.jsonl")
 
 
 def test_a_broken_queue_names_the_place(domain: Domain) -> None:

@@ -87,7 +87,10 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
         "verify",
     ): "a judge's cases hold right answers in that column; a run's first node calibrates for all",
     ("Generator.task", "verify"): "says whose verifiers are asked; the node finds the task in the lessons",
-    ("Task.seeds", "mine"): "where a prompt reads the whole row, its columns are those of the first seed",
+    **{
+        ("Task.seeds", verb): "where a prompt reads the whole row, its columns are those of the first seed"
+        for verb in ("mine", "shadow")
+    },
     ("Task.seeds", "sample"): "a task that gets its first seeds may give questions; whether it did, curation decides",
     **{
         (key, "deploy"): "who is told, and how the model is called there; the full domain has the folder alone"
@@ -102,7 +105,7 @@ MOVES_IN_VAIN: Mapping[tuple[str, str], str] = {
     ("Suite.teachers", "ablate"): "an ablation takes its suite with all its keys",
     **{
         ("Spec.allow_unsafe_execution", verb): "one pool runs programs for all; whoever comes first is seen to open it"
-        for verb in ("probe", "mine", "generate", "verify", "sample", "evaluate", "ablate")
+        for verb in ("probe", "mine", "generate", "verify", "sample", "evaluate", "shadow", "ablate")
     },
 }
 """(key, verb) → why nodes of the verb move by their own parts, though none of them was seen to read the key."""

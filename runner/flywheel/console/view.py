@@ -194,6 +194,8 @@ def found_in_words(kind: str, event: Event) -> str:
         case "evaluate":
             warning = plain_merge_warning(summary.get("effect") or {})
             return _scores(summary["scores"]) + (f"; {warning}" if warning else "")
+        case "shadow":
+            return _replayed(summary) + _notes(summary)
         case "gate":
             return str(summary["explanation"])
         case "report":
@@ -213,6 +215,14 @@ def _sampled(summary: Mapping[str, Any]) -> str:
         f"{plural(summary['answers'], 'answer')} to {plural(summary['questions'], 'question')}: {earned}{unknown}; "
         f"{plural(summary['learnable'], 'question')} with some right and some wrong"
     )
+
+
+def _replayed(summary: Mapping[str, Any]) -> str:
+    if not summary["rows"]:
+        return f"nothing replayed: {summary['why']}"
+    changed = summary["rows"] - summary["same"]
+    judged = f"; {summary['fixed']:,} become right, {summary['broken']:,} wrong" if summary["judged"] else ""
+    return f"{changed:,} of {plural(summary['rows'], 'answer')} change{judged}"
 
 
 def _notes(summary: Mapping[str, Any]) -> str:

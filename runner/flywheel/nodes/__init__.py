@@ -19,6 +19,7 @@ from flywheel.nodes.verbs.prefer import prefer
 from flywheel.nodes.verbs.probe import probe
 from flywheel.nodes.verbs.report import report
 from flywheel.nodes.verbs.sample import sample
+from flywheel.nodes.verbs.shadow import shadow
 from flywheel.nodes.verbs.train import train
 from flywheel.nodes.verbs.verify import verify
 
@@ -34,6 +35,7 @@ RUN: Mapping[str, Callable[[Context], NodeResult]] = {
     "sample": sample,
     "prefer": prefer,
     "evaluate": evaluate,
+    "shadow": shadow,
     "ablate": ablate,
     "curve": curve,
     "gate": gate,

@@ -190,14 +190,8 @@ class Context:
         return TaskRow(row_id(row), inputs, target_text(row[task.target]), row)
 
     def columns(self, task: str) -> list[str]:
-        """The columns that make a row of this task: what its prompt and its verifiers read; all but the target where
-        the prompt reads all."""
-        spec = self.spec.tasks[task]
-        read = read_prompt(self.root / spec.prompt).columns
-        if read is not None:
-            return list(dict.fromkeys([*read, *judged_columns(self.spec.verifiers[name] for name in spec.verify)]))
-        path = spec.seeds or spec.probes or next(s.data for s in self.spec.evals.values() if s.task == task)
-        return [column for column in read_rows(self.root / str(path))[0] if column != spec.target]
+        """The columns that make a row of this task."""
+        return columns_of_task(self.spec, self.root, task)
 
     def prompt(self, task: str, inputs: Row) -> str:
         """How the student is asked: after solved examples, where the spec wants some."""
@@ -251,6 +245,16 @@ class Context:
         path = str(self.root / adapter["path"])
         arm = replace(self.base().arm, adapter=path, adapter_hash=adapter["weights_hash"])
         return Model(adapter["model_id"], arm)
+
+
+def columns_of_task(spec: Spec, root: Path, name: str) -> list[str]:
+    """What its prompt and its verifiers read; all but the target where the prompt reads all."""
+    task = spec.tasks[name]
+    read = read_prompt(root / task.prompt).columns
+    if read is not None:
+        return list(dict.fromkeys([*read, *judged_columns(spec.verifiers[verifier] for verifier in task.verify)]))
+    path = task.seeds or task.probes or next(s.data for s in spec.evals.values() if s.task == name)
+    return [column for column in read_rows(root / str(path))[0] if column != task.target]
 
 
 class Unknowns:

@@ -151,6 +151,11 @@ class Iteration:
     def canaries(self) -> dict[str, Any]:
         return self.files(self.spec.train.canaries)
 
+    def kept_for_shadow(self) -> dict[str, Any]:
+        """Which rows of production no lesson is made from; without any nothing changes."""
+        share = self.spec.traffic.shadow
+        return {} if share is None else {"traffic.shadow": share}
+
     def unknown_limit(self) -> dict[str, Any]:
         return {"loop.max_unknown": self.spec.loop.max_unknown}
 

@@ -146,6 +146,7 @@ class MineStep(Verb):
             **it.unknown_limit(),
             **it.files(task.probes, task.seeds),  # by them numbers are told, and columns
             **it.decontaminating(),
+            **it.kept_for_shadow(),
         }
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
@@ -413,6 +414,37 @@ class EvaluateStep(Verb):
         return of_suites(spec, spec.evals.values(), history, models=2 if iteration == 1 else 1)
 
 
+class ShadowStep(Verb):
+    name = "shadow"
+    works_the_student = True
+    needs_judges = True
+
+    def places(self, it: Iteration) -> Iterable[Place]:
+        return VERBS["mine"].places(it) if it.spec.traffic.shadow is not None else []
+
+    def parents(self, it: Iteration, place: Place) -> list[str]:
+        return [it.name("mine", place[0]), *it.trained(), *it.incumbent()]
+
+    def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
+        name = place[0]
+        task = it.spec.tasks[name]
+        return {
+            **flatten(f"traffic.match.{name}", it.spec.traffic.match[name].model_dump(mode="json")),
+            **it.kept_for_shadow(),
+            **it.asking(name),
+            **it.judging(name),
+            **it.files(task.probes, task.seeds),  # as `mine` reads them
+            **it.decontaminating(),
+            "seed": it.seed(self.name, name),
+        }
+
+    def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
+        yield from votes(spec, place[0], 2 * _replayed(spec, place))
+
+    def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:
+        return answering(history.speed, 2 * _replayed(spec, place))
+
+
 class AblateStep(Verb):
     name = "ablate"
     implementation = 3
@@ -490,7 +522,8 @@ class ReportStep(Verb):
     shows_in_overview = True
 
     def parents(self, it: Iteration, place: Place) -> list[str]:
-        return [it.name("gate"), *(it.name("ablate", *place) for place in VERBS["ablate"].places(it))]
+        beside = [it.name(verb, *place) for verb in ("shadow", "ablate") for place in VERBS[verb].places(it)]
+        return [it.name("gate"), *beside]
 
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         """What the page shows of the spec and no step before it reads."""
@@ -522,6 +555,11 @@ class DeployStep(Verb):
         return flatten("deploy", it.spec.deploy.identity())
 
 
+def _replayed(spec: Spec, place: Place) -> float:
+    """Rows of production that each model answers, at most."""
+    return (spec.traffic.shadow or 0.0) * spec.traffic.match[place[0]].limit
+
+
 def _generator(spec: Spec, place: Place) -> Generator:
     return next(generator for generator in spec.generate if generator.name == place[0])
 
@@ -530,7 +568,7 @@ VERBS: Mapping[str, Verb] = {
     verb.name: verb()
     for verb in (
         ProbeStep, MineStep, DiagnoseStep, BudgetStep, GenerateStep, VerifyStep, CurateStep, TrainStep, SampleStep,
-        PreferStep, EvaluateStep, AblateStep, CurveStep, GateStep, ReportStep, DeployStep,
+        PreferStep, EvaluateStep, ShadowStep, AblateStep, CurveStep, GateStep, ReportStep, DeployStep,
     )
 }  # fmt: skip
 """In the order in which an iteration has them."""

@@ -17,6 +17,7 @@ from flywheel.report import (
     queries,
     rewards,
     scoring,
+    shadow,
     trust,
     words,
 )
@@ -53,7 +54,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
     """The report of one iteration.
 
     `query(sql, params)` gives rows as dicts. `chain[i]` maps each kind of node (probe, diagnose, budget,
-    generate, verify, curate, train, evaluate, ablate, gate) to its fingerprints in iteration i + 1; later
+    generate, verify, curate, train, evaluate, shadow, ablate, gate) to its fingerprints in iteration i + 1; later
     iterations are not looked at. Without an adapter the outcome is "untrained", whatever the gate's row says.
     Raises StoreError for an adapter without a decision.
     """
@@ -84,6 +85,7 @@ def assemble(query: Query, iteration: int, chain: Sequence[Mapping[str, Sequence
         baseline=baseline.baseline(query, nodes, facts, verdict.incumbent_id),
         approvals=trust.approvals(query, nodes, facts, verdict.outcome == "promote"),
         live=trust.live(facts, {verdict.incumbent_id, verdict.candidate_id}),
+        shadow=shadow.shadow(query, nodes, facts),
         changes=_changes(query, turns, iteration, facts),
         scores=scores,
         modes=modes,

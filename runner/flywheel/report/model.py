@@ -146,6 +146,53 @@ class LiveTested(ReportPart):
     """Conversations, how many each model lost, and the interval of the difference, in points."""
 
 
+class ShadowExample(ReportPart):
+    """A row of production that the models answer otherwise; personal data were replaced when it came in."""
+
+    question: str
+    gold: str
+    """What a person corrected the answer to; empty where nobody did."""
+    incumbent_answer: str
+    candidate_answer: str
+    incumbent_outcome: Literal["pass", "fail", "unknown"]
+    candidate_outcome: Literal["pass", "fail", "unknown"]
+
+
+class ShadowReplay(ReportPart):
+    """Rows of one task that production was asked, answered by both models before a promotion (`traffic.shadow`). None
+    of them was learned from, and no rule of the gate reads it."""
+
+    task: str
+    rows: int
+    questions: int = 0
+    """That differ: what several asked is answered once, and counts as often as it was asked."""
+    left_out: int
+    """Kept for the replay, and not replayed: they overlap training rows, or `why` says it."""
+    why: str = ""
+    """Why there are no rows."""
+    same: int = 0
+    """Answers that are the same to the letter."""
+    as_logged: int = 0
+    """Answers of the incumbent that are what production answered."""
+    judged: int = 0
+    """Rows on which both answers could be judged; rates are over them."""
+    judged_by: tuple[tuple[str, int], ...] = ()
+    """By the strongest that spoke: `correction` (with it as the right answer, all verifiers), `rating` (of the same
+    answer), `verifiers` (those that need no known answer)."""
+    incumbent: Rate | None = None
+    candidate: Rate | None = None
+    fixed: int = 0
+    broken: int = 0
+    change: Change | None = None
+    examples: tuple[ShadowExample, ...] = ()
+    query: str
+    examples_query: str
+
+    @property
+    def changed(self) -> int:
+        return self.rows - self.same
+
+
 class Score(ReportPart):
     """One suite, or one slice of it, on the items that both arms could be judged on."""
 
@@ -975,6 +1022,8 @@ class Report(ReportPart):
     approvals: Approvals
     live: tuple[LiveTested, ...] = ()
     """Of the candidate and of the incumbent, as far as was known when the report was written."""
+    shadow: tuple[ShadowReplay, ...] = ()
+    """Empty where the spec keeps no rows of production for it."""
     changes: Changes
     scores: Scores
     modes: Modes

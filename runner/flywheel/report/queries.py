@@ -254,6 +254,27 @@ def traffic(nodes: Nodes) -> str:
 FROM answers WHERE node IN {of(nodes, "mine")}"""
 
 
+def shadow(nodes: Nodes) -> str:
+    """What the replay of each task's rows of production came to, as JSON."""
+    return f"""SELECT subject AS task, summary FROM nodes
+WHERE node IN {of(nodes, "shadow")} AND status = 'done' {_LAST} ORDER BY task"""
+
+
+def shadow_changed(nodes: Nodes, most: int) -> str:
+    """Rows of production that the models answer otherwise: of each way to change the first `most`."""
+    return f"""WITH replay AS (
+  SELECT node, json_extract_string(summary, '/models/incumbent') AS incumbent,
+    json_extract_string(summary, '/models/candidate') AS candidate
+  FROM nodes WHERE node IN {of(nodes, "shadow")} AND status = 'done' {_LAST})
+SELECT a.task, a."row" AS question, a.gold, a.answer AS incumbent_answer, b.answer AS candidate_answer,
+  a.outcome AS incumbent_outcome, b.outcome AS candidate_outcome
+FROM replay JOIN answers a ON a.node = replay.node AND a.model_id = replay.incumbent
+JOIN answers b ON b.node = replay.node AND b.model_id = replay.candidate AND b.source_id = a.source_id
+WHERE a.answer <> b.answer
+QUALIFY row_number() OVER (PARTITION BY a.task, a.outcome, b.outcome ORDER BY a.row_id, a.source_id) <= {most}
+ORDER BY a.task, b.outcome, a.outcome, a.row_id"""
+
+
 def undecided(nodes: Nodes) -> str:
     """Predicates that could not be computed for some wrong answers of the probes or the suites, as JSON."""
     return f"""SELECT json_extract(summary, '/undecided') AS undecided FROM nodes

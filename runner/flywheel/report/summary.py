@@ -22,6 +22,7 @@ def render_summary(report: Report) -> str:
         _blocks(report),
         _scores(report),
         _modes(report),
+        _shadow(report),
         _strategies(report),
         _rewards(report),
         _trust(report),
@@ -78,6 +79,11 @@ def _modes(report: Report) -> str:
     ]
     unknown = [f"Unknown: {plain(line)}" for line in report.modes.undecided]
     return "\n\n".join([table(["error mode", "before", "lessons", "after", "change"], rows), *unknown])
+
+
+def _shadow(report: Report) -> str:
+    """The replay before the promotion; evidence, which the gate does not read."""
+    return "\n".join(f"- Shadow replay, {plain(words.replayed(found))}" for found in report.shadow)
 
 
 def _rewards(report: Report) -> str:

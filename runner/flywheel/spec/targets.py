@@ -20,7 +20,8 @@ class DeployCanary(SpecModel):
     """Of conversations, those that the new model answers until it is decided."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """It goes where it is shown to lose more than this share beyond what the former loses, and stays where that is
-    ruled out. Lost is a conversation with a thumb down or a correction."""
+    ruled out. Lost is a conversation with a thumb down, a correction, or an answer that `traffic.match` makes a row of
+    a task and a verifier fails that needs no known answer and asks no teacher."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Chance, however often it is looked at, to be wrong about either."""
     hours: Annotated[float, Field(gt=0)] = 24.0
@@ -37,7 +38,7 @@ class Deploy(Kind):
     """`human`: what the gate promotes waits for `flywheel approve`, and the wheel with it."""
     canary: DeployCanary | None = None
     """After a promotion `flywheel serve` gives a share of conversations to the new model alone, and rolls it back by
-    itself where people show that it is worse (docs/gate.md)."""
+    itself where people or verifiers show that it is worse (docs/gate.md)."""
 
     largest_rank: ClassVar[int | None] = None
     """Of an adapter that any server of the kind can be started for; None where it does not matter."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from flywheel.spec.base import Name, Positive, SpecModel
 from flywheel.spec.verifiers import pattern_faults
@@ -67,9 +67,19 @@ class Traffic(SpecModel):
 
     match: dict[Name, Match] = {}
     """By task: which answers are its rows. What is matched is judged beside the task's probes."""
+    shadow: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of the matched rows, the share that incumbent and candidate answer before a promotion (docs/howto-traffic.md).
+    No lesson is made from them. Null: none is kept."""
     columns: Columns = Columns()
     """How plain rows are read."""
     redact: list[Personal] = ["email", "iban", "card", "phone", "ip", "key"]
     """What is replaced by a pseudonym, such as `<email:3f2a9c01>`, before anything is stored; `[]`: nothing."""
     keep_days: Positive | None = None
     """What is older is not taken in, and removed by the next `flywheel ingest`. Null: it is kept."""
+
+    @field_validator("shadow")
+    @classmethod
+    def _has_rows(cls, share: float | None, others: ValidationInfo) -> float | None:
+        if share is not None and not others.data.get("match", True):
+            raise ValueError("no row is matched that could be kept: say in traffic.match which are a task's")
+        return share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from flywheel.hashing import fingerprint
 from flywheel.records import Row
@@ -46,32 +47,34 @@ def row_of(task: str, match: Match, name: str, messages: Sequence[Row], row: Row
     return found if isinstance(found, dict) and found else None
 
 
-def matched(query: Query, task: str, match: Match) -> list[Matched]:
-    """The newest rows of the task that nothing is to be said against, with what people said of them."""
+def matched(query: Query, task: str, match: Match, until: datetime | None = None) -> list[Matched]:
+    """The newest rows of the task that nothing is to be said against, with what people said of them; of what was taken
+    in until then."""
     found: list[Row] = []
-    for one in _usable(query):
+    for one in _usable(query, until):
         row = row_of(task, match, one["name"], one["messages"], one["row"])
         if row is not None:
             found.append({**one, "row": row})
             if len(found) == match.limit:
                 break
-    return _with_opinions(query, found)
+    return _with_opinions(query, found, until)
 
 
-def _usable(query: Query) -> Iterator[Row]:
+def _usable(query: Query, until: datetime | None) -> Iterator[Row]:
     after = 0
     while page := query(
-        """SELECT source_id, trace, name, messages, "row", answer, model FROM traffic WHERE len(flags) = 0
+        """SELECT source_id, trace, name, messages, "row", answer, model FROM traffic
+           WHERE len(flags) = 0 AND ingested_at <= coalesce(CAST(? AS TIMESTAMPTZ), 'infinity')
            ORDER BY coalesce(called_at, ingested_at) DESC, source_id LIMIT ? OFFSET ?""",
-        [PAGE, after],
+        [until, PAGE, after],
     ):
         yield from page
         after += PAGE
 
 
-def _with_opinions(query: Query, found: Sequence[Row]) -> list[Matched]:
+def _with_opinions(query: Query, found: Sequence[Row], until: datetime | None) -> list[Matched]:
     """Of one about a trace, its last call is meant."""
-    said = _opinions(query, [about for one in found for about in (one["source_id"], one["trace"]) if about])
+    said = _opinions(query, [about for one in found for about in (one["source_id"], one["trace"]) if about], until)
     asked = []
     for one in found:
         of_trace = said.pop(one["trace"], {}) if one["trace"] != one["source_id"] else {}
@@ -85,14 +88,16 @@ def _with_opinions(query: Query, found: Sequence[Row]) -> list[Matched]:
     return asked
 
 
-def _opinions(query: Query, about: list[str]) -> dict[str, Row]:
+def _opinions(query: Query, about: list[str], until: datetime | None) -> dict[str, Row]:
     """What a person said last."""
     rows = query(
         """SELECT about, arg_max(rating, coalesce(given_at, ingested_at)) AS rating,
                arg_max(correction, coalesce(given_at, ingested_at)) AS correction,
                arg_max(comment, coalesce(given_at, ingested_at)) AS comment
-           FROM feedback WHERE author = 'person' AND list_contains(?, about) GROUP BY about""",
-        [about],
+           FROM feedback WHERE author = 'person' AND list_contains(?, about)
+               AND ingested_at <= coalesce(CAST(? AS TIMESTAMPTZ), 'infinity')
+           GROUP BY about""",
+        [about, until],
     )
     return {row["about"]: row for row in rows}
 

@@ -14,7 +14,7 @@ from flywheel.engine.planning import make_plan, waiting
 from flywheel.engine.project import Workspace, open_project
 from flywheel.errors import StoreError, UsageError
 from flywheel.hashing import seed_from
-from flywheel.nodes.lessons.queue import FOLDER, OWN
+from flywheel.nodes.lessons.queue import FOLDER, OWN, queued_rows
 from flywheel.records import Row, row_id
 from flywheel.records.nodes import Query
 from flywheel.records.reviews import item_name
@@ -127,7 +127,7 @@ def _lessons(project: Workspace) -> list[ReviewItem]:
             continue
         task = project.spec.task_of(generator)
         target = project.spec.tasks[task].target
-        for row in read_rows(path):
+        for row in queued_rows(path):
             if row.get("id") and not has_answer(row, target):
                 name = item_name("lesson", generator.name, str(row["id"]))
                 found[name] = _lesson(name, f"Lessons of {generator.name}", row, target, choices_of(project, task))

@@ -1,4 +1,5 @@
-"""After a promotion: the new model beside the former one on live conversations, until people have shown which it is.
+"""After a promotion: the new model beside the former one on live conversations, until people and verifiers have shown
+which it is.
 
 A trial is a promotion whose former model is still there. Which of the two answers a conversation hangs on what begins
 it and on the two models alone, so a server that starts again goes on; what people said is read from the log. Only the
@@ -18,11 +19,13 @@ from typing import Any
 from flywheel.engine.history import open_lookup
 from flywheel.engine.project import Workspace
 from flywheel.engine.serving.log import read_served
+from flywheel.engine.serving.verdicts import LiveOutcome
 from flywheel.files import write_text
 from flywheel.json_text import as_json
 from flywheel.records.live import Ending
 from flywheel.spec.targets import DeployCanary
 from flywheel.stats import stream_interval
+from flywheel.text import plural
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Trial:
         return int.from_bytes(digest[:8], "big") < self.settings.share * 2**64
 
     @property
+    def verdicts(self) -> Path:
+        """What verifiers said of its answers."""
+        return self.folder / f"{self.name}.verdicts.jsonl"
+
+    @property
     def ending(self) -> Ending | None:
         """How it ended; None while it goes on."""
         found: Ending | None = json.loads(self.file.read_text())["ending"] if self.file.is_file() else None
@@ -65,6 +73,12 @@ class TrialStanding:
     lost_by_former: int
     low: float
     high: float
+    by_people: int = 0
+    by_verifiers: int = 0
+    """Of the lost ones of both models, those with a word against them and those with an answer that a verifier failed;
+    some are both."""
+    judged: int | None = None
+    """Answers of them that verifiers could judge; None where none is asked."""
 
     def ending(self, margin: float) -> Ending | None:
         if self.low > margin:
@@ -73,9 +87,15 @@ class TrialStanding:
 
     @property
     def words(self) -> str:
+        made_of = (
+            f" ({self.by_people:,} by people's words, {self.by_verifiers:,} by verifiers, which could judge "
+            f"{plural(self.judged, 'answer')})"
+            if self.judged is not None
+            else ""
+        )
         return (
             f"{self.units:,} conversations, of which the new model lost {self.lost:,} and the former "
-            f"{self.lost_by_former:,}; it loses {100 * self.low:+.1f} to {100 * self.high:+.1f} points more"
+            f"{self.lost_by_former:,}{made_of}; it loses {100 * self.low:+.1f} to {100 * self.high:+.1f} points more"
         )
 
 
@@ -119,33 +139,62 @@ def _begun(messages: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:
             return
 
 
-def standing(trial: Trial, served: Path, now: datetime) -> TrialStanding:
-    """Of the conversations that began so long ago that nothing more is waited for."""
-    units, lost = _told(trial, served)
-    over = {unit for unit, (begun, _) in units.items() if now - begun >= timedelta(hours=trial.settings.hours)}
-    mine = sum(units[unit][1] for unit in lost & over)
-    others = len(lost & over) - mine
+def standing(
+    trial: Trial, served: Path, now: datetime, verdicts: Mapping[str, LiveOutcome] | None = None
+) -> TrialStanding:
+    """Of the conversations that began so long ago that nothing more is waited for. `verdicts`: receipt → what verifiers
+    said; a conversation counts when its answers have been judged. None: nobody is asked but people."""
+    told = _told(trial, served)
+    wait = timedelta(hours=trial.settings.hours)
+    over = {unit for unit, (begun, _) in told.units.items() if now - begun >= wait}
+    receipts = {receipt: unit for receipt, unit in told.receipts.items() if unit in over}
+    failed: set[str] = set()
+    if verdicts is not None:
+        over -= {unit for receipt, unit in receipts.items() if receipt not in verdicts}
+        failed = {unit for receipt, unit in receipts.items() if verdicts.get(receipt) == "fail"} & over
+        spoken = [verdicts[r] in ("pass", "fail") for r, unit in receipts.items() if unit in over]
+    people = told.lost & over
+    lost = people | failed
+    mine = sum(told.units[unit][1] for unit in lost)
+    others = len(lost) - mine
     low, high = stream_interval(mine, others, len(over), trial.settings.share, trial.settings.alpha)
-    return TrialStanding(len(over), mine, others, low, high)
+    judged = None if verdicts is None else sum(spoken)
+    return TrialStanding(len(over), mine, others, low, high, len(people), len(failed), judged)
 
 
-def _told(trial: Trial, served: Path) -> tuple[dict[str, tuple[datetime, bool]], set[str]]:
-    """(conversation → when it began, and whether the new model answers it; those that were lost in time).
+def trial_answers(trial: Trial, served: Path) -> Iterator[dict[str, Any]]:
+    """Answers that were drawn for the trial, as they are in the log."""
+    return (one for one in _records(served) if one["kind"] == "answer" and one.get("trial") == trial.name)
 
-    Those alone that were drawn from their first answer on: while only one model was loaded, or where a client named
-    one, nobody was.
-    """
+
+@dataclass(frozen=True)
+class _Told:
+    """What the log tells. Those conversations alone that were drawn from their first answer on: while only one model
+    was loaded, or where a client named one, nobody was."""
+
+    units: Mapping[str, tuple[datetime, bool]]
+    """Conversation → when it began, and whether the new model answers it."""
+    lost: frozenset[str]
+    """Those that a person spoke against in time."""
+    receipts: Mapping[str, str]
+    """Answer given in time → its conversation."""
+
+
+def _told(trial: Trial, served: Path) -> _Told:
     drawn: dict[str, tuple[datetime, bool] | None] = {}
     unit_by_receipt: dict[str, str] = {}
+    given: dict[str, datetime] = {}
     words: list[dict[str, Any]] = []
     for record in _records(served):
         if record["kind"] == "feedback":
             words.append(record)
             continue
         unit = unit_of(record)
-        begun = (datetime.fromisoformat(record["at"]), trial.takes(unit))
-        drawn.setdefault(unit, begun if record.get("trial") == trial.name else None)
+        at = datetime.fromisoformat(record["at"])
+        drawn.setdefault(unit, (at, trial.takes(unit)) if record.get("trial") == trial.name else None)
         unit_by_receipt[record["id"]] = unit
+        if record.get("trial") == trial.name:
+            given[record["id"]] = at
     units = {unit: found for unit, found in drawn.items() if found is not None}
     wait = timedelta(hours=trial.settings.hours)
     lost = {
@@ -155,7 +204,12 @@ def _told(trial: Trial, served: Path) -> tuple[dict[str, tuple[datetime, bool]],
         and (word.get("rating") == -1 or word.get("correction") is not None)
         and datetime.fromisoformat(word["at"]) - units[unit][0] < wait
     }
-    return units, lost
+    in_time = {
+        receipt: unit
+        for receipt, at in given.items()
+        if (unit := unit_by_receipt[receipt]) in units and at - units[unit][0] < wait
+    }
+    return _Told(units, frozenset(lost), in_time)
 
 
 def _records(served: Path) -> Iterator[dict[str, Any]]:

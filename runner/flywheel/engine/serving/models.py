@@ -11,7 +11,8 @@ from typing import Any
 from flywheel.engine.asking import chosen_model, deployed_model
 from flywheel.engine.project import Workspace, open_project
 from flywheel.engine.rollback import rollback
-from flywheel.engine.serving.canary import Trial, end, standing, trial_of, unit_of
+from flywheel.engine.serving.canary import Trial, end, standing, trial_answers, trial_of, unit_of
+from flywheel.engine.serving.verdicts import LiveTask, judge_waiting, live_tasks, verdicts_of
 from flywheel.errors import FlywheelError, StoreError
 from flywheel.executor import Worker
 from flywheel.student.loading import Arm
@@ -46,6 +47,8 @@ class Tried:
     trial: Trial
     former: Served
     is_lost: bool
+    tasks: tuple[LiveTask, ...] = ()
+    """Of whose answers verifiers speak, too."""
 
 
 class CurrentModel:
@@ -57,6 +60,8 @@ class CurrentModel:
         self.refused = ""
         """Why what is deployed now is not what is served; nothing where it is."""
         project = open_project(file)
+        self._problem = ""
+        """Why verifiers could not speak the last time."""
         self._mark = _marked(project)
         self.served = self._opened(project)
         self._tried = self._trying(self.served)
@@ -97,14 +102,15 @@ class CurrentModel:
         takes = tried.trial.takes(unit_of(asked))
         return (self.served if takes else tried.former), tried.trial.name
 
-    def judge(self, now: datetime) -> None:
-        """Look at what people said since the promotion, and act on it. A rollback that cannot be made now, such as
-        while an apply holds the store, is tried again the next time; the former model answers meanwhile."""
+    def judge(self, now: datetime, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Look at what people and verifiers said since the promotion, and act on it; let go when `is_over`. A rollback
+        that cannot be made now, such as while an apply holds the store, is tried again the next time; the former model
+        answers meanwhile."""
         tried = self._tried
         if tried is None:
             return
         try:
-            if not tried.is_lost and not self._ended(tried, now):
+            if not tried.is_lost and not self._ended(tried, now, is_over):
                 return
             if (tried := self._tried) is not None:
                 rollback(tried.former.project, tried.trial.former_id)
@@ -114,9 +120,17 @@ class CurrentModel:
         except (FlywheelError, OSError) as error:
             self._say(f"{error}\nThe canary's word could not be kept. It is tried again.")
 
-    def _ended(self, tried: Tried, now: datetime) -> bool:
-        trial = tried.trial
-        found = standing(trial, trial.folder.parent / "served", now)
+    def _ended(self, tried: Tried, now: datetime, is_over: Callable[[], bool]) -> bool:
+        trial, served = tried.trial, tried.trial.folder.parent / "served"
+        verdicts = None
+        if tried.tasks:
+            answers = trial_answers(trial, served)
+            problem = judge_waiting(tried.former.project, tried.tasks, answers, trial.verdicts, is_over)
+            if problem and problem != self._problem:
+                self._say(f"{problem}\ncanary: until that is mended people's words alone count.")
+            self._problem = problem
+            verdicts = verdicts_of(trial.verdicts)
+        found = standing(trial, served, now, verdicts)
         ending = found.ending(trial.settings.margin)
         if ending is None:
             return False
@@ -147,7 +161,8 @@ class CurrentModel:
             self._say(
                 f"canary: {trial.settings.share:.0%} of conversations go to {served.model_id}, others to {model_id}"
             )
-        return Tried(trial, replace(served, model_id=model_id, arm=arm), trial.ending == "lost")
+        former = replace(served, model_id=model_id, arm=arm)
+        return Tried(trial, former, trial.ending == "lost", tuple(live_tasks(project)))
 
     def _opened(self, project: Workspace) -> Served:
         model_id, arm = chosen_model(project, None)

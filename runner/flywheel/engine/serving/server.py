@@ -78,12 +78,12 @@ def model_server(
 
 @contextmanager
 def _judged(deployed: CurrentModel) -> Iterator[None]:
-    """A thread that looks at what people say of a promotion under test."""
+    """A thread that looks at what people and verifiers say of a promotion under test."""
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(JUDGING_SECONDS):
-            deployed.judge(_now())
+            deployed.judge(_now(), over.is_set)
 
     thread = threading.Thread(target=look, name="flywheel-canary", daemon=True)
     thread.start()

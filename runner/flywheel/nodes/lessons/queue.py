@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from flywheel.errors import NodeFailed, SpecInvalid
+from flywheel.files import sync_folder
 from flywheel.hashing import fingerprint
 from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.round import Round
@@ -34,6 +35,8 @@ def human(g: Round, wanted: Mapping[str, int]) -> list[Piece]:
             "columns it needs."
         )
     path = g.ctx.root / FOLDER / f"{g.generator.name}.jsonl"
+    if heal(path):
+        g.remarks.append(f"{FOLDER}/{path.name}: the last line was cut off; it is in {kept_torn(path).name}")
     spoken = _spoken(g)
     waiting = [_filled(g, row, spoken) for row in _read(path)]
     taken = _taken(g)
@@ -111,10 +114,62 @@ def _append(path: Path, rows: list[Row]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
         text = "\n" + text
+    is_new = not path.exists()
     with path.open("a", encoding="utf-8") as handle:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
+    if is_new:
+        sync_folder(path.parent)
+
+
+def heal(path: Path) -> bool:
+    """Take a last line away that a kill cut off while it was appended, and say whether there was one; its row is asked
+    for again. What stood there is kept beside the file, in case a person wrote it."""
+    torn = _torn(path)
+    if not torn:
+        return False
+    with kept_torn(path).open("ab") as handle:
+        handle.write(torn + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    with path.open("r+b") as handle:
+        handle.truncate(path.stat().st_size - len(torn))
+        os.fsync(handle.fileno())
+    return True
+
+
+def queued_rows(path: Path) -> list[Row]:
+    """Rows of a queue that may be appended to just now, or was when its writer was killed. Raises SpecInvalid with
+    `file:line` for any other line that is none."""
+    torn = _torn(path)
+    if not torn:
+        return read_rows(path)
+    lines = path.read_bytes()[: -len(torn)].splitlines()
+    return (
+        [json.loads(line) for line in lines if line.strip()]
+        if all(map(_is_json, filter(None, lines)))
+        else read_rows(path)
+    )
+
+
+def kept_torn(path: Path) -> Path:
+    return path.with_suffix(".torn")
+
+
+def _torn(path: Path) -> bytes:
+    """What follows the last line end and is no row."""
+    content = path.read_bytes() if path.exists() else b""
+    last = content[content.rfind(b"\n") + 1 :]
+    return last if last.strip() and not _is_json(last) else b""
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _candidate(g: Round, row: Row) -> Candidate:

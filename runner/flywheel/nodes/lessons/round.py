@@ -21,7 +21,8 @@ from flywheel.teachers import Repeats
 
 class Round:
     """`asked`: how much the first step asked of whom, from which the next round's sample numbers go on. `said`: its
-    answers with new rows. `notes`: for the node's summary."""
+    answers with new rows. `notes`: for the node's summary; `remarks`:
+    of them those that are said in the terminal."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
@@ -36,6 +37,7 @@ class Round:
         self.asked: Counter[str] = Counter()
         self.said = Repeats()
         self.notes: dict[str, Any] = {}
+        self.remarks: list[str] = []
 
     def teacher(self, name: str) -> Teacher:
         return self.ctx.spec.teachers[name]

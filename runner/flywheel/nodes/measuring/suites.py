@@ -107,7 +107,7 @@ def _item(ctx: Context, name: str, suite: Suite, row: TaskRow, examples: Sequenc
 
 def scored(ctx: Context, arm: str, model: Model, suites: Sequence[SuiteJob]) -> tuple[list[dict[str, Any]], Evaluated]:
     """A row of `scores` for each item, and what was measured."""
-    measured = _measured(ctx, arm, model, suites, ctx.asking.batch_size)
+    measured = answers_of(ctx, arm, model, suites, ctx.asking.batch_size)
     rows = []
     for suite in suites:
         items = _judged(ctx, ctx.spec.evals[suite.name], measured.suites[suite.name])
@@ -134,7 +134,7 @@ def _repeated(
     ctx: Context, model: Model, parts: Sequence[SuiteJob], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, int]]:
     batch_size = max(1, ctx.asking.batch_size // 2) if ctx.asking.batch_size > 1 else 2
-    again = _measured(ctx, "noise", model, parts, batch_size)
+    again = answers_of(ctx, "noise", model, parts, batch_size)
     found = {}
     for part in parts:
         before = {row["item_id"]: row for row in rows if row["suite"] == part.name}
@@ -161,7 +161,8 @@ def _part(suite: SuiteJob, most: int, seed: int) -> SuiteJob:
     return replace(suite, items=tuple(suite.items[place] for place in places))
 
 
-def _measured(ctx: Context, what: str, model: Model, suites: Sequence[SuiteJob], batch_size: int) -> Evaluated:
+def answers_of(ctx: Context, what: str, model: Model, suites: Sequence[SuiteJob], batch_size: int) -> Evaluated:
+    """Every item, answered by lm-eval as suites are; of tasks of ours nothing is judged yet. `what`: for progress."""
     job = EvaluationJob(model.arm, replace(ctx.asking, batch_size=batch_size), tuple(suites), ctx.seed())
     found: Evaluated = ctx.compute("flywheel.harness:evaluate", job, lambda m: ctx.progress(**m, what=what))
     return found

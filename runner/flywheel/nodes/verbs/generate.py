@@ -52,7 +52,7 @@ def generate(ctx: Context) -> NodeResult:
             "tokens": heard.tokens,
             "filtered": dict(rules),
             "same_answers": round(g.said.share, 4),
-            "notes": _stopped(g),
+            "notes": [*_stopped(g), *g.remarks],
             **({"promised": promised} if (promised := ctx.node.estimate.acceptance) is not None else {}),
             **({"allocation": _rounded(g.shares.learned)} if g.shares.learned else {}),
             **g.notes,
