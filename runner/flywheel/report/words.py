@@ -23,6 +23,7 @@ from flywheel.report.model import (
     Report,
     Score,
     Scores,
+    ShadowReplay,
     Training,
 )
 from flywheel.stats import Needed
@@ -370,6 +371,32 @@ def _times(lessons: float, end: float, least: float, most: float) -> str:
     if math.isinf(lessons):
         return f"over {most / end:.2f}"
     return f"{lessons / end:.2f}{' or less' if lessons <= least else ''}"
+
+
+_JUDGES = {
+    "correction": "with a person's correction", "rating": "by a person's rating",
+    "verifiers": "by verifiers that need no known answer",
+}  # fmt: skip
+
+
+def replayed(shadow: ShadowReplay) -> str:
+    """What a promotion changes in production."""
+    if not shadow.rows:
+        kept = f" ({plural(shadow.left_out, 'row')} kept for it)" if shadow.left_out else ""
+        return f"{shadow.task}: no row of production was replayed: {shadow.why}{kept}."
+    said = (
+        f"{shadow.task}: {plural(shadow.rows, 'row')} of production that no lesson was made from, answered by both "
+        f"models: {shadow.same:,} in the same words, {shadow.changed:,} in others."
+    )
+    if shadow.change is None:
+        return f"{said} Nobody can say which are right."
+    judges = ", ".join(f"{count:,} {_JUDGES[name]}" for name, count in shadow.judged_by)
+    return (
+        f"{said} Of {shadow.judged:,} that can be judged ({judges}) {shadow.fixed:,} become right and "
+        f"{shadow.broken:,} wrong: {percent(shadow.incumbent.value if shadow.incumbent else None)} → "
+        f"{percent(shadow.candidate.value if shadow.candidate else None)}, {points(shadow.change.value)} points "
+        f"({interval(shadow.change)})."
+    )
 
 
 # --- what the page's charts and tables ask for --------------------------------------------------------------
