@@ -202,7 +202,7 @@ def test_what_was_signed_before_is_not_signed_again_and_the_same_pairs_are_found
     found = near_duplicates(texts, 0.8, signed=signed)
 
     assert len(seen) == 20
-    assert signed.rows["content"].all()
+    assert signed.rows["copy"].all()
     assert len(signed.anew) == 70
     assert found == near_duplicates(texts, 0.8)
     assert found
