@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flywheel.normal import WORD, gram_units, words
 from flywheel.store.telling import Telling, must_agree, worded_alike
@@ -57,9 +57,9 @@ SIGNATURE = [
 
 
 class Signatures:
-    """Of texts, by place. `rows`: an array of SIGNATURE, all 0 where there is none yet; `lines`: digests of the lines of
-    all texts, one text's after another's; `counts`: how many each has, 0 where it is a single line; `anew`: places that
-    were signed since it was made."""
+    """Of texts, by place. `rows`: an array of SIGNATURE, all 0 where there is none yet; `lines`: digests of the lines
+    of all texts, one text's after another's; `counts`: how many each has, 0 where it is a single line; `anew`: places
+    that were signed since it was made."""
 
     def __init__(
         self,

@@ -24,7 +24,9 @@ from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.text import normalised, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,26 @@ def history_of(ctx: Context) -> Remembered:
     if not curates:
         return Remembered(())
     rows = ctx.columns_of(
-        f"""SELECT lesson_id, signature, lines FROM (
-                SELECT lesson_id, row_number() OVER (ORDER BY {_OLDEST}) AS place FROM dataset
-                WHERE list_contains(?, node) AND origin = 'new') learned
-            LEFT JOIN (SELECT * FROM signatures WHERE list_contains(?, node)) s USING (lesson_id)
-            QUALIFY row_number() OVER (PARTITION BY place ORDER BY list_position(?, s.node) DESC) = 1
-            ORDER BY place""",
+        """SELECT list_position(?, d.node) AS iteration, position, lesson_id, list_position(?, s.node) AS signed,
+             signature, lines
+           FROM dataset d LEFT JOIN (SELECT * FROM signatures WHERE list_contains(?, node)) s USING (lesson_id)
+           WHERE list_contains(?, d.node) AND origin = 'new'""",
         [curates, curates, curates, curates],
     )
+    rows = rows.sort_by([(name, "ascending") for name in ("iteration", "position", "lesson_id", "signed")])
+    rows = rows.take(_lasts(rows["iteration"].to_numpy(), rows["position"].to_numpy()))
     lessons = _Learned(ctx, rows["lesson_id"].combine_chunks())
     packed = ([value or b"" for value in rows[name].to_pylist()] for name in ("signature", "lines"))
     return Remembered(lessons, Signatures.packed(*packed), ahead=lessons.ahead)
+
+
+def _lasts(*keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the last of each run of equal keys: of a lesson's signatures the latest counts."""
+    import numpy as np
+
+    last = np.ones(len(keys[0]), dtype=bool)
+    last[:-1] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.flatnonzero(last)
 
 
 #: Lessons in the order in which they were learned. Takes the nodes.
