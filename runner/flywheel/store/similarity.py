@@ -125,7 +125,8 @@ class Signatures:
 
         own = np.where(np.isin(self.lines, frames), self.lines, np.uint64(0))
         sums = np.concatenate(([np.uint64(0)], own.cumsum(dtype=np.uint64)))
-        return sums[self._ends] - sums[self._ends - self.counts]
+        found: NDArray[np.uint64] = sums[self._ends] - sums[self._ends - self.counts]
+        return found
 
 
 def _all_at_hand(places: Sequence[int]) -> None:
