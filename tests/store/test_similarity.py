@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -202,7 +204,7 @@ def test_what_was_signed_before_is_not_signed_again_and_the_same_pairs_are_found
     found = near_duplicates(texts, 0.8, signed=signed)
 
     assert len(seen) == 20
-    assert signed.rows["content"].all()
+    assert signed.rows["copy"].all()
     assert len(signed.anew) == 70
     assert found == near_duplicates(texts, 0.8)
     assert found
@@ -223,6 +225,55 @@ def test_a_text_is_signed_again_when_a_line_of_it_became_a_frame(monkeypatch: py
 
     assert len(seen) == 30
     assert found == near_duplicates([*texts, *further], 0.85) == {25: (3, found[25][1])}
+
+
+class Watched(list[str]):
+    """Notes the places that are looked at."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(texts)
+        self.seen: set[int] = set()
+
+    def __getitem__(self, place: Any) -> Any:
+        self.seen.add(place)
+        return super().__getitem__(place)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[place] for place in range(len(self)))
+
+
+def test_of_texts_that_are_signed_those_alone_are_looked_at_that_another_may_repeat() -> None:
+    rng = random.Random(10)
+    texts = [f"{sentence(rng)}\nlabel{place % 2}" for place in range(60)]
+    signed = Signatures()
+    near_duplicates(texts, 0.8, signed=signed)
+    packed = [signed.get(place, 1) for place in range(60)]
+    known = Signatures.packed([row for row, _ in packed], [lines for _, lines in packed])
+    repeated = texts[7].replace(texts[7].split()[7], "changed", 1)
+    plain = [*texts, *[f"{sentence(rng)}\nlabel0" for _ in range(5)], repeated]
+    everything = Watched(plain)
+    announced: list[int] = []
+
+    found = near_duplicates(everything, 0.8, signed=known, ahead=announced.extend)
+
+    assert found == near_duplicates(plain, 0.8) == {65: (7, found[65][1])}
+    assert 7 in everything.seen
+    assert len(everything.seen & set(range(60))) < 5
+    assert everything.seen <= set(announced)
+
+
+@pytest.mark.parametrize("first", ["", "Translate this into simple English, please: "])
+def test_an_instruction_that_only_the_further_texts_share_is_content(first: str) -> None:
+    """Where all share it, what is signed already is signed by the rest of it, too."""
+    rng = random.Random(11)
+    texts = [f"{first}{sentence(rng, 20)}" for _ in range(30)]
+    further = [f"Translate this into simple English, please: {sentence(rng, 20)}" for _ in range(5)]
+    signed = Signatures()
+    near_duplicates(texts, 0.8, signed=signed)
+
+    found = near_duplicates([*texts, *further, texts[2]], 0.8, signed=signed)
+
+    assert found == near_duplicates([*texts, *further, texts[2]], 0.8) == {35: (2, 1.0)}
 
 
 @pytest.mark.parametrize("texts", [[], ["only one text is here"]])

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.report.words import beside_people
 from flywheel.text import plural
 
 if TYPE_CHECKING:
@@ -26,10 +25,15 @@ def ending_text(
     as_wanted = f"{until} is done" if until else "everything is as the spec wants it"
     said = f"Nothing to do: {as_wanted}." if has_nothing_to_do else _came_of_it(outcome, found)
     steps = _next_steps(outcome, project, found, iterations, until)
-    price = project.spec.loop.human_usd_per_example
-    beside = "" if has_nothing_to_do else beside_people(found["lessons"]["accepted"], found["lessons"]["usd"], price)
-    told = [said, *([f"  so far:  {beside}"] if beside else [])]
+    told = [said, *([] if has_nothing_to_do else _so_far(project, found["lessons"]))]
     return "\n".join([*told, *(f"  {what + ':':<8} {command}" for what, command in steps)])
+
+
+def _so_far(project: Workspace, lessons: Row) -> list[str]:
+    from flywheel.report.words import beside_people  # with it comes all of the report: not where nothing was done
+
+    beside = beside_people(lessons["accepted"], lessons["usd"], project.spec.loop.human_usd_per_example)
+    return [f"  so far:  {beside}"] if beside else []
 
 
 def error_text(outcome: ApplyOutcome) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import StoreError, StoreLocked, UsageError
+from flywheel.errors import StoreLocked, UsageError
 from flywheel.records.nodes import NodeRecord, Query, finished
 
 if TYPE_CHECKING:
@@ -21,38 +21,35 @@ def open_lookup(state: Path) -> Iterator[Query]:
 
     Raises StoreError where there is no store yet.
     """
+    with open_store_or_copy(state) as (query, _):
+        yield query
+
+
+@contextmanager
+def open_store_or_copy(state: Path) -> Iterator[tuple[Query, bool]]:
+    """The same, and whether it is the snapshot, another process writing to the store now.
+
+    Raises StoreLocked where there is no snapshot yet.
+    """
     from flywheel.store import read_only
     from flywheel.store.database import rows_of
 
     try:
-        opened = read_only(state / "flywheel.duckdb")
+        opened, held = read_only(state / "flywheel.duckdb"), False
         connection = opened.__enter__()
     except StoreLocked:
         if not (state / "snapshot.duckdb").exists():
             raise
-        opened = read_only(state / "snapshot.duckdb")
+        opened, held = read_only(state / "snapshot.duckdb"), True
         connection = opened.__enter__()
     try:
 
         def query(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
             return rows_of(connection, sql, parameters)
 
-        yield query
+        yield query, held
     finally:
         opened.__exit__(None, None, None)
-
-
-def is_held(state: Path) -> bool:
-    """Whether another process writes to the store now."""
-    from flywheel.store import read_only
-
-    try:
-        with read_only(state / "flywheel.duckdb"):
-            return False
-    except StoreLocked:
-        return True
-    except StoreError:
-        return False
 
 
 def asked(query: Query, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flywheel.engine.history import is_held, open_lookup
+from flywheel.engine.history import open_store_or_copy
 from flywheel.engine.lookback import last_events
 from flywheel.errors import StoreError, StoreLocked
 from flywheel.records.live import live_tests
@@ -16,12 +16,11 @@ def status(state: Path) -> dict[str, Any]:
     """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them, or
     where a run holds it its copy of the last apply that ended (`as_of_last_apply`); `lessons`: all that were
     accepted, and what all calls cost."""
-    held = is_held(state)
-    run = _run(last_events(state), held)
-    found: dict[str, Any] = {"run": run, "as_of_last_apply": held, "decisions": [], "approvals": [], "deployments": []}
-    found |= {"canary": "", "lessons": {"accepted": 0, "usd": 0.0}}
+    held = False
+    found: dict[str, Any] = {"decisions": [], "approvals": [], "deployments": [], "canary": ""}
+    found["lessons"] = {"accepted": 0, "usd": 0.0}
     try:
-        with open_lookup(state) as query:
+        with open_store_or_copy(state) as (query, held):
             found["decisions"] = query(
                 "SELECT iteration, outcome, candidate_id, explanation, decided_at FROM decisions ORDER BY decided_at"
             )
@@ -38,10 +37,10 @@ def status(state: Path) -> dict[str, Any]:
             )
         found["canary"] = _last_canary(state / "canary")
     except StoreLocked:  # the first run has begun, and there is no copy yet
-        pass
+        held = True
     except StoreError as error:
         found["store"] = str(error)
-    return found
+    return {"run": _run(last_events(state), held), "as_of_last_apply": held, **found}
 
 
 def _last_canary(folder: Path) -> str:

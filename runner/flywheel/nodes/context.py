@@ -58,7 +58,7 @@ class Stream(Protocol):
 class ColumnsOf(Protocol):
     """The rows of a query as an Arrow table."""
 
-    def __call__(self, sql: str) -> pa.Table: ...
+    def __call__(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table: ...
 
 
 class WriteRows(Protocol):

@@ -88,10 +88,10 @@ class Store:
             while block := reader.fetchmany(ROWS_AT_A_TIME):
                 yield from (decoded(dict(zip(names, values, strict=True))) for values in block)
 
-    def columns(self, sql: str) -> pa.Table:
+    def columns(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """The same, as Arrow: for files of many rows, of which none becomes a Python value."""
         with self._mutex, closing(self._connection.cursor()) as reader:
-            return reader.sql(sql).to_arrow_table()
+            return reader.sql(sql, params=list(parameters)).to_arrow_table()
 
     # -- writing
 

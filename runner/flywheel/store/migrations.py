@@ -217,11 +217,18 @@ QUESTIONS = """
 ALTER TABLE signatures ADD COLUMN question VARCHAR;
 """
 
+SHORT_SIGNATURES = """
+-- Made anew from the lessons: `signature` is a row of store.similarity.SIGNATURE, `lines` the digests of the lesson's
+-- lines, which tell whether it has to be looked at again when other lines became frames.
+DROP TABLE signatures;
+CREATE TABLE signatures (node VARCHAR, lesson_id VARCHAR, signature BLOB, lines BLOB);
+"""
+
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("0001_initial", INITIAL), ("0002_trust", TRUST), ("0003_ruler", RULER), ("0004_subjects", SUBJECTS),
     ("0005_fates", FATES), ("0006_traffic", TRAFFIC), ("0007_reviews", REVIEWS), ("0008_preference", PREFERENCE),
     ("0009_policies", POLICIES), ("0010_cleared", CLEARED + SIGNATURES), ("0011_stages", STAGES),
-    ("0013_questions", QUESTIONS),
+    ("0013_questions", QUESTIONS), ("0016_short_signatures", SHORT_SIGNATURES),
 )  # fmt: skip
 
 #: Tables whose rows belong to one node; a node that did not finish leaves nothing in them.

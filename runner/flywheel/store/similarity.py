@@ -9,11 +9,12 @@ looked up in a dictionary of the eval items'.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flywheel.normal import WORD, gram_units, words
 from flywheel.store.telling import Telling, must_agree, worded_alike
@@ -43,11 +44,11 @@ class Overlap:
     """exact, normalised, or n-gram."""
 
 
-#: What a text is compared by, without what many share. `content`: of that and its answer, as they stand; `copy`: the
-#: same made comparable; `kind`: of what must agree (64 bits each, never 0); `least`: the least value of each hash.
-#: `question`: for who asks which questions are the same.
+#: What a text is compared by, without what many share. `frame`: which lines and how much of its ends that was, when it
+#: was signed; `copy`: of the rest and its answer, made comparable; `kind`: of what must agree; `question`: for who asks
+#: which questions are the same (64 bits each; all but `frame` never 0); `least`: the least value of each hash.
 SIGNATURE = [
-    ("content", "u8"),
+    ("frame", "u8"),
     ("copy", "u8"),
     ("kind", "u8"),
     ("question", "u8"),
@@ -56,38 +57,80 @@ SIGNATURE = [
 
 
 class Signatures:
-    """Of texts, by place. `rows`: an array of SIGNATURE, all 0 where there is none yet; `anew`: places that were signed
-    since it was made."""
+    """Of texts, by place. `rows`: an array of SIGNATURE, all 0 where there is none yet; `lines`: digests of the lines
+    of all texts, one text's after another's; `counts`: how many each has, 0 where it is a single line; `anew`: places
+    that were signed since it was made."""
 
-    def __init__(self, rows: NDArray[np.void] | None = None) -> None:
+    def __init__(
+        self,
+        rows: NDArray[np.void] | None = None,
+        lines: NDArray[np.uint64] | None = None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> None:
         import numpy as np
 
         self.rows = np.zeros(0, SIGNATURE) if rows is None else rows
+        self.lines = np.zeros(0, np.uint64) if lines is None else lines
+        self.counts = np.zeros(len(self.rows), np.int64) if counts is None else counts
         self.anew: list[int] = []
+        self._ends = self.counts.cumsum()
+
+    @classmethod
+    def packed(cls, rows: Sequence[bytes], lines: Sequence[bytes]) -> Signatures:
+        """Of what `get` gave, text by text; empty where a text was not signed."""
+        import numpy as np
+
+        empty = np.zeros(1, SIGNATURE).tobytes()
+        found = np.frombuffer(bytearray().join(row or empty for row in rows), SIGNATURE)
+        return cls(
+            found, np.frombuffer(b"".join(lines), np.uint64), np.array([len(own) // 8 for own in lines], np.int64)
+        )
 
     def reach(self, size: int) -> None:
         """Room for so many."""
         import numpy as np
 
         if size > len(self.rows):
-            rows = np.zeros(size, SIGNATURE)
-            rows[: len(self.rows)] = self.rows
-            self.rows = rows
+            rows, counts = np.zeros(size, SIGNATURE), np.zeros(size, np.int64)
+            rows[: len(self.rows)], counts[: len(self.rows)] = self.rows, self.counts
+            self.rows, self.counts, self._ends = rows, counts, counts.cumsum()
 
-    def put(self, place: int, least: bytes, **numbers: str | None) -> None:
-        """As `get` gave it."""
+    def get(self, place: int, question: int) -> tuple[bytes, bytes]:
+        """The row of a text whose question is that, and its lines: packed."""
+        self.rows["question"][place] = question
+        end = self._ends[place]
+        return self.rows[place].tobytes(), self.lines[end - self.counts[place] : end].tobytes()
+
+    def divide(self, places: NDArray[np.int64], texts: Iterable[str]) -> None:
+        """Note the lines of the texts at these places, of which none was known."""
         import numpy as np
 
-        row = self.rows[place]
-        row["least"] = np.frombuffer(least, np.uint32)
-        for name, number in numbers.items():
-            row[name] = int(number or "0", 16)
+        found, counts = array("Q"), array("q")
+        for text in texts:
+            before = len(found)
+            found.extend({_line(line) for line in text.split("\n")} if "\n" in text else ())
+            counts.append(len(found) - before)
+        self.counts[places] = np.frombuffer(counts, np.int64)
+        self._ends = self.counts.cumsum()
+        fresh = np.zeros(len(self.counts), dtype=bool)
+        fresh[places] = True
+        fresh = np.repeat(fresh, self.counts)
+        lines = np.empty(len(fresh), np.uint64)
+        lines[fresh], lines[~fresh] = np.frombuffer(found, np.uint64), self.lines
+        self.lines = lines
 
-    def get(self, place: int) -> dict[str, Any]:
-        """A signature as JSON values and bytes; numbers have 16 hex digits."""
-        row = self.rows[place]
-        numbers = {name: f"{row[name]:016x}" for name in ("content", "copy", "kind", "question")}
-        return numbers | {"least": row["least"].tobytes()}
+    def framed(self, frames: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Of each text a number that is equal where the same lines of it are frames; 0 where none is."""
+        import numpy as np
+
+        own = np.where(np.isin(self.lines, frames), self.lines, np.uint64(0))
+        sums = np.concatenate(([np.uint64(0)], own.cumsum(dtype=np.uint64)))
+        found: NDArray[np.uint64] = sums[self._ends] - sums[self._ends - self.counts]
+        return found
+
+
+def _all_at_hand(places: Sequence[int]) -> None:
+    del places
 
 
 def near_duplicates(
@@ -95,15 +138,18 @@ def near_duplicates(
     threshold: float,
     answers: Sequence[str] | None = None,
     signed: Signatures | None = None,
+    ahead: Callable[[Sequence[int]], None] = _all_at_hand,
 ) -> dict[int, tuple[int, float]]:
     """Later texts that repeat an earlier kept one: index → (index of the one kept, Jaccard similarity).
 
     `texts` come in order of preference: the history first, then the new ones, best first. `answers`: what each text
     ends with; without them a text of several lines has its last one for an answer. `signed`: signatures that are known;
-    those that are missing, or of another content, are added. Texts are looked at a few at a time, in four passes.
+    those that are missing, or of a text of which other lines are frames now, are added. Of the texts with a known one
+    only those are looked at that may repeat another, unless all of the others begin or end with the same words.
+    `ahead`: is told the places of the texts that are looked at next, a few hundred at a time.
     """
     dropped: dict[int, tuple[int, float]] = {}
-    for later, earlier, similarity in alike(texts, threshold, answers, dropped, signed):
+    for later, earlier, similarity in alike(texts, threshold, answers, dropped, signed, ahead):
         dropped[later] = (earlier, similarity)
     # A copy of a text that was dropped repeats the one for which that was.
     return {later: dropped.get(earlier, (earlier, same)) for later, (earlier, same) in dropped.items()}
@@ -115,21 +161,21 @@ def alike(
     answers: Sequence[str] | None = None,
     leave_out: Container[int] = (),
     signed: Signatures | None = None,
+    ahead: Callable[[Sequence[int]], None] = _all_at_hand,
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs of near-duplicates: (later, earlier, Jaccard similarity), as in `near_duplicates`; copies of a text come
     last, each with the first one. Of the others none has an index that is in `leave_out` by then."""
-    content_of = _without_frames(texts)
     telling = Telling()
     signed = Signatures() if signed is None else signed
     signed.reach(len(texts))
-    _sign(texts, answers, content_of, telling, signed)
+    content_of = _sign(texts, answers, telling, signed, ahead)
     rows = signed.rows[: len(texts)]
     first_of = _firsts(rows["copy"])
     bare = lru_cache(maxsize=1_000)(lambda place: content_of(texts[place]))
     folded_of = lru_cache(maxsize=1_000)(lambda place: normalised(bare(place)))
     shingles_of = lru_cache(maxsize=1_000)(lambda place: _shingles(folded_of(place)))
     words_of = lru_cache(maxsize=1_000)(lambda place: _words(bare(place), folded_of(place)))
-    for later, earlier in _similar_pairs(rows, first_of, threshold):
+    for later, earlier in _read_together(_similar_pairs(rows, first_of, threshold), ahead):
         if later in leave_out or earlier in leave_out:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
@@ -140,32 +186,69 @@ def alike(
     yield from ((later, first, 1.0) for later, first in enumerate(first_of.tolist()) if later != first)
 
 
+def _read_together(
+    pairs: Iterator[tuple[int, int]], ahead: Callable[[Sequence[int]], None]
+) -> Iterator[tuple[int, int]]:
+    while block := list(islice(pairs, TEXTS_AT_A_TIME)):
+        ahead(sorted({place for pair in block for place in pair}))
+        yield from block
+
+
 def _sign(
     texts: Sequence[str],
     answers: Sequence[str] | None,
-    content_of: Callable[[str], str],
     telling: Telling,
     signed: Signatures,
-) -> None:
-    """Add what is missing, or was signed when another part of the text was its content."""
+    ahead: Callable[[Sequence[int]], None],
+) -> Callable[[str], str]:
+    """Add what is missing, or was signed when another part of the text was its content. Gives what makes a text its
+    content."""
     import numpy as np
 
-    waiting = enumerate(texts)
-    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+    rows = signed.rows[: len(texts)]
+    unknown = np.flatnonzero(rows["copy"] == 0)
+    signed.divide(unknown, _at(texts, unknown, ahead))
+    frames, start, end = _frames(signed.lines), 0, 0
+    own = np.zeros(len(texts), np.uint64)
+    if len(texts) < FRAME:
+        frames = frames[:0]
+    else:
+        own = signed.framed(frames)[: len(texts)]
+        bare = _without_lines(frozenset(frames.tolist()))
+        changed = np.flatnonzero((rows["copy"] == 0) | (rows["frame"] != own))
+        start, end = _common(map(bare, _at(texts, changed, ahead)))
+        # All of them share no more than some do.
+        if (start or end or not len(changed)) and len(changed) < len(texts):
+            start, end = _common(map(bare, texts))
+    if start or end:
+        own ^= np.uint64(digest(f"{start} {end}"))
+    content_of = _without_frames(frozenset(frames.tolist()), start, end)
+    changed = np.flatnonzero((rows["copy"] == 0) | (rows["frame"] != own))
+    for first in range(0, len(changed), TEXTS_AT_A_TIME):
+        places = changed[first : first + TEXTS_AT_A_TIME]
         pairs = [
             (content_of(text), _last_line(text) if answers is None else answers[place])
-            for place, text in islice(waiting, TEXTS_AT_A_TIME)
+            for place, text in zip(places.tolist(), _at(texts, places, ahead), strict=True)
         ]
-        rows = signed.rows[start : start + len(pairs)]
-        hashes = np.array([digest(f"{len(content)} {content}{answer}") for content, answer in pairs], np.uint64)
-        if len(places := np.flatnonzero(rows["content"] != hashes)):
-            rows["content"] = hashes
-            rows[places] = _signed(rows[places], [pairs[place] for place in places], telling)
-            signed.anew += (places + start).tolist()
+        rows[places] = _signed(rows[places], pairs, telling)
+    rows["frame"] = own
+    signed.anew += changed.tolist()
+    return content_of
+
+
+def _at(texts: Sequence[str], places: NDArray[np.int64], ahead: Callable[[Sequence[int]], None]) -> Iterator[str]:
+    """The texts at some places."""
+    if len(places) == len(texts):
+        yield from texts
+        return
+    for first in range(0, len(places), TEXTS_AT_A_TIME):
+        some = places[first : first + TEXTS_AT_A_TIME].tolist()
+        ahead(some)
+        yield from map(texts.__getitem__, some)
 
 
 def _signed(rows: NDArray[np.void], pairs: Sequence[tuple[str, str]], telling: Telling) -> NDArray[np.void]:
-    """The rows of some contents and answers, all but `content` worked out."""
+    """The rows of some contents and answers, worked out."""
     folded = [normalised(content) for content, _ in pairs]
     rows["least"] = _signatures(folded)
     for place, (text, (_, answer)) in enumerate(zip(folded, pairs, strict=True)):
@@ -185,6 +268,11 @@ def digest(text: str) -> int:
     return int.from_bytes(digest, "little") or 1
 
 
+@lru_cache(maxsize=16_384)  # of a frame every text has its own copy
+def _line(line: str) -> int:
+    return digest(line)
+
+
 def _words(text: str, folded: str) -> list[str]:
     """In their own letter case."""
     return words(text) if text != text.lower() else folded.split(" ")
@@ -198,22 +286,13 @@ def _firsts(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return first[inverse]
 
 
-def _without_frames(texts: Sequence[str]) -> Callable[[str], str]:
+def _without_frames(frames: Collection[int], start: int, end: int) -> Callable[[str], str]:
     """What to make of a text so that it is without what stands in many: a schema on a line of its own, an instruction
     before or after every question.
 
     Where little is left, what is shared is the content.
     """
-    if len(texts) < FRAME:
-        return lambda text: text
-    frames = _frames(texts)
-
-    def bare(text: str) -> str:
-        if not frames or "\n" not in text:
-            return _substance(text, text) if frames else text
-        return _substance("\n".join(line for line in text.split("\n") if hash(line) not in frames), text)
-
-    start, end = _common(map(bare, texts))
+    bare = _without_lines(frames)
 
     def content(text: str) -> str:
         text = bare(text)
@@ -222,19 +301,27 @@ def _without_frames(texts: Sequence[str]) -> Callable[[str], str]:
     return content
 
 
-def _frames(texts: Sequence[str]) -> Collection[int]:
-    """Hashes of lines that stand in so many texts as make a frame. A million lines are no million texts in memory."""
+def _without_lines(frames: Collection[int]) -> Callable[[str], str]:
+    def bare(text: str) -> str:
+        if not frames or "\n" not in text:
+            return text
+        return _substance("\n".join(line for line in text.split("\n") if _line(line) not in frames), text)
+
+    return bare
+
+
+def _frames(lines: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Those that stand in so many texts as make a frame."""
     import numpy as np
 
-    lines = (hash(line) for text in texts if "\n" in text for line in set(text.split("\n")))
-    hashes, counts = np.unique(np.fromiter(lines, np.int64), return_counts=True)
-    return frozenset(hashes[counts >= FRAME].tolist())
+    found, counts = np.unique(lines, return_counts=True)
+    return found[counts >= FRAME]
 
 
 def _common(texts: Iterable[str]) -> tuple[int, int]:
     """How many characters all texts begin and end with, in whole words; 0 where those are few words."""
     waiting = iter(texts)
-    least = most = next(waiting)
+    least = most = next(waiting, "")
     last_least = last_most = least[::-1]
     for text in waiting:
         back = text[::-1]

@@ -11,17 +11,22 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.hashing import fingerprint
 from flywheel.nodes.context import Context
 from flywheel.nodes.lessons.lesson import Lesson, cleared, lesson_id_of, overlaps_with_evals
 from flywheel.nodes.lessons.ranking import columns_of, over_quota, quota_of, ranked
-from flywheel.nodes.lessons.shelf import Shelf, View, chosen, joined
+from flywheel.nodes.lessons.shelf import AT_A_TIME, Shelf, View, chosen, joined, mapped
 from flywheel.store.meaning import Meanings, same_meaning
 from flywheel.store.similarity import Signatures, digest, near_duplicates
 from flywheel.student.embedding import EmbedJob, embedder_folder
 from flywheel.text import normalised, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,12 @@ class Curated:
 class Remembered:
     """Lessons that earlier iterations of this chain kept, as far back as `curate.mix.window` says, oldest first, and
     what they are compared by. Curation adds to `signatures` those of the lessons that come after them: `signed` has
-    their places."""
+    their places. `ahead`: is told which of the lessons are looked at next, so that they are read together."""
 
     lessons: Sequence[Lesson]
     signatures: Signatures = field(default_factory=Signatures)
     signed: list[int] = field(default_factory=list)
+    ahead: Callable[[Sequence[int]], None] = lambda _: None
 
 
 def curated(ctx: Context, lessons: Sequence[Lesson], history: Remembered, without: str = "") -> Curated:
@@ -116,34 +122,64 @@ def lesson_of(row: Mapping[str, Any]) -> Lesson:
 
 def history_of(ctx: Context) -> Remembered:
     curates = ctx.remembered()
-    rows = ctx.stream(
-        f"""SELECT lesson_id, candidate_id, task, mode, teacher, '' AS generator, "row", target FROM dataset
-            WHERE list_contains(?, node) AND origin = 'new' ORDER BY {_OLDEST}""",
-        [curates, curates],
+    if not curates:
+        return Remembered(())
+    rows = ctx.columns_of(
+        """SELECT list_position(?, d.node) AS iteration, position, lesson_id, list_position(?, s.node) AS signed,
+             signature, lines
+           FROM dataset d LEFT JOIN (SELECT * FROM signatures WHERE list_contains(?, node)) s USING (lesson_id)
+           WHERE list_contains(?, d.node) AND origin = 'new'""",
+        [curates, curates, curates, curates],
     )
-    lessons = Shelf(ctx.state, (Lesson(**row) for row in rows), Lesson._make)
-    return Remembered(lessons, _signatures(ctx, len(lessons)))
+    rows = rows.sort_by([(name, "ascending") for name in ("iteration", "position", "lesson_id", "signed")])
+    rows = rows.take(_lasts(rows["iteration"].to_numpy(), rows["position"].to_numpy()))
+    lessons = _Learned(ctx, rows["lesson_id"].combine_chunks())
+    packed = ([value or b"" for value in rows[name].to_pylist()] for name in ("signature", "lines"))
+    return Remembered(lessons, Signatures.packed(*packed), ahead=lessons.ahead)
+
+
+def _lasts(*keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the last of each run of equal keys: of a lesson's signatures the latest counts."""
+    import numpy as np
+
+    last = np.ones(len(keys[0]), dtype=bool)
+    last[:-1] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.flatnonzero(last)
 
 
 #: Lessons in the order in which they were learned. Takes the nodes.
 _OLDEST = "list_position(?, node), position, lesson_id"
 
 
-def _signatures(ctx: Context, lessons: int) -> Signatures:
-    """Of the history; what a later node found counts."""
-    found = Signatures()
-    curates = ctx.remembered()
-    rows = ctx.stream(
-        f"""SELECT place, content, "copy", kind, question, least FROM signatures s JOIN (
-                SELECT lesson_id, row_number() OVER (ORDER BY {_OLDEST}) - 1 AS place FROM dataset
-                WHERE list_contains(?, node) AND origin = 'new') USING (lesson_id)
-            WHERE list_contains(?, s.node) ORDER BY list_position(?, s.node)""",
-        [curates, curates, curates, curates],
-    )
-    found.reach(lessons)
-    for row in rows:
-        found.put(**row)
-    return found
+class _Learned(View[Lesson]):
+    """Lessons that earlier iterations kept, oldest first: ids in memory, what they say in the store."""
+
+    def __init__(self, ctx: Context, ids: pa.StringArray) -> None:
+        self._ctx, self._ids = ctx, ids
+        self._at_hand: dict[int, Lesson] = {}
+        super().__init__(len(ids), self._read)
+
+    def _read(self, place: int) -> Lesson:
+        if place not in self._at_hand:
+            self.ahead(range(place, min(place + AT_A_TIME, len(self))))
+        return self._at_hand[place]
+
+    def ahead(self, places: Sequence[int]) -> None:
+        """Read these, in the place of those before."""
+        ids = self._ids.take(list(places)).to_pylist()
+        rows = self._ctx.query(
+            f"{_LEARNED} AND lesson_id IN (SELECT unnest(?))", [self._ctx.remembered(), list(set(ids))]
+        )
+        found = {row["lesson_id"]: Lesson(**row) for row in rows}
+        self._at_hand = {place: found[lesson_id] for place, lesson_id in zip(places, ids, strict=True)}
+
+    def __iter__(self) -> Iterator[Lesson]:
+        curates = self._ctx.remembered()
+        return (Lesson(**row) for row in self._ctx.stream(f"{_LEARNED} ORDER BY {_OLDEST}", [curates, curates]))
+
+
+_LEARNED = """SELECT lesson_id, candidate_id, task, mode, teacher, '' AS generator, "row", target FROM dataset
+    WHERE list_contains(?, node) AND origin = 'new'"""
 
 
 # -- stages: each maps places of some lessons to their fate
@@ -186,21 +222,34 @@ def _duplicates(ctx: Context, lessons: Sequence[Lesson], history: Remembered) ->
     `answers_per_question`, which is one by default, another answer is a conflict."""
     most, before = ctx.spec.curate.dedup.answers_per_question, len(history.lessons)
     everything = joined(history.lessons, lessons)
-    seen: dict[str, dict[str, int]] = defaultdict(dict)
+    seen: dict[str, dict[str, str]] = defaultdict(dict)
     found = {}
-    for place in _asked_again(everything, history.signatures):
+    for place in _read_together(_asked_again(everything, history.signatures), history):
         lesson = everything[place]
         known, answer = seen[normalised(lesson.question)], normalised(lesson.target)
         if place < before:
-            known[answer] = place
+            known[answer] = lesson.lesson_id
         elif answer in known:
-            found[place - before] = Fate("duplicate", f"repeats {everything[known[answer]].lesson_id}")
+            found[place - before] = Fate("duplicate", f"repeats {known[answer]}")
         elif len(known) >= most:
-            first = everything[next(iter(known.values()))].lesson_id
-            found[place - before] = Fate("duplicate", f"{_beyond(most)} {first}")
+            found[place - before] = Fate("duplicate", f"{_beyond(most)} {next(iter(known.values()))}")
         else:
-            known[answer] = place
+            known[answer] = lesson.lesson_id
     return found
+
+
+def _read_together(places: Sequence[int], history: Remembered) -> Iterator[int]:
+    """The places, those of earlier lessons announced."""
+    before = len(history.lessons)
+    for start in range(0, len(places), AT_A_TIME):
+        block = places[start : start + AT_A_TIME]
+        _announce(block, history, before)
+        yield from block
+
+
+def _announce(places: Sequence[int], history: Remembered, before: int) -> None:
+    if earlier := [place for place in places if place < before]:
+        history.ahead(earlier)
 
 
 def _asked_again(lessons: Sequence[Lesson], known: Signatures) -> list[int]:
@@ -230,15 +279,25 @@ def _near(ctx: Context, lessons: Sequence[Lesson], history: Remembered) -> dict[
     threshold, before = ctx.spec.curate.dedup.near, len(history.lessons)
     if threshold is None:
         return {}
-    everything = joined(history.lessons, lessons)
     # Texts are looked at three times: in a file with nothing else in it. Each begins with its question.
     questions = array("q")
-    wholes = Shelf(ctx.state, (_whole(lesson, questions) for lesson in everything))
-    answers = View(len(wholes), lambda place: wholes[place][questions[place] :])
+    wholes = Shelf(ctx.state, (_whole(lesson, questions) for lesson in lessons))
+
+    def answer(place: int) -> str:
+        return history.lessons[place].target if place < before else wholes[place - before][questions[place - before] :]
+
+    found = near_duplicates(
+        joined(mapped(history.lessons, lambda lesson: lesson.whole), wholes),
+        threshold,
+        View(before + len(lessons), answer),
+        history.signatures,
+        lambda places: _announce(places, history, before),
+    )
+    pairs = [(later, *pair) for later, pair in found.items() if later >= before]
+    everything, like = joined(history.lessons, lessons), _read_together([pair[1] for pair in pairs], history)
     return {
         later - before: Fate("near-duplicate", f"{similarity:.0%} like {everything[earlier].lesson_id}")
-        for later, (earlier, similarity) in near_duplicates(wholes, threshold, answers, history.signatures).items()
-        if later >= before
+        for (later, _, similarity), earlier in zip(pairs, like, strict=True)
     }
 
 
@@ -319,7 +378,7 @@ def mixed(ctx: Context, kept: Sequence[Lesson], history: Remembered) -> Training
     """New lessons, a share of earlier ones, human seeds; shuffled."""
     mix = ctx.spec.curate.mix
     rng = random.Random(ctx.seed())
-    clean = _replayable(ctx, history.lessons)
+    clean = _replayable(ctx, history.lessons) if mix.replay else []
     replay = rng.sample(clean, round(len(clean) * mix.replay))
     seeds = human_seeds(ctx)
     overlaps = overlaps_with_evals(ctx, seeds)

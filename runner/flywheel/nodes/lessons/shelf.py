@@ -40,6 +40,20 @@ def chosen(values: Sequence[Value], places: Sequence[int]) -> View[Value]:
     return View(len(places), lambda place: values[places[place]])
 
 
+class _Mapped(View[Value]):
+    def __init__(self, values: Sequence[Any], function: Callable[[Any], Value]) -> None:
+        self._values, self._function = values, function
+        super().__init__(len(values), lambda place: function(values[place]))
+
+    def __iter__(self) -> Iterator[Value]:
+        return map(self._function, self._values)
+
+
+def mapped(values: Sequence[Any], function: Callable[[Any], Value]) -> View[Value]:
+    """What the function makes of each."""
+    return _Mapped(values, function)
+
+
 class _Joined(View[Value]):
     def __init__(self, one: Sequence[Value], other: Sequence[Value]) -> None:
         self._parts, first = (one, other), len(one)

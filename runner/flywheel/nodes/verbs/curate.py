@@ -72,14 +72,13 @@ def _looked_at(ctx: Context) -> list[tuple[Mapping[str, Any], str]]:
 
 def _signatures(ctx: Context, found: Curated, history: Remembered) -> Iterator[dict[str, Any]]:
     """What was worked out anew of lessons that the next iteration looks at."""
-    before = len(history.lessons)
-    for place in history.signatures.anew:
+    before, signatures = len(history.lessons), history.signatures
+    for place in signatures.anew:
         new = None if place < before else history.signed[place - before]
         if new is None or new not in found.fates:
             lesson = history.lessons[place] if new is None else found.lessons[new]
-            history.signatures.rows["question"][place] = question_of(lesson)
-            own = history.signatures.get(place)
-            yield {"node": ctx.node.fingerprint, "lesson_id": lesson.lesson_id, **own}
+            signature, lines = signatures.get(place, question_of(lesson))
+            yield {"node": ctx.node.fingerprint, "lesson_id": lesson.lesson_id, "signature": signature, "lines": lines}
 
 
 def _fates(ctx: Context, found: Curated) -> Iterator[dict[str, Any]]:
