@@ -1,8 +1,9 @@
 """Cut twelve intents of CLINC150 into the rows of this project: seeds, probes, lessons, holdout, labels.
 
-    python prepare.py data_full.json [--out DIR]
+    python prepare.py [data_full.json] [--out DIR]
 
-`data_full.json` is CLINC150's own file, from the repository clinc/oos-eval (CC-BY-3.0). Seeds and lessons come from its
+`data_full.json`, by default the one beside this script, is CLINC150's own file, from the repository clinc/oos-eval
+(CC-BY-3.0). Seeds and lessons come from its
 train split, probes from its validation split, the holdout from its test split.
 """
 
@@ -50,9 +51,11 @@ def write(path: Path, lines: Iterable[str]) -> None:
 def main() -> None:
     """Write `data/` and say what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?", default=HERE / "data_full.json")
     parser.add_argument("--out", type=Path, default=HERE / "data")
     options = parser.parse_args()
+    if not options.file.is_file():
+        raise SystemExit(f"{options.file} is not here: it is data/data_full.json of the repository clinc/oos-eval.")
     files = cut(json.loads(options.file.read_text(encoding="utf-8")))
     for name, rows in files.items():
         write(options.out / f"{name}.jsonl", (json.dumps(row, ensure_ascii=False) for row in rows))
