@@ -3,8 +3,8 @@
     python prepare.py [data_full.json] [--out DIR]
 
 `data_full.json`, by default the one beside this script, is CLINC150's own file, from the repository clinc/oos-eval
-(CC-BY-3.0). Seeds and lessons come from its
-train split, probes from its validation split, the holdout from its test split.
+(CC-BY-3.0). Seeds and lessons come from its train split, probes from its validation split, the holdout from its test
+split.
 """
 
 from __future__ import annotations
