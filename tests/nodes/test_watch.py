@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -17,7 +16,7 @@ SEEDS = ["an old rose", "the wide sea"]
 
 def watch(lessons: Sequence[tuple[str, str]], human: int = 0, seeds: Sequence[str] = SEEDS) -> dict[str, float]:
     sample = [({"text": text}, answer) for text, answer in lessons]
-    return Watch(Counter(new=len(lessons), seed=human), sample).measured(seeds)
+    return Watch(human, len(lessons) + human, sample).measured(seeds)
 
 
 VARIED = [(f"an old rose {n}", "red") if n % 2 else (f"the wide sea {n}", "blue") for n in range(WINDOW)]

@@ -46,7 +46,7 @@ def claimed(of: TaskReading, answer: str, gold: str, cut: bool | None = False, s
     ("cut", "whole", "is_claimed"), [(4, 0, False), (5, 0, True), (5, 20, True), (5, 21, False), (0, 9, False)]
 )
 def test_a_cause_is_claimed_from_five_answers_and_a_fifth_on(cut: int, whole: int, is_claimed: bool) -> None:
-    wrong = [WrongAnswer("green", "red", True)] * cut + [WrongAnswer("green", "red", False)] * whole
+    wrong = [WrongAnswer("blue", "red", True)] * cut + [WrongAnswer("blue", "red", False)] * whole
     assert claims(reading(RED_BLUE), wrong) == ({"cut": cut} if is_claimed else {})
 
 
@@ -177,8 +177,23 @@ def test_labels_that_the_prompt_does_not_name() -> None:
     untold = reading(RED_BLUE, told=False)
     assert claimed(untold, "crimson", "red") == {"untold"}
     assert claimed(untold, "blue", "red") == set()  # it knows the labels all the same
-    assert claimed(reading(RED_BLUE), "crimson", "red") == set()
     assert claimed(untold, "crimson", "red", shots=3) == set()  # the shots name them
+
+
+@pytest.mark.parametrize(
+    ("answer", "says_none"),
+    [
+        ("crimson", True),
+        ("", True),
+        ("K", True),
+        ("blue", False),
+        ("The colour is red.", False),  # inside a longer one
+        ("crimson\n\nQuestion: and the sea?", False),  # it ran on
+    ],
+)
+def test_an_answer_that_is_no_label_though_the_prompt_names_them(answer: str, says_none: bool) -> None:
+    assert ("no_label" in claimed(reading(RED_BLUE), answer, "red")) == says_none
+    assert "no_label" not in claimed(reading(()), answer, "red")
 
 
 # --- what a prompt names ------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ finds in it, thoughts aside.
 
 - `untold`: the task's answers are declared labels, what was asked names none of them (see `TaskReading.told`), and what
   is read is none of them either.
+- `no_label`: they are named, and what is read names none of them all the same: who learns to answer with a label gains
+  before knowing any. Not where it has run on.
 - `ran_on`: where the right answer is one line, it goes on with a next question after its first (`answers.ran_on`). Not
   where the task has a `final`: then it is judged by its first answer, and what follows makes nothing wrong.
 - `inside`: what is read holds the right answer as whole words, and more words beside. Of labels, where it names no
@@ -32,8 +34,8 @@ from flywheel.spec.models import Spec
 from flywheel.spec.reading import language_of
 from flywheel.text import first_match
 
-Cause = Literal["untold", "ran_on", "inside", "cut"]
-CAUSES: tuple[Cause, ...] = ("untold", "ran_on", "inside", "cut")
+Cause = Literal["untold", "no_label", "ran_on", "inside", "cut"]
+CAUSES: tuple[Cause, ...] = ("untold", "no_label", "ran_on", "inside", "cut")
 
 LEAST_ANSWERS, LEAST_SHARE = 5, 0.2
 #: So many rows of a task's file are looked at to learn whether its prompt names labels.
@@ -131,8 +133,16 @@ def _read(reading: TaskReading, text: str) -> str:
 
 
 def _untold(reading: TaskReading, wrong: WrongAnswer) -> bool:
-    if reading.told:
+    return not reading.told and _says_no_label(reading, wrong)
+
+
+def _no_label(reading: TaskReading, wrong: WrongAnswer) -> bool:
+    if not reading.told or not reading.labels.declared or _ran_on(reading, wrong):
         return False
+    return not reading.labels.named_in(_read(reading, wrong.answer)) and _says_no_label(reading, wrong)
+
+
+def _says_no_label(reading: TaskReading, wrong: WrongAnswer) -> bool:
     return not reading.labels.of(_read(reading, wrong.answer), reading.many) & reading.labels.known
 
 
@@ -170,7 +180,7 @@ def _cut(reading: TaskReading, wrong: WrongAnswer) -> bool:
     return reading.final is None or first_match(reading.final, without_thoughts(wrong.answer)) is None
 
 
-_CHECKS = {"untold": _untold, "ran_on": _ran_on, "inside": _inside, "cut": _cut}
+_CHECKS = {"untold": _untold, "no_label": _no_label, "ran_on": _ran_on, "inside": _inside, "cut": _cut}
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -193,6 +203,8 @@ def noted(reading: TaskReading, cause: Cause, counts: str) -> str:
 def _made(reading: TaskReading, cause: Cause) -> str:
     if cause == "cut":
         return f"were cut at student.max_new_tokens ({reading.max_new_tokens:,})"
+    if cause == "no_label":
+        return f"are none of the {len(reading.labels.declared):,} labels"
     return "run on into a next question" if cause == "ran_on" else "hold the right answer inside a longer one"
 
 
@@ -201,6 +213,8 @@ def remedy(reading: TaskReading, cause: Cause) -> str:
     key = f"tasks.{reading.task}"
     if cause == "untold":
         return f"name the labels in {reading.prompt}"
+    if cause == "no_label":
+        return "see what it knows beside how to answer: show it solved examples (student.shots)"
     if cause == "cut":
         return f"raise student.max_new_tokens, or set {key}.stop where the answer comes first"
     final = "" if reading.final is not None else f", or say how the final answer is marked ({key}.final)"

@@ -22,6 +22,7 @@ _Counts = Mapping[tuple[str, Cause], list[ArtefactCount]]
 def baseline(query: Query, nodes: queries.Nodes, facts: ReportFacts, incumbent: str) -> Baseline:
     """`incumbent`: its model id, as the gate has it; empty where no gate decided."""
     probes_sql, suites_sql = queries.wrong_probes(nodes), queries.wrong_items(nodes)
+    constants_sql = queries.most_frequent(nodes)
     probes, items = query(probes_sql, ()), query(suites_sql, ())
     models = {row["model_id"] for row in (*probes, *items)} | ({incumbent} - {""})
     who: Literal["base", "incumbent"] = "base" if models <= {facts.base_id} else "incumbent"
@@ -34,6 +35,8 @@ def baseline(query: Query, nodes: queries.Nodes, facts: ReportFacts, incumbent: 
         artefacts=artefacts,
         shots=shots,
         advice=_advice(facts, {artefact.task for artefact in artefacts}, who),
+        constants=_constants(query(constants_sql, ()), facts),
+        constants_query=constants_sql,
         probes_query=probes_sql,
         suites_query=suites_sql,
     )
@@ -80,6 +83,21 @@ def _artefact(reading: TaskReading, cause: Cause, counts: list[ArtefactCount], w
         counts=tuple(counts),
         text=shown(said_of(reading, cause, enumerated(places), who), 600),
         remedy=shown(f"{order[:1].upper()}{order[1:]}.", 400),
+    )
+
+
+def _constants(rows: list[Row], facts: ReportFacts) -> tuple[str, ...]:
+    """What it is worth to know which label is the most frequent, and nothing else."""
+    labelled = {task.name for task in facts.tasks if task.reading is not None and task.reading.labels.declared}
+    suites = {s.name for s in facts.suites if s.role == "target" and s.task in labelled}
+    return tuple(
+        shown(
+            f"One answer to everything, “{row['gold']}”, would get {words.percent(row['times'] / row['items'])} of "
+            f"{row['suite']} ({row['times']:,} of {plural(row['items'], 'item')}).",
+            300,
+        )
+        for row in rows
+        if row["suite"] in suites
     )
 
 

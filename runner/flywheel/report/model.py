@@ -696,7 +696,7 @@ class Artefact(ReportPart):
     limit."""
 
     task: str
-    cause: Literal["untold", "ran_on", "inside", "cut"]
+    cause: Literal["untold", "no_label", "ran_on", "inside", "cut"]
     counts: tuple[ArtefactCount, ...]
     text: str
     remedy: str
@@ -729,6 +729,9 @@ class Baseline(ReportPart):
     shots: tuple[WithShots, ...] = ()
     advice: str = ""
     """How to measure it with shots, where there is an artefact and nothing shows it; else empty."""
+    constants: tuple[str, ...] = ()
+    """For each target suite of labels: what the most frequent right answer, given to all, would score."""
+    constants_query: str = ""
     probes_query: str = ""
     suites_query: str = ""
 
@@ -851,7 +854,7 @@ class CollapseRow(ReportPart):
 
     iteration: int
     real: float
-    """Share of rows that people wrote."""
+    """Share of rows that no model wrote as the wheel turned: seeds, people's answers, rows of files."""
     distinct: float | None = None
     """Different word pairs over all, of 25 lessons at a time; null with fewer."""
     entropy: float | None = None

@@ -296,6 +296,14 @@ def wrong_items(nodes: Nodes) -> str:
 WHERE node IN {of(nodes, "evaluate")} AND arm = 'incumbent' AND outcome = 'fail' ORDER BY suite, item_id"""
 
 
+def most_frequent(nodes: Nodes) -> str:
+    """Each suite's most frequent right answer, and how many of its items have it."""
+    return f"""SELECT suite, arg_max(gold, (times, gold)) AS gold, max(times) AS times,
+  CAST(sum(times) AS BIGINT) AS items
+FROM (SELECT suite, gold, count(*) AS times FROM scores
+  WHERE node IN {of(nodes, "evaluate")} AND arm = 'candidate' GROUP BY ALL) GROUP BY suite ORDER BY suite"""
+
+
 def with_shots(nodes: Nodes, suite: str, shown: str) -> str:
     """On the items that all could be judged on: candidate (`after`), incumbent as asked (`before`), incumbent as the
     suite `shown` asks it (`shown`), and what the candidate gained and lost over each."""

@@ -103,6 +103,7 @@ def _warnings(report: Report) -> str:
     lines += [f"On live traffic {plain(test.model_id)} {test.verdict}: {plain(test.found)}." for test in report.live]
     lines += [f"**{plain(found.text)}** {plain(found.remedy)}" for found in report.baseline.artefacts]
     lines += [plain(said) for said in (*(row.text for row in report.baseline.shots), report.baseline.advice) if said]
+    lines += [plain(said) for said in (words.far_below(report.scores), *report.baseline.constants) if said]
     return "\n\n".join(lines)
 
 

@@ -29,6 +29,9 @@ from flywheel.report.model import (
 from flywheel.stats import Needed
 from flywheel.text import duration, plural, printable
 
+#: Slices that the banner names as the weakest.
+SHOWN_WEAKEST = 3
+
 TITLES: dict[Outcome, str] = {
     "promote": "Promote",
     "reject": "Do not promote",
@@ -150,7 +153,8 @@ def headline(
     if outcome == "promote":
         then = "the new model takes over once a person approves it" if waits else "the new model takes over"
         still = f" It still gets most of {target.suite} wrong." if target and mostly_wrong(target) else ""
-        return f"{said}Every rule of the gate holds: {then}.{still}"
+        held = "The gate’s one rule holds" if len(rules) == 1 else "Every rule of the gate holds"
+        return f"{said}{held}: {then}.{still}"
     return f"{said}{_unmet(rules, blocked)} The incumbent stays."
 
 
@@ -292,6 +296,30 @@ def tone(verdict: Banner) -> str:
 def score_name(score: Score) -> str:
     """A suite, or a slice of one: "holdout, kind: join"."""
     return f"{score.suite}, {score.column}: {score.slice}" if score.column else score.suite
+
+
+def weakest(scores: Scores) -> list[Score]:
+    """Slices of the target suites that the candidate does worse on than on its suite, beyond chance: the lowest three.
+    A slice that was wrong before and is wrong now got no worse, and nobody would hear of it."""
+    whole = {
+        score.suite: score.candidate.value for score in scores.suites if score.role == "target" and score.candidate
+    }
+    below = [
+        (score.candidate.value, score)
+        for score in scores.slices
+        if score.candidate and score.suite in whole and score.candidate.high < whole[score.suite]
+    ]
+    return [score for _, score in sorted(below, key=lambda pair: (pair[0], score_name(pair[1])))[:SHOWN_WEAKEST]]
+
+
+def far_below(scores: Scores) -> str:
+    """The weakest slices in a sentence; empty where there are none."""
+    named = [
+        f"{score_name(score)} {percent(score.candidate.value)} of {plural(score.items, 'item')}"
+        for score in weakest(scores)
+        if score.candidate
+    ]
+    return f"Far below the rest: {'; '.join(named)}." if named else ""
 
 
 def slice_names(scores: Scores) -> list[str]:

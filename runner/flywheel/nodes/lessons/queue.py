@@ -22,6 +22,8 @@ from flywheel.records.reviews import Review, item_name, last_words, settled
 from flywheel.records.rows import read_rows, target_text
 
 FOLDER = "human"
+PERSON = "human"
+"""The teacher of what people answered."""
 #: Columns of the queue's own; a task's row cannot have them too.
 OWN = ("id", "mode", "answer_of_student", "reason")
 
@@ -178,7 +180,7 @@ def _candidate(g: Round, row: Row) -> Candidate:
         candidate_id=fingerprint([g.ctx.node.fingerprint, "human", row["id"]])[:16],
         task=g.work.task_name,
         generator=g.generator.name,
-        teacher="human",
+        teacher=PERSON,
         mode=str(row["mode"]) if row.get("mode") else None,
         call_key="",
         row=g.work.inputs(row),

@@ -22,15 +22,17 @@ they are, so that whole data sets of different sizes do not compare."""
 
 @dataclass(frozen=True)
 class Watch:
-    """What training rows are like, those that people wrote aside."""
+    """What training rows are like."""
 
-    origins: Counter[str]
-    """Origin → rows, of all rows."""
+    given: int
+    """Rows that no model wrote as the wheel turned: seeds, people's answers, rows of a teacher's file."""
+    rows: int
+    """All of them."""
     sample: Sequence[tuple[Mapping[str, Any], str]]
     """Row and answer of the lessons that are looked at."""
 
     def measured(self, seeds: Collection[str]) -> dict[str, float]:
-        """`real`: the share of rows that people wrote. `distinct`: different word pairs of questions and answers over
+        """`real`: the share of rows that were given. `distinct`: different word pairs of questions and answers over
         all of them (distinct-2, Li et al. 2016, NAACL), and `entropy`: of whole answers, in bits; both are means
         over windows of lessons (as MATTR is of tokens, Covington & McFall 2010, J. Quant. Linguist. 17:94), absent
         with fewer lessons than one. `length`: mean characters of an answer. `tail`: the share of the words in the
@@ -48,7 +50,7 @@ class Watch:
             "entropy": [_entropy(answers[window]) for window in windows],
         }
         return {
-            "real": self.origins["seed"] / self.origins.total(),
+            "real": self.given / self.rows,
             **{name: fmean(values) for name, values in varied.items() if values},
             "length": fmean(len(target) for _, target in self.sample),
             **({"tail": len(wanted & used) / len(wanted)} if wanted else {}),

@@ -21,6 +21,7 @@ from flywheel.nodes.lessons.curation import (
     replay,
 )
 from flywheel.nodes.lessons.lesson import clear
+from flywheel.nodes.lessons.queue import PERSON
 from flywheel.nodes.lessons.watch import SAMPLE, Watch
 from flywheel.records import Counts
 
@@ -36,11 +37,13 @@ def curate(ctx: Context) -> NodeResult:
         replay(ctx, mix.replayed)
     clear(ctx)
     ctx.write("signatures", _signatures(ctx, found, history))
-    digest, origins = ListFingerprint(), Counter[str]()
+    digest, origins, given = ListFingerprint(), Counter[str](), 0
+    recorded = {name for name, teacher in ctx.spec.teachers.items() if teacher.recorded and not teacher.is_simulated}
     for row in _dataset(ctx):
         digest.add([row["lesson_id"], row["prompt"], row["target"]])
         origins[row["origin"]] += 1
-    watch = Watch(origins, _looked_at(ctx))
+        given += row["origin"] == "seed" or row["teacher"] in recorded | {PERSON}
+    watch = Watch(given, origins.total(), _looked_at(ctx))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
         summary={
@@ -57,7 +60,8 @@ def curate(ctx: Context) -> NodeResult:
 
 def _dataset(ctx: Context) -> Iterator[dict[str, Any]]:
     return ctx.stream(
-        "SELECT lesson_id, prompt, target, origin FROM dataset WHERE node = ? ORDER BY position", [ctx.node.fingerprint]
+        "SELECT lesson_id, prompt, target, origin, teacher FROM dataset WHERE node = ? ORDER BY position",
+        [ctx.node.fingerprint],
     )
 
 
