@@ -37,7 +37,7 @@ _EXIT_CODES = """## Exit codes
 
 | code | means |
 |---|---|
-| 0 | done: something was promoted, or there was nothing to do |
+| 0 | done: something was promoted, there was nothing to do, or `--until` was reached |
 | 1 | a node failed, a saved plan is out of date, or a certificate does not hold |
 | 2 | `plan --detailed-exitcode`: there is something to do |
 | 3 | the run promoted nothing |

@@ -356,7 +356,8 @@ class Loop(SpecModel):
     iterations: Positive = 3
     """Turns of the wheel."""
     max_usd: Usd | None = None
-    """Hard stop per run, over all teachers."""
+    """Hard stop: dollars per run, over all teachers. A run goes on until an `apply` is done: one that was interrupted,
+    killed or stopped at a limit is continued by the next, with the same account."""
     max_calls: Positive | None = None
     """Hard stop: attempts per run, over all teachers."""
     max_tokens: Positive | None = None
