@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flywheel.records import Subject
+from flywheel.records import LessonRequest, Subject
+from flywheel.spec.teachers import PythonTeacher
+from flywheel.teachers.function import function_request
 from mini_domain import Domain
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +53,15 @@ def test_the_python_page_runs_from_top_to_bottom(
     assert "\nblue " in said
     assert "['fail', 'pass'] ['pass', 'pass']" in said
     assert "the only model ever deployed" in said
+
+
+def test_a_teachers_request_is_described_key_by_key() -> None:
+    request = LessonRequest("t", "lessons", "colour", None, "", 1, (), (), None, (), {}, 0, 7)
+    teacher = PythonTeacher(kind="python", function="teachers.py:teach")
+    table = re.findall(r"^\| (`.*?) \|", (DOCS / "kinds.md").read_text(encoding="utf-8"), re.MULTILINE)
+    described = {key for first in table for key in re.findall(r"`(\w+)`", first)}
+
+    assert set(function_request(teacher, request, {})) <= described
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
