@@ -113,7 +113,7 @@ def _guessed_target(
         raise UsageError(no_answers(table, "it has one column with values"))
     if not likely:
         raise UsageError(no_answers(table, "no column is named like one, or has values that recur", free))
-    named = " or ".join(f"{column} ({_different(table, column):,} values)" for column in likely)
+    named = " or ".join(f"{column} ({different(table, column):,} values)" for column in likely)
     others = ", ".join(column for column in free if column not in likely)
     raise UsageError(
         f"{table.name}: which column holds the right answer cannot be guessed. Name it with --target: {named}"
@@ -136,7 +136,8 @@ def _may_be_an_answer(table: SourceTable, column: str) -> bool:
     return _holds_objects(values) or (recurs(values) and 2 * rare <= len(counts))
 
 
-def _different(table: SourceTable, column: str) -> int:
+def different(table: SourceTable, column: str) -> int:
+    """How many values a column has."""
     return len({target_text(value) for value in table.values(column) if not is_empty(value)})
 
 

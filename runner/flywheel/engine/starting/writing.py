@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.engine.starting.columns import Choice, is_empty, safe_name
+from flywheel.engine.starting.columns import Choice, different, safe_name
 from flywheel.engine.starting.kinds import AnswerKind, yaml_of
 from flywheel.engine.starting.lengths import BUILTIN_BASE
 from flywheel.engine.starting.splitting import DECENT_HOLDOUT, SEED, Split, Usable, least_fixed
@@ -266,11 +266,10 @@ def said_of(plans: Plans, least: int) -> list[tuple[str, str]]:
 
 def _given_when(plans: Plans, column: str) -> str:
     """A word on an input that somebody may fill in when the question has been dealt with, such as who did it."""
-    values = {target_text(value) for value in plans.table.values(column) if not is_empty(value)}
     others = ",".join(other for other in plans.choice.inputs if other != column)
     return (
-        f"{column} has {len(values):,} values. If nobody knows it yet when a question comes in, leave it out: "
-        f"--inputs {shlex.quote(others)}"
+        f"{column} has {different(plans.table, column):,} values. If nobody knows it yet when a question comes in, "
+        f"leave it out: --inputs {shlex.quote(others)}"
     )
 
 

@@ -19,10 +19,10 @@ from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.round import Round
 from flywheel.records import Candidate, Reference, Row
 from flywheel.records.reviews import Review, item_name, last_words, settled
-from flywheel.records.rows import read_rows, target_text
+from flywheel.records.rows import read_rows, rows_of_text, shown, target_text
 
 FOLDER = "human"
-PERSON = "human"
+HUMAN = "human"
 """The teacher of what people answered."""
 #: Columns of the queue's own; a task's row cannot have them too.
 OWN = ("id", "mode", "answer_of_student", "reason")
@@ -147,12 +147,11 @@ def queued_rows(path: Path) -> list[Row]:
     torn = _torn(path)
     if not torn:
         return read_rows(path)
-    lines = path.read_bytes()[: -len(torn)].splitlines()
-    return (
-        [json.loads(line) for line in lines if line.strip()]
-        if all(map(_is_json, filter(None, lines)))
-        else read_rows(path)
-    )
+    try:
+        whole = path.read_bytes()[: -len(torn)].decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return read_rows(path)  # it says where
+    return rows_of_text(whole, shown(path))
 
 
 def kept_torn(path: Path) -> Path:
@@ -180,7 +179,7 @@ def _candidate(g: Round, row: Row) -> Candidate:
         candidate_id=fingerprint([g.ctx.node.fingerprint, "human", row["id"]])[:16],
         task=g.work.task_name,
         generator=g.generator.name,
-        teacher=PERSON,
+        teacher=HUMAN,
         mode=str(row["mode"]) if row.get("mode") else None,
         call_key="",
         row=g.work.inputs(row),

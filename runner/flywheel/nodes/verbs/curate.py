@@ -21,7 +21,7 @@ from flywheel.nodes.lessons.curation import (
     replay,
 )
 from flywheel.nodes.lessons.lesson import clear
-from flywheel.nodes.lessons.queue import PERSON
+from flywheel.nodes.lessons.queue import HUMAN
 from flywheel.nodes.lessons.watch import SAMPLE, Watch
 from flywheel.records import Counts
 
@@ -38,11 +38,11 @@ def curate(ctx: Context) -> NodeResult:
     clear(ctx)
     ctx.write("signatures", _signatures(ctx, found, history))
     digest, origins, given = ListFingerprint(), Counter[str](), 0
-    recorded = {name for name, teacher in ctx.spec.teachers.items() if teacher.recorded and not teacher.is_simulated}
+    givers = {HUMAN, *(name for name, t in ctx.spec.teachers.items() if t.recorded and not t.is_simulated)}
     for row in _dataset(ctx):
         digest.add([row["lesson_id"], row["prompt"], row["target"]])
         origins[row["origin"]] += 1
-        given += row["origin"] == "seed" or row["teacher"] in recorded | {PERSON}
+        given += row["origin"] == "seed" or row["teacher"] in givers
     watch = Watch(given, origins.total(), _looked_at(ctx))
     return NodeResult(
         Counts(len(lessons), len(kept), len(found.fates)),
