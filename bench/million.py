@@ -5,7 +5,8 @@
 Half the candidates come from a file (a `dataset` teacher), half from a function (a `python` teacher) that errs in one
 of ten and repeats itself in one of ten. The model worker answers a few probes before and takes no part; nothing is
 trained. `--rows`: rows a call of the function. `--against`: the same with another checkout's build, in the same run.
-Every build runs in a process of its own; its memory is sampled over that process and its judges, without the worker.
+Every build runs in a process of its own; memory and CPU are sampled over that process and its judges, without the
+worker, whose CPU is in the sum alone.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ with Store(project.store_path) as store, Resources(project, store, "bench") as r
     engine._Run(project, store, resources, plan, "bench", listen, "bench").execute()
     candidates = store.query("SELECT count(*) AS n FROM candidates")[0]["n"]
     kept = store.query("SELECT count(*) AS n FROM dataset")[0]["n"]
-print(json.dumps({"steps": seen, "candidates": candidates, "kept": kept}))
+used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+whole = sum(one.ru_utime + one.ru_stime for one in used)
+print(json.dumps({"steps": seen, "candidates": candidates, "kept": kept, "whole": whole}))
 '''
 
 
@@ -179,7 +182,8 @@ def main() -> None:
                 total += cpu
                 micros = cpu / found["candidates"] * 1e6  # type: ignore[operator]
                 print(f"{name:8s}{step:12s}{cpu:9.1f}{wall:9.1f}{micros:16.0f}{peak / 1e6:9.0f}", flush=True)
-            print(f"{name:8s}{found['candidates']:,} candidates, {found['kept']:,} rows kept, {total:.1f} CPU s")
+            rows = f"{found['candidates']:,} candidates, {found['kept']:,} rows kept"
+            print(f"{name:8s}{rows}, {total:.1f} CPU s; with the model worker and the start {found['whole']:.1f}")
     print(footer())
 
 

@@ -9,7 +9,8 @@ most memory (resident, of the whole process) are compared, not wall time: other 
 
 - ranking: the loss on 64 rows, batch 64
 - training: two steps of 16 rows, LoRA of rank 16 on all linear layers
-- short: the same where the machine is said to have 1 GiB left, so that activations are computed twice
+- short: the same where the machine is said to have 2 GiB left, so that fewer rows go through the model at a time
+- shortest: with 1 GiB left, so that activations are computed twice, too
 - evaluation: both models on 96 items, at most 8 new tokens, beside plain batched `generate` of both; with the noise
   repeat and the checks of the adapter's effect. The time of the verifiers is not in it: they are other processes.
 """
@@ -32,7 +33,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 OURS = HERE.parents[1] / "runner"
-ORDER = ["ranking", "training", "short", "evaluation"]
+ORDER = ["ranking", "training", "short", "shortest", "evaluation"]
 STUDENTS = {"smollm2": "smollm2-135m-instruct", "gemma": "gemma-3-270m"}
 WORDS = re.findall("[a-z]+", "please tell me how my card was charged twice for the same hotel abroad last week and why")
 
@@ -89,13 +90,17 @@ def training(folder: str, scratch: str) -> dict[str, float]:
     return measured(lambda: train(job, lambda message: None), tokens=lambda result: result.tokens)
 
 
-def short(folder: str, scratch: str) -> dict[str, float]:
+def short(folder: str, scratch: str, left: int = 2 << 30) -> dict[str, float]:
     try:
         from flywheel.student import memory
     except ImportError:  # before 0.2, which takes what there is
         return training(folder, scratch)
-    memory._free = lambda: 1 << 30
+    memory._free = lambda: left
     return training(folder, scratch)
+
+
+def shortest(folder: str, scratch: str) -> dict[str, float]:
+    return short(folder, scratch, 1 << 30)
 
 
 def evaluation(folder: str, scratch: str) -> dict[str, float]:
@@ -197,7 +202,10 @@ def measured(run: Any, tokens: Any) -> dict[str, float]:
     return {"cpu": seconds, "mb": peak, "tokens": tokens(result) if callable(tokens) else 0}
 
 
-WORK = {"ranking": ranking, "training": training, "short": short, "evaluation": evaluation, "plain generate": plain}
+WORK = {
+    "ranking": ranking, "training": training, "short": short, "shortest": shortest, "evaluation": evaluation,
+    "plain generate": plain,
+}  # fmt: skip
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -216,14 +216,30 @@ def test_query_before_the_first_run_says_so(domain: Domain, flywheel) -> None:
 def test_show_follows_a_lesson_from_the_failure_to_the_scores(applied: Domain, flywheel) -> None:
     kept = applied.query("SELECT candidate_id, lesson_id FROM dataset WHERE origin = 'new' ORDER BY ALL LIMIT 1")[0]
 
-    code, out, _ = flywheel(applied, "show", kept["candidate_id"])
+    code, out, _ = flywheel(applied, "show", kept["candidate_id"], "--columns")
 
     assert code == 0
     titles = [line for line in out.splitlines() if line.isupper()]
     for title in ("FAILURE", "CALL", "CANDIDATE", "VERDICT", "JUDGED", "CURATION", "DATASET ROW", "ADAPTER", "SCORES"):
         assert title in titles
-    assert flywheel(applied, "show", kept["lesson_id"])[1] == out
+    assert flywheel(applied, "show", kept["lesson_id"], "--columns")[1] == out
     assert json.loads(flywheel(applied, "show", kept["candidate_id"][:10], "--json")[1])
+
+
+def test_show_tells_a_life_in_the_order_in_which_it_happened(applied: Domain, flywheel) -> None:
+    kept = applied.query("SELECT candidate_id, lesson_id FROM dataset WHERE origin = 'new' ORDER BY ALL LIMIT 1")[0]
+
+    code, out, _ = flywheel(applied, "show", kept["lesson_id"])
+
+    assert code == 0
+    heads = [line.split()[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert list(dict.fromkeys(heads)) == ["answer", "failure", "call", "candidate", "adapter"]
+    said = [
+        f"candidate {kept['candidate_id']} (i1.generate.", "all together: pass", "i1.curate: kept, rank ",
+        f"i1.curate: lesson {kept['lesson_id']}, new: ", "(i1.train): ", "as candidate", "i1.gate: ",
+    ]  # fmt: skip
+    places = [out.index(words) for words in said]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.console.looks import life_text, table_text
+from flywheel.console.lives import columns_text
+from flywheel.console.looks import table_text
 from flywheel.console.picture import Picture
 from flywheel.console.progress import PlainLines
 from flywheel.console.view import RunView
@@ -37,12 +38,12 @@ def test_a_table_lines_its_columns_up_and_counts_its_rows() -> None:
 
 @pytest.mark.parametrize("bad", ["\x1b[31mred", "\u202egnihtyna", "a\x00b", "\x9b2J"])
 def test_what_a_model_wrote_cannot_steer_the_terminal(bad: str) -> None:
-    for text in (table_text([{"answer": bad}]), life_text([("candidate", {"answer": bad})])):
+    for text in (table_text([{"answer": bad}]), columns_text([("candidate", {"answer": bad})])):
         assert not set(bad) & set("\x1b\u202e\x00\x9b") & set(text)
 
 
 def test_a_life_has_a_block_a_chapter_and_leaves_out_what_is_empty() -> None:
-    text = life_text([("failure", {"mode": "m", "note": None}), ("call", {"text": "one\ntwo"})])
+    text = columns_text([("failure", {"mode": "m", "note": None}), ("call", {"text": "one\ntwo"})])
 
     assert text.count("\n\n") == 1
     assert "note" not in text

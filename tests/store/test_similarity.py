@@ -379,3 +379,36 @@ def test_ngrams_agree_with_plain_python(lessons: list[list[str]], items: list[li
     )
 
     assert set(found) == expected
+
+
+#: Tokens that normalising changes, joins, cuts or leaves out.
+_AWKWARD = (
+    "don't 3.14 1,000 x a well-known != C# f(x) (word) \"quoted\" 'q' **bold** snake_case naïve Ｆｕｌｌ 東京 ５ -- ... "
+    "#tag 12:30 e.g. U.S. 5! x_1 -> don’t l’eau 9 Zürich [a] {b} a/b -x ≠ * -"
+)
+
+
+@pytest.mark.parametrize("ngram", [2, 5, 8, 13])
+def test_what_is_soon_seen_to_share_nothing_shares_nothing(ngram: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at letters and digits alone leaves out no overlap that the whole look finds."""
+    rng, tokens = random.Random(ngram), _AWKWARD.split()
+
+    def text(most: int) -> str:
+        return " ".join(rng.choice(tokens) + rng.choice(["", ".", ",", "?", "!"]) for _ in range(rng.randint(2, most)))
+
+    def lesson(items: list[tuple[str, str, str, str]]) -> tuple[str, str]:
+        words, first = rng.choice(items)[3].split(), rng.randrange(4)
+        whole = f"{text(20)} {' '.join(words[first : first + rng.randint(1, 16)])}".swapcase()
+        if rng.random() < 0.5:
+            whole = whole.encode("ascii", "ignore").decode()
+        return (rng.choice(items)[2].upper() if rng.random() < 0.2 else whole), whole
+
+    items = [("s", str(i), asked, asked) for i in range(30) for asked in [text(40)]]
+    lessons = [lesson(items) for _ in range(400)]
+    found = contaminated(lessons, items, ngram)
+    monkeypatch.setattr("flywheel.store.similarity._Grams._may_share", lambda self, text: True)
+    monkeypatch.setattr("flywheel.store.similarity._pieces", lambda text: [])
+
+    assert found == contaminated(lessons, items, ngram)
+    assert {one.how for one in found.values()} >= {"normalised", f"{ngram}-gram"}
+    assert len(found) < len(lessons)

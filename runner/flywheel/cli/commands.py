@@ -300,16 +300,17 @@ def forget(
 def show(
     row_id: Annotated[str, typer.Argument(help="An answer, failure, candidate, lesson, call, model or item id.")],
     file: SpecFile = DEFAULT_SPEC,
+    columns: Annotated[bool, typer.Option("--columns", help="Every column of every row.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print a row's whole life: failure, lesson, call, verdicts, dataset, adapter, scores."""
-    from flywheel.console.looks import life_text
+    """Tell a row's whole life: failure, lesson, call, verdicts, dataset, adapter, scores."""
+    from flywheel.console.lives import columns_text, life_text
     from flywheel.engine.history import open_lookup
     from flywheel.engine.lookback import life
 
     with open_lookup(_root(file) / ".flywheel") as lookup:
         chapters = life(lookup, row_id)
-    print(to_json(chapters, indent=1) if as_json else life_text(chapters))
+    print(to_json(chapters, indent=1) if as_json else (columns_text if columns else life_text)(chapters))
 
 
 @app.command()

@@ -37,20 +37,6 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def life_text(chapters: Sequence[tuple[str, Row]]) -> str:
-    """One block a chapter, in the order in which it happened; empty columns left out."""
-    blocks = []
-    for title, row in chapters:
-        lines = [title.upper()]
-        lines += [f"  {key:<14} {_indented(value)}" for key, value in row.items() if value not in (None, "", [], {})]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def _indented(value: Any) -> str:
-    return printable(_cell(value), 2_000).replace("\n", "\n" + " " * 17)
-
-
 def status_text(found: Row) -> str:
     lines = _run_lines(found["run"])
     if found.get("store") and found["run"]:

@@ -13,8 +13,8 @@ from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
 
 from flywheel.normal import WORD, gram_units, words
 from flywheel.store.telling import Telling, must_agree, worded_alike
@@ -179,7 +179,7 @@ def alike(
         if later in leave_out or earlier in leave_out:
             continue
         one, other = shingles_of(later), shingles_of(earlier)
-        shared = len(one & other)
+        shared = _shared(one, other)
         similarity = shared / (len(one) + len(other) - shared)
         if similarity >= threshold and worded_alike(words_of(later), words_of(earlier), telling):
             yield later, earlier, similarity
@@ -349,9 +349,37 @@ def _has_words(part: str) -> bool:
     return plain >= CONTENT_WORDS or len(words(part)) >= CONTENT_WORDS
 
 
-def _shingles(text: str) -> frozenset[str]:
-    """Runs of 3 characters; a shorter text is its own shingle."""
-    return frozenset(text[i : i + 3] for i in range(max(len(text) - 2, 1)))
+def _shingles(text: str) -> NDArray[np.uint64]:
+    """Runs of 3 characters, rising, each once; a shorter text is its own shingle."""
+    import numpy as np
+
+    codes = _runs_of_3(_letters([text.ljust(3, "\0")]))
+    codes.sort()
+    return codes[np.concatenate(([True], codes[1:] != codes[:-1]))]
+
+
+def _shared(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> int:
+    """How many values two rising arrays have in common. (To sort both together is faster than sets of Python.)"""
+    import numpy as np
+
+    both = np.concatenate((one, other))
+    both.sort()
+    return int(np.count_nonzero(both[1:] == both[:-1]))
+
+
+def _letters(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """The code points of the texts, one text's after another's."""
+    import numpy as np
+
+    return np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+
+
+def _runs_of_3(letters: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each with the two after it as one number: 21 bits hold a code point."""
+    import numpy as np
+
+    codes: NDArray[np.uint64] = (letters[:-2] << np.uint64(42)) | (letters[1:-1] << np.uint64(21)) | letters[2:]
+    return codes
 
 
 def _similar_pairs(rows: NDArray[np.void], first_of: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
@@ -368,14 +396,16 @@ def _similar_pairs(rows: NDArray[np.void], first_of: NDArray[np.int64], threshol
     # A byte of each hash is enough to compare by: a signature is then one cache line.
     bytes_ = rows["least"].astype(np.uint8, order="C")
     least = hashes * (threshold - 4 * (threshold * (1 - threshold) / hashes) ** 0.5)
-    found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    found: list[NDArray[np.int64]] = [np.empty(0, np.int64)]  # later * size + earlier
     for band in range(BANDS):
         values = rows["least"][firsts, band * ROWS_A_BAND : (band + 1) * ROWS_A_BAND]
         for pairs in _pairs_of_equal(_band_keys(values, kinds[firsts])):
             later, earlier = firsts[pairs].T
-            agreeing = (bytes_[later] == bytes_[earlier]).sum(axis=1)
-            found.append(firsts[pairs][(agreeing >= least) & (kinds[later] == kinds[earlier])])
-    return map(tuple, np.unique(np.concatenate(found), axis=0).tolist())
+            agreeing = (bytes_.take(later, 0) == bytes_.take(earlier, 0)).sum(axis=1, dtype=np.uint8)
+            near = (agreeing >= least) & (kinds[later] == kinds[earlier])
+            found.append(later[near] * len(rows) + earlier[near])
+    later, earlier = np.divmod(np.unique(np.concatenate(found)), max(len(rows), 1))
+    return zip(later.tolist(), earlier.tolist(), strict=True)
 
 
 def _band_keys(values: NDArray[np.uint32], kinds: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -392,14 +422,13 @@ def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
     import numpy as np
 
     padded = [text.ljust(3, "\0") for text in texts]
-    letters = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    codes = (letters[:-2] << np.uint64(42)) | (letters[1:-1] << np.uint64(21)) | letters[2:]
+    letters = _letters(padded)
     lengths = np.array([len(text) for text in padded])
     within = np.ones(len(letters), dtype=bool)
     ends = lengths.cumsum()
     within[ends - 1] = within[ends - 2] = False  # a shingle does not reach into the next text
     starts = np.concatenate(([0], (lengths - 2).cumsum()[:-1]))
-    mixed = (codes[within[:-2]] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    mixed = (_runs_of_3(letters)[within[:-2]] * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
     values = mixed.astype(np.uint32)
     least = np.empty((len(texts), BANDS * ROWS_A_BAND), np.uint32)
     for number, (factor, addend) in enumerate(_hash_parameters()):
@@ -468,42 +497,81 @@ def contaminated(
     if not items:
         return {}
     exact = {question: (suite, item) for suite, item, question, _ in items}
-    folded = {normalised(question).lower(): (suite, item) for suite, item, question, _ in items}
+    folded = _Folded((suite, item, question) for suite, item, question, _ in items)
     grams = _Grams([(suite, item, whole) for suite, item, _, whole in items], ngram)
     found: dict[int, Overlap] = {}
     for index, (question, whole) in enumerate(lessons):
         if question in exact:
             found[index] = Overlap(*exact[question], "exact")
-        elif (key := normalised(question).lower()) in folded:
-            found[index] = Overlap(*folded[key], "normalised")
+        elif owner := folded.same_as(question):
+            found[index] = Overlap(*owner, "normalised")
         elif owner := grams.shared_by(whole):
             found[index] = Overlap(*owner, f"{ngram}-gram")
     return found
 
 
+class _Folded:
+    """Questions of (suite, item, question), normalised and in lower case."""
+
+    def __init__(self, items: Iterable[tuple[str, str, str]]) -> None:
+        self._owners = {normalised(question).lower(): (suite, item) for suite, item, question in items}
+        self._spelled = {b"".join(_pieces(key)) for key in self._owners if key.isascii()}
+
+    def same_as(self, question: str) -> tuple[str, str] | None:
+        """The (suite, item) whose question it is."""
+        if question.isascii() and b"".join(_pieces(question)) not in self._spelled:
+            return None  # other letters: seen at once, where to normalise takes long
+        return self._owners.get(normalised(question).lower())
+
+
 class _Grams:
-    """Runs of `ngram` words of (suite, item, text)."""
+    """Runs of `ngram` words of (suite, item, text).
+
+    An ASCII text that has such a run in common with an item also has the letters and digits of that run, which are soon
+    compared: half as many pieces as every run has, wherever they begin in an item, and in the text at so many places
+    that one of them lies within any run.
+    """
 
     def __init__(self, items: Sequence[tuple[str, str, str]], ngram: int) -> None:
-        self._ngram, self._half = ngram, ngram // 2
+        self._ngram = ngram
         self._owners: dict[tuple[str, ...], tuple[str, str]] = {}
-        self._halves: set[tuple[str, ...]] = set()
+        plain: list[list[str]] = []
         for suite, item, text in items:
             tokens = _gram_tokens(text)
-            self._halves.update(_runs(tokens, self._half))
+            plain += [list(run) for is_ascii, run in groupby(tokens, str.isascii) if is_ascii]
             for gram in _ngrams(tokens, ngram):
                 self._owners[gram] = min(self._owners.get(gram, (suite, item)), (suite, item))
+        fewest = min((_fewest_pieces(run, ngram) for run in plain if len(run) >= ngram), default=0)
+        self._half = (fewest + 1) // 2
+        self._step = fewest - self._half + 1
+        self._halves = {half for run in plain for half in _runs(_pieces(" ".join(run)), self._half)}
 
     def shared_by(self, text: str) -> tuple[str, str] | None:
         """The first (suite, item), by name, that has a run in common with the text."""
-        tokens, half = _gram_tokens(text), self._half
-        # A run of `ngram` words holds a whole half that begins at a multiple of the rest: most texts have none.
-        if text.isascii() and self._halves.isdisjoint(
-            tuple(tokens[i : i + half]) for i in range(0, len(tokens) - half + 1, self._ngram - half + 1)
-        ):
+        if self._half and text.isascii() and not self._may_share(text):
             return None
-        shared = self._owners.keys() & _ngrams(tokens, self._ngram)
+        shared = self._owners.keys() & _ngrams(_gram_tokens(text), self._ngram)
         return min((self._owners[gram] for gram in shared), default=None)
+
+    def _may_share(self, text: str) -> bool:
+        pieces, half = _pieces(text), self._half
+        starts = range(0, len(pieces) - half + 1, self._step)
+        return not self._halves.isdisjoint(tuple(pieces[i : i + half]) for i in starts)
+
+
+#: Of a byte: a letter in lower case or a digit, else a blank.
+_PIECES = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else 32 for code in range(256))
+
+
+def _pieces(text: str) -> list[bytes]:
+    """Letters and digits of an ASCII text between all else, in lower case: no normalising changes them."""
+    return text.encode().translate(_PIECES).split()
+
+
+def _fewest_pieces(tokens: Sequence[str], length: int) -> int:
+    """Of any run of `length` tokens."""
+    counts = [len(_pieces(token)) for token in tokens]
+    return min(map(sum, _runs(counts, length)))
 
 
 def _gram_tokens(text: str) -> list[str]:
@@ -517,7 +585,7 @@ def _ngrams(tokens: list[str], length: int) -> set[tuple[str, ...]]:
     return _weighted(tokens, sizes, length * WORD) if sizes else set(_runs(tokens, length))
 
 
-def _runs(tokens: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+def _runs(tokens: Sequence[Any], length: int) -> Iterator[tuple[Any, ...]]:
     return zip(*(tokens[start:] for start in range(length)), strict=False)
 
 

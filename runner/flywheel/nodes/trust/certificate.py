@@ -189,7 +189,7 @@ def _hash_check(document: Mapping[str, Any]) -> Check:
 
 def _decision_check(certificate: Certificate) -> Check:
     holds = decision_hash(certificate.decision, certificate.hashes.evidence) == certificate.decision_hash
-    what = "decision, scores, training rows, adapter and holdout"
+    what = "the decision and the recorded hashes of scores, training rows, adapter and holdout"
     return Check("decision hash", holds, f"{what} {'are' if holds else 'are not all'} those that it was taken over")
 
 
