@@ -52,7 +52,7 @@ def test_the_python_page_runs_from_top_to_bottom(
     said = capsys.readouterr().out
     assert "\nblue " in said
     assert "['fail', 'pass'] ['pass', 'pass']" in said
-    assert "the only model ever deployed" in said
+    assert "no model was in service" in said
 
 
 def test_a_teachers_request_is_described_key_by_key() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flywheel.engine.events import EventLog
+from flywheel.engine.status import status
 from flywheel.errors import PlanMoved, SpecInvalid, Tampered
 from mini_domain import Domain, rows
 
@@ -328,3 +329,19 @@ def test_a_damaged_journal_record_is_refused_by_number(domain: Domain) -> None:
 
     with pytest.raises(Tampered, match="record 1 is damaged"):
         domain.apply()
+
+
+def test_a_verifier_that_passes_all_buys_no_lesson_again(domain: Domain) -> None:
+    """Nodes above get another fingerprint by it, and with that rows other ids; what is asked hangs on neither."""
+    domain.apply(until="curate")
+    asked, counted = domain.calls("asked"), status(domain.root / ".flywheel")["lessons"]
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["verifiers"]["anything"] = {"kind": "regex", "pattern": ".*"}
+        spec["tasks"]["colour"]["verify"].append("anything")
+
+    outcome = domain.edit(change).apply(until="curate")
+
+    assert outcome.ran > 4
+    assert domain.calls("asked") == asked
+    assert status(domain.root / ".flywheel")["lessons"] == counted, "the same lessons, judged once more"

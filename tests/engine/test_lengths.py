@@ -82,3 +82,17 @@ def test_a_student_that_is_not_here_is_not_asked(domain: Domain) -> None:
     domain.write_rows("evals/probes.jsonl", long_rows(1, WINDOW))
 
     assert warnings(domain) == []
+
+
+def test_known_answers_that_the_student_may_not_write_to_their_end_are_counted(real_domain: Domain) -> None:
+    long = [{**row, "label": "blue " * 9} for row in rows(700, 2)]
+    real_domain.write_rows("evals/probes.jsonl", [*rows(600, 3), *long])
+
+    (said,) = warnings(real_domain)
+
+    assert "evals/probes.jsonl:4" in said
+    assert "2 rows of 5 cannot be answered in full" in said
+    assert "the student may write 6" in said
+
+    real_domain.edit(lambda spec: spec["student"].update(max_new_tokens=46))
+    assert warnings(real_domain) == []

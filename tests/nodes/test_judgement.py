@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 import stand_in
+from flywheel.console.ending import ending_text
+from flywheel.console.looks import status_text
 from flywheel.engine.rollback import rollback
+from flywheel.engine.status import status
 from flywheel.errors import FlywheelError, Tampered, UsageError
 from flywheel.store import Store
 from flywheel.student.work import Effect
@@ -182,7 +185,12 @@ def test_a_model_of_an_earlier_spec_stays_until_it_is_beaten(domain: Domain) -> 
 
     assert outcome.promoted == [1], "it is better than the base"
     assert current(domain) == before, "and no better than what is deployed"
-    assert "stays" in summary(domain, "i1.deploy")["why"]
+    assert "stays" in (why := summary(domain, "i1.deploy")["why"])
+    found = status(domain.root / ".flywheel")
+    assert found["held_back"] == {1: why}
+    assert "iteration 1 is not deployed: the deployed model" in status_text(found)
+    assert "iteration 1 is not deployed: the deployed model" in ending_text(outcome, domain.open(), found, 1)
+    assert "not deployed: the deployed model" in (domain.root / "reports" / "index.html").read_text()
 
 
 def test_the_deployment_history_is_a_chain_of_hashes(twice: Domain) -> None:
@@ -202,6 +210,10 @@ def test_rollback_points_at_the_model_before_and_back_again(twice: Domain) -> No
     assert current(twice) == first
     assert json.loads((twice.root / "deploy" / "manifest.json").read_text())["model_id"] == first
 
+    with pytest.raises(UsageError, match="no model was in service"):  # never forward again
+        rollback(twice.open())
+    with pytest.raises(UsageError, match="in service already"):
+        rollback(twice.open(), to=first)
     assert rollback(twice.open(), to=second[:6])["model_id"] == second
     assert current(twice) == second
     assert [r["action"] for r in twice.query("SELECT action FROM deployments ORDER BY sequence")] == [

@@ -124,3 +124,33 @@ def test_one_that_is_read_now_and_then_goes_on(domain: Domain, server: StubServe
 
     assert asked_of(server) > 2 * FEWEST
     assert generated(domain)[0]["notes"] == []
+
+
+def test_one_whose_answers_are_all_cut_off_is_stopped_too(domain: Domain, server: StubServer) -> None:
+    server.usual = answers("I am happy to help you with", finish="length")
+    paid(domain, server, 120, fallback=["careful"]).apply(until="curate")
+
+    first, second = generated(domain)
+    assert asked_of(server) == FEWEST, "neither the rest of the round nor the next one"
+    assert first["notes"] == [
+        f"paid was stopped: 0 of {FEWEST} answers could be read; it wrote: 'I am happy to help you with'"
+    ]
+    assert domain.query("SELECT count(*) AS n FROM candidates WHERE problem = 'the answer met max_tokens'") == [
+        {"n": FEWEST}
+    ]
+    assert second["wanted"] == {} or any("paid for not_blue was stopped" in note for note in second["notes"])
+
+
+def test_whole_rows_of_an_answer_that_was_cut_off_are_used(domain: Domain, server: StubServer) -> None:
+    async def cut(hit: Hit) -> Any:
+        rows = json.dumps([{"text": f"old sky {len(server.hits)}", "label": "blue"}] * 2)
+        return await answers(rows[:-9], finish="length")(hit)
+
+    server.usual = cut
+    paid(domain, server, 40).apply(until="curate")
+
+    assert domain.query(
+        "SELECT status, count(*) = count(DISTINCT call_key) AS one FROM candidates GROUP BY status"
+    ) == [{"status": "parsed", "one": True}]
+    assert set(generated(domain)[0]["calls_failed"]) == {"truncated"}
+    assert generated(domain)[0]["notes"] == []

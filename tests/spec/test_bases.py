@@ -60,8 +60,22 @@ def message(root: Path, base: str) -> str:
     "base", [BUILTIN, "Qwen/Qwen3-0.6B", "gpt2", "models/small", "./models/small", "models/small/"]
 )
 def test_a_built_in_model_a_hub_id_and_a_folder_are_bases(tmp_path: Path, folder: Path, base: str) -> None:
-    assert base_problem(tmp_path, base) is None
+    assert base_problem(tmp_path, base, "0123abc") is None
     assert base_path(tmp_path, base) == (folder if "small" in base else None)
+
+
+@pytest.mark.parametrize("base", ["Qwen/Qwen3-0.6B", "gpt2"])
+def test_a_hub_id_needs_a_commit_unless_one_is_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+    assert "as a hub id it needs a commit" in message(tmp_path, base)
+
+    refs = tmp_path / "hub" / f"models--{base.replace('/', '--')}" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("0123abc")
+    assert base_problem(tmp_path, base) is None
 
 
 def test_a_base_may_lie_outside_the_project(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +281,7 @@ def test_a_downloaded_model_of_a_kind_that_needs_code_is_told_from_the_cache(
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": OWN_CODE}))
 
-    assert base_problem(tmp_path, "org/own") is None, "nothing is known of it"
+    assert base_problem(tmp_path, "org/own", "def") is None, "nothing is known of it"
     found = base_problem(tmp_path, "org/own", "abc")
     assert found is not None
     assert found[0] == '"org/own" needs code that comes with it (own), which is never run.'

@@ -106,9 +106,16 @@ def test_a_python_file_is_not_run(project) -> None:
     [
         ("{", "not JSON: Expecting property name enclosed in double quotes."),
         ("[" * 100_000, "not JSON that can be read: "),
+        ('{"type": "objekt"}', 'no JSON Schema: type: "objekt" is no type. Did you mean "object"?'),
+        ('{"properties": {"a": {"type": 3}}}', "no JSON Schema: properties.a.type: 3 is no type. Known: array, "),
+        ('{"properties": []}', 'no JSON Schema: properties: [] is not of type "object".'),
+        ('{"pattern": "("}', 'no JSON Schema: pattern: "(" is not a "regex".'),
+        ('{"$ref": "#/nope"}', "no JSON Schema: the whole: Pointer '/nope' does not exist."),
+        ('{"$ref": "http://127.0.0.1:9/s"}', "http://127.0.0.1:9/s is outside the file."),
+        ("[]", "no JSON Schema: the whole: "),
     ],
 )
-def test_a_json_schema_must_be_json(project, content: str, message: str) -> None:
+def test_a_json_schema_must_be_json_and_a_schema(project, content: str, message: str) -> None:
     project.edit(("{kind: exact}", "{kind: json_schema, schema: s.json}")).write("s.json", content)
     assert project.messages()[0].startswith("s.json")
     assert message in project.messages()[0]

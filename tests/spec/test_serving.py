@@ -19,7 +19,7 @@ def warned(root: Path, targets: Any, base: str = "student", **config: Any) -> li
     domain = Domain.written(root)
     said = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **config}
     (root / "student" / "config.json").write_text(json.dumps(said))
-    domain.edit(lambda spec: spec["student"].update(base=base))
+    domain.edit(lambda spec: spec["student"].update(base=base, revision="0123abc"))
     domain.edit(lambda spec: spec["train"].update(targets=targets))
     return [render_fault(fault) for fault in load(root / "flywheel.yaml").warnings if "targets" in fault.path]
 

@@ -131,7 +131,8 @@ def test_lasting_fault_is_not(
 ) -> None:
     server.enqueue(behaviour)
     reply = ask(tmp_path, server, model)
-    assert (reply.status, reply.fault, reply.text, reply.attempts) == ("failed", fault, "", 1)
+    assert (reply.status, reply.fault, reply.attempts) == ("failed", fault, 1)
+    assert fault != "truncated" or reply.text == "half of"
     assert len(server.hits) == 1
     assert reply.usd == pytest.approx(cost)
 

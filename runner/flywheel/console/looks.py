@@ -48,7 +48,9 @@ def status_text(found: Row) -> str:
             else "Nothing was decided before it."
         )
     for decision in found["decisions"]:
-        lines.append(f"iteration {decision['iteration']}: {one_line(decision['explanation'], 150)}")
+        said = one_line(decision["explanation"], 150)
+        lines.append(f"{decision['decided_at']:%Y-%m-%d %H:%M} iteration {decision['iteration']}: {said}")
+    lines += [f"iteration {n} is not deployed: {one_line(why, 400)}" for n, why in sorted(found["held_back"].items())]
     for row in found["approvals"][-5:]:
         said = {"approve": "approved", "reject": "rejected"}[row["verdict"]]
         note = f": {one_line(row['note'], 100)}" if row["note"] else ""

@@ -1,4 +1,4 @@
-"""Prompts that do not fit the student, before anything runs."""
+"""Prompts that do not fit the student, and answers that it is not let write to their end, before anything runs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from pathlib import Path
 from flywheel.errors import Fault
 from flywheel.prompting import render, shots_of
 from flywheel.records import Row
-from flywheel.records.rows import read_row_file
+from flywheel.records.rows import RowFile, read_row_file, target_text
 from flywheel.spec.loader import LoadedSpec
 from flywheel.student.lengths import context_in, lengths_in
 from flywheel.text import plural
 
 
 def too_long(loaded: LoadedSpec, student: Path) -> list[Fault]:
-    """A warning for each file with rows that leave no room for an answer, at the first of them. Nothing where the
-    student's tokenizer is not in the folder `student`."""
+    """A warning for each file with rows that leave no room for an answer, or whose known answer is longer than any that
+    the student may give, at the first of them. Nothing where the student's tokenizer is not in the folder `student`."""
     context = context_in(student)
     if context is None:
         return []
     room = context - loaded.spec.student.max_new_tokens
     shots = shots_of(loaded.spec, loaded.root)
-    return [
-        fault for task, file in _asked(loaded) for fault in _of_file(loaded, student, task, file, shots[task], room)
-    ]
+    found: list[Fault] = []
+    for task, name in _asked(loaded):
+        file = read_row_file(loaded.root / name)
+        found += _of_prompts(loaded, student, task, file, shots[task], room)
+        found += _of_answers(loaded, student, task, file)
+    return found
 
 
 def _asked(loaded: LoadedSpec) -> Iterator[tuple[str, str]]:
@@ -35,8 +38,7 @@ def _asked(loaded: LoadedSpec) -> Iterator[tuple[str, str]]:
     return ((task, file) for task, file in dict.fromkeys(found) if file is not None)
 
 
-def _of_file(loaded: LoadedSpec, student: Path, task: str, name: str, shots: str, room: int) -> Iterator[Fault]:
-    file = read_row_file(loaded.root / name)
+def _of_prompts(loaded: LoadedSpec, student: Path, task: str, file: RowFile, shots: str, room: int) -> Iterator[Fault]:
     prompts = _long_ones(loaded, task, file.rows, shots, room)
     tokens = lengths_in(student, list(prompts.values())) if prompts else None
     over = [(place, length) for place, length in zip(prompts, tokens or (), strict=False) if length > room]
@@ -64,3 +66,23 @@ def _long_ones(loaded: LoadedSpec, task: str, rows: tuple[Row, ...], shots: str,
         if fixed + 2 * len(str(inputs).encode()) > room:
             found[place] = shots + render(loaded.root / prompt, loaded.root, {"row": inputs})
     return found
+
+
+def _of_answers(loaded: LoadedSpec, student: Path, task: str, file: RowFile) -> Iterator[Fault]:
+    most, target = loaded.spec.student.max_new_tokens, loaded.spec.tasks[task].target
+    golds = [target_text(row[target]) if row.get(target) is not None else "" for row in file.rows]
+    long = {place: gold for place, gold in enumerate(golds) if len(gold.encode()) > most}  # a token is a byte at least
+    tokens = lengths_in(student, list(long.values())) if long else None
+    over = [(place, length) for place, length in zip(long, tokens or (), strict=False) if length > most]
+    if over:
+        place, length = over[0]
+        yield Fault(
+            f"{plural(len(over), 'row')} of {len(file.rows):,} cannot be answered in full: the known answer of this "
+            f"one has {length:,} tokens, and the student may write {most:,}.",
+            ("student", "max_new_tokens"),
+            f"Write student.max_new_tokens: {max(length for _, length in over) + 1}, where the answers are not meant to "
+            "be shorter.",
+            file.file,
+            file.lines[place],
+            warning=True,
+        )

@@ -13,7 +13,7 @@ from flywheel.errors import FlywheelError
 from flywheel.files import write_text
 from flywheel.plan import Plan
 from flywheel.records.live import live_tests
-from flywheel.records.nodes import Query, finished
+from flywheel.records.nodes import Query, finished, held_back
 
 #: Report and deploy nodes of different iterations end in different threads, and both rewrite the page.
 _WRITING = threading.Lock()
@@ -33,7 +33,8 @@ def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
         folders = [project.root / last[n].summary["artifact"] for n in sorted(last)]
         reports = [Report.model_validate_json((folder / "report.json").read_text(), strict=False) for folder in folders]
         if reports:
-            words = _last_words(plan, query) | _undone(plan, query)
+            held = held_back(query, [node.fingerprint for node in plan.of("deploy")])
+            words = _last_words(plan, query) | {n: f"not deployed: {why}" for n, why in held.items()}
             tests = live_tests(project.state / "canary")
             live = {test.model_id: f"on live traffic {test.verdict}: {test.words}" for test in tests}
             entries = [
@@ -72,10 +73,3 @@ def _last_words(plan: Plan, query: Query) -> dict[int, str]:
     )
     said = {"approve": "approved", "reject": "rejected"}
     return {row["iteration"]: f"{said[row['verdict']]} by {row['person']}" for row in rows}
-
-
-def _undone(plan: Plan, query: Query) -> dict[int, str]:
-    """Iteration → why what it promoted is not in service: its target did not serve it. The last record counts."""
-    records = finished(query, [node.fingerprint for node in plan.of("deploy")])
-    last = {record.iteration: record.summary for record in records}
-    return {iteration: str(said["why"]) for iteration, said in last.items() if said.get("undone")}

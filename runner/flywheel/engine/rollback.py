@@ -28,7 +28,7 @@ SMOKE_DIFFERS = 0.25
 
 
 def rollback(project: Workspace, to: str | None = None) -> dict[str, Any]:
-    """Point at the model deployed before the current one, or at `to` (a model id or the start of one).
+    """Point at the model that was in service before the current one came, or at `to` (a model id or the start of one).
 
     Gives the manifest now in force. Raises UsageError where there is nothing to go back to, Tampered where what is
     there, or what its decision rests on, is not what it was, FlywheelError where the model does not answer as it was
@@ -88,17 +88,30 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
     if not history:
         raise UsageError("nothing was ever deployed. Run `flywheel apply` first.")
     current = history[-1]["model_id"]
-    others = [row for row in history if row["model_id"] != current]
+    known = f"Deployed so far: {', '.join(dict.fromkeys(row['model_id'] for row in history))}."
     if to is not None:
-        others = [row for row in history if row["model_id"].startswith(to)]
-    if not others:
-        known = ", ".join(dict.fromkeys(row["model_id"] for row in history))
-        raise UsageError(
-            f'no deployment of "{to}". Deployed so far: {known}.'
-            if to
-            else f"{current} is the only model ever deployed; there is none to go back to."
-        )
-    return others[-1]
+        found = [row for row in history if row["model_id"].startswith(to)]
+        if not found:
+            raise UsageError(f'no deployment of "{to}". {known}')
+        if found[-1]["model_id"] == current:
+            raise UsageError(f"{current} is in service already. {known}")
+        return found[-1]
+    *before, _ = _still_stands(history)
+    if not before:
+        raise UsageError(f"before {current} no model was in service. {known} `flywheel rollback --to ID` takes any.")
+    return before[-1]
+
+
+def _still_stands(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deployments that no rollback took back, so that a second one goes further back and never forward again."""
+    found: list[dict[str, Any]] = []
+    for row in history:
+        same = [place for place, one in enumerate(found) if one["model_id"] == row["model_id"]]
+        if row["action"] == "rollback" and same:
+            del found[same[-1] + 1 :]
+        elif not same or same[-1] != len(found) - 1:
+            found.append(row)
+    return found
 
 
 # --- smoke evaluation -------------------------------------------------------------------------------------------------

@@ -10,14 +10,17 @@ from flywheel.engine.history import open_store_or_copy
 from flywheel.engine.lookback import last_events
 from flywheel.errors import StoreError, StoreLocked
 from flywheel.records.live import live_tests
+from flywheel.records.nodes import finished, held_back
 
 
 def status(state: Path) -> dict[str, Any]:
     """`run`: the newest run as its events tell; `decisions`, `approvals` and `deployments` as the store has them, or
     where a run holds it its copy of the last apply that ended (`as_of_last_apply`); `lessons`: all that were
-    accepted, and what all calls cost."""
+    accepted, each step as it was last done, and what all calls cost; `held_back`: iteration → why what it promoted is
+    not deployed."""
     held = False
     found: dict[str, Any] = {"decisions": [], "approvals": [], "deployments": [], "canary": ""}
+    found["held_back"] = {}
     found["lessons"] = {"accepted": 0, "usd": 0.0}
     try:
         with open_store_or_copy(state) as (query, held):
@@ -31,9 +34,13 @@ def status(state: Path) -> dict[str, Any]:
             found["deployments"] = query(
                 "SELECT sequence, action, iteration, model_id, deployed_at FROM deployments ORDER BY sequence"
             )
+            found["held_back"] = held_back(query)
+            # A step that an edited spec did again judged the same lessons once more.
+            last = {record.name: record.node for record in finished(query, verb="verify")}
             [found["lessons"]] = query(
-                "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass') AS accepted, "
-                "(SELECT coalesce(sum(usd), 0) FROM calls) AS usd"
+                "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass' AND list_contains(?, node)) AS accepted, "
+                "(SELECT coalesce(sum(usd), 0) FROM calls) AS usd",
+                [list(last.values())],
             )
         found["canary"] = _last_canary(state / "canary")
     except StoreLocked:  # the first run has begun, and there is no copy yet

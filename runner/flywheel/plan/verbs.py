@@ -193,7 +193,7 @@ class BudgetStep(Verb):
 
 class GenerateStep(Verb):
     name = "generate"
-    implementation = 3
+    implementation = 4
     serves_other_loops = True
     needs_judges = True
     is_refilled = True

@@ -56,6 +56,13 @@ def makers(nodes: Mapping[str, Sequence[str]]) -> list[str]:
     return [*(nodes.get("prefer") or nodes.get("train", ()))][-1:]
 
 
+def held_back(query: Query, nodes: Collection[str] | None = None) -> dict[int, str]:
+    """Iteration → why what its gate promoted did not go into service, by its deploy node among these (or all) that was
+    done last."""
+    last = {record.iteration: record.summary for record in finished(query, nodes, verb="deploy")}
+    return {n: str(said["why"]) for n, said in last.items() if said.get("held_back") or said.get("undone")}
+
+
 def rows_as_stored(query: Query, nodes: Collection[str]) -> list[dict[str, Any]]:
     """The whole rows of those of these nodes that are finished, for another store."""
     return query("SELECT * FROM nodes WHERE status = 'done' AND list_contains(?, node)", [list(nodes)])

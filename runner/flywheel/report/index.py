@@ -22,7 +22,7 @@ class IndexEntry(ReportPart):
     live: str = ""
     """What live traffic found of it (`deploy.canary`); else empty."""
     approval: str
-    """What a person said of it, that it waits for one, or why its promotion was undone; else empty."""
+    """What a person said of it, that it waits for one, or why it is not deployed though it was promoted; else empty."""
 
 
 def index_entry(report: Report) -> IndexEntry:

@@ -151,7 +151,7 @@ def headline(
         return f"No model was trained in this iteration, so nothing changes: {why_untrained}."
     said = f"{_measured(target)} " if target else ""
     if outcome == "promote":
-        then = "the new model takes over once a person approves it" if waits else "the new model takes over"
+        then = "the new model takes over once a person approves it" if waits else "the new model may take over"
         still = f" It still gets most of {target.suite} wrong." if target and mostly_wrong(target) else ""
         held = "The gate’s one rule holds" if len(rules) == 1 else "Every rule of the gate holds"
         return f"{said}{held}: {then}.{still}"

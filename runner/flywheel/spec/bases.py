@@ -117,7 +117,13 @@ def _hub_cache(hub_id: str) -> Path:
 
 
 def _hub_problem(hub_id: str, revision: str | None) -> Problem | None:
-    """Of a model that was downloaded before, in whole or in part."""
+    """Of one without a commit, or that was downloaded before, in whole or in part."""
+    if revision is None and cached_commit(hub_id) is None:
+        return (
+            "is neither a folder nor a file here, and as a hub id it needs a commit: a branch can move, and then it is "
+            "another model.",
+            f"Set student.revision to a commit, or write {BUILTIN}, a folder (./models/small) or a GGUF file.",
+        )
     config = _hub_cache(hub_id) / "snapshots" / (revision or cached_commit(hub_id) or "none") / "config.json"
     try:
         found = json.loads(config.read_bytes())

@@ -38,7 +38,7 @@ class Student(SpecModel):
     """`builtin:tiny` (embedded, runs offline), a folder or a GGUF file anywhere on this machine, known by its content,
     or a Hugging Face model id. A GGUF is de-quantised once, into `.flywheel`."""
     revision: str | None = None
-    """Commit of a Hugging Face id. Pin it: a moved branch is another model."""
+    """Commit of a Hugging Face id, which needs one: a branch can move. Null: the one in the local cache."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 on a GPU that has it, float32 elsewhere."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import Field
 
@@ -370,16 +370,40 @@ class JsonSchemaVerifier(Verifier):
         return "json"
 
     def file_faults(self, files: Mapping[str, Path]) -> Iterator[tuple[str, Fault]]:
-        """A JSON Schema must be JSON; whether it is a schema is for the check to say."""
+        """A JSON Schema must be JSON, and a schema."""
         for key, path in files.items():
             if key != "schema":
                 continue
             try:
-                json.loads(path.read_bytes())
+                if (wrong := _wrong_in_schema(json.loads(path.read_bytes()))) is not None:
+                    yield key, Fault(f"no JSON Schema: {wrong[0]}.", hint=wrong[1], file=shown(path))
             except json.JSONDecodeError as error:
                 yield key, Fault(f"not JSON: {error.msg}.", file=shown(path), line=error.lineno, column=error.colno)
             except (ValueError, RecursionError) as error:
                 yield key, Fault(f"not JSON that can be read: {one_line(str(error))}.", file=shown(path))
+
+
+_JSON_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+
+def _wrong_in_schema(schema: Any) -> tuple[str, str] | None:
+    """What keeps it from being a JSON Schema that stands in one file, and a hint."""
+    import jsonschema_rs  # here: few specs have one
+
+    def refuse(uri: str) -> NoReturn:  # it would be fetched
+        raise ValueError(f"{uri} is outside the file")
+
+    try:
+        jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
+    except jsonschema_rs.ValidationError as error:
+        path, wrong = [str(part) for part in error.instance_path], error.instance
+        if path[-1:] == ["type"]:
+            said = f"{one_line(json.dumps(wrong), 60)} is no type"
+            return f"{'.'.join(path)}: {said}", did_you_mean(wrong if isinstance(wrong, str) else "", _JSON_TYPES)
+        return f"{'.'.join(path) or 'the whole'}: {one_line(error.message, 160)}", ""
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        return one_line(str(error), 160), ""
+    return None
 
 
 class ExactVerifier(Verifier):

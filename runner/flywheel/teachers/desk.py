@@ -459,7 +459,9 @@ class _Flight:
         answer = result if isinstance(result, Completion) else self.draft
         if answer is None:
             assert isinstance(result, TeacherFault)
-            return Reply(status="failed", fault=result.fault, detail=detail, **common)
+            return Reply(
+                status="failed", fault=result.fault, text=_storable(redact(result.text)), detail=detail, **common
+            )
         text, model = _storable(redact(answer.text)), _storable(redact(answer.model))
         return Reply(status="ok", text=text, model=model, detail=detail, **common)
 

@@ -44,7 +44,8 @@ class StudentSampler:
             self._run = loop.create_task(self._run_waiting())
         answer = await done
         if answer.truncated:
-            raise TeacherFault("truncated", f"the answer met the student's max_new_tokens: {answer.text}")
+            detail = f"the answer met the student's max_new_tokens: {answer.text}"
+            raise TeacherFault("truncated", detail, text=answer.text)
         if not answer.text.strip():
             raise TeacherFault("empty", "the student said nothing")
         return Completion(answer.text, model="student")

@@ -192,7 +192,7 @@ def confused(ctx: Context, task: str) -> list[str]:
     another row's label, and beside it a row of that label."""
     rows = ctx.query(
         "SELECT answer_id, gold, trim(answer) AS said, outcome FROM answers WHERE list_contains(?, node) AND task = ? "
-        "ORDER BY answer_id",
+        "ORDER BY row_id, answer, answer_id",
         [ctx.fingerprints("probe"), task],
     )
     labels = {row["gold"] for row in rows}

@@ -18,9 +18,13 @@ from flywheel.records import Candidate, LessonRequest, Reference, Reply, Row
 from flywheel.records.rows import target_text
 from flywheel.spec.outline import with_fallbacks
 from flywheel.teachers import is_final
-from flywheel.teachers.faults import OUT_OF_REACH
+from flywheel.teachers.faults import ANSWERED, OUT_OF_REACH
 from flywheel.text import one_line, plural
 
+#: The fault of an answer of which the end is missing.
+CUT_OFF = "truncated"
+#: What a file says whose rows have all been given.
+NOTHING_LEFT = "[]"
 #: Requests that are out, or answered and not yet read, at a time.
 AT_A_TIME = 1_024
 
@@ -48,7 +52,7 @@ class Heard:
             self.usd += reply.usd
             self.tokens += reply.input_tokens + reply.output_tokens
         if reply.status == "failed":
-            self.failed += 1
+            self.failed += reply.fault != CUT_OFF  # which leaves a candidate
             self.faults[reply.fault] += 1
         if not is_final(reply):
             self.lost_to[f"{reply.teacher}: {reply.fault}"] += 1
@@ -94,16 +98,23 @@ class Exchange:
 
     def _unreadable(self, replies: Iterable[Reply]) -> dict[str, str]:
         """Teacher → what is said of it, of those that are to be asked no more."""
-        texts: dict[str, list[str]] = defaultdict(list)
+        heard: dict[str, list[Reply]] = defaultdict(list)
         for reply in replies:
-            if reply.status == "ok" and self._work.ctx.spec.teachers[reply.teacher].remote:
-                texts[reply.teacher].append(reply.text)
+            if self._work.ctx.spec.teachers[reply.teacher].remote and (reply.status == "ok" or reply.fault in ANSWERED):
+                heard[reply.teacher].append(reply)
         found = {}
-        for teacher, said in texts.items():
-            read = sum(bool(parse_rows(text, self._work.asked_columns)[0]) for text in said)
-            if not self._work.generator.whole_text and is_useless(read, len(said) - read):
-                found[teacher] = f"{read} of {plural(len(said), 'answer')} could be read; it wrote: {_shown(said[0])}"
+        for teacher, said in heard.items():
+            read = sum(map(self._is_read, said))
+            if is_useless(read, len(said) - read):
+                wrote = next(reply.text or reply.detail for reply in said if not self._is_read(reply))
+                found[teacher] = f"{read} of {plural(len(said), 'answer')} could be read; it wrote: {_shown(wrote)}"
         return found
+
+    def _is_read(self, reply: Reply) -> bool:
+        """Whether something is in it that can be used."""
+        if self._work.generator.whole_text:
+            return reply.status == "ok"
+        return _holds_rows(reply) and bool(parse_rows(reply.text, self._work.asked_columns)[0])
 
     def _instead(self, left: Sequence[tuple[int, LessonRequest]]) -> dict[int, Reply]:
         """Replies to what stopped teachers were to be asked."""
@@ -156,13 +167,17 @@ class Reader:
         self._teachers = work.ctx.spec.teachers
 
     def rows(self, ask: Ask, reply: Reply, target: str | None = None) -> list[Piece]:
-        """A candidate for each JSON row in the reply, and a problem for each broken piece.
+        """A candidate for each JSON row in the reply, and a problem for each broken piece; of a reply that was cut off
+        the whole rows, which are paid for.
 
         With `target` the rows are questions to that answer.
         """
-        if reply.status == "failed":
+        recorded = self._teachers[reply.teacher].recorded
+        if not _holds_rows(reply) or (recorded and reply.text == NOTHING_LEFT):
             return []
         rows, problems = parse_rows(reply.text, self._work.asked_columns)
+        if reply.fault == CUT_OFF:
+            problems = [] if rows else ["the answer met max_tokens"]
         pieces = [self._row(ask, reply, index, row, target) for index, row in enumerate(rows)]
         for index, problem in enumerate(problems, start=len(rows)):
             pieces.append(Piece(self._candidate(ask, reply, index, {}, ""), "unparsed", problem, reply.text[:4_000]))
@@ -181,6 +196,9 @@ class Reader:
 
         Reasoning stays where the task says how to find the `final` answer, and thoughts where it keeps them.
         """
+        if reply.fault == CUT_OFF:
+            piece = self._candidate(ask, reply, 0, {}, "")
+            return [Piece(piece, "unparsed", "the answer met max_tokens", reply.text[:4_000])]
         if reply.status == "failed":
             return []
         assert ask.source is not None
@@ -208,6 +226,11 @@ class Reader:
             depth=source.depth + 1 if source else 1,
             parent=source.source_id if source else "",
         )
+
+
+def _holds_rows(reply: Reply) -> bool:
+    """Whether rows may be in it."""
+    return reply.status == "ok" or reply.fault == CUT_OFF
 
 
 def _shown(text: str) -> str:

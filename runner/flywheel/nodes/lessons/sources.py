@@ -79,8 +79,12 @@ class Sources:
         )
 
     def failures(self, mode: str) -> list[tuple[str, Row]]:
-        """(failure id, {row, gold, answer, reason}) of a mode, in order of id; without a mode the probes as they come,
-        right and wrong alike, and nothing of what the student said. So are those that a policy chose."""
+        """(failure id, {row, gold, answer, reason}) of a mode; without a mode the probes as they come, right and wrong
+        alike, and nothing of what the student said. So are those that a policy chose.
+
+        In the order of what they hold, so that the same failures make the same requests, which are not paid again,
+        whatever in the spec gave their nodes another fingerprint.
+        """
         if mode not in self._failures:
             chosen = {"": self._read_probes, EDGE: self._read_edge, CONFUSED: self._read_confused}
             self._failures[mode] = chosen[mode]() if mode in chosen else self._read_failures(mode)
@@ -102,7 +106,7 @@ class Sources:
     def _read_probes(self) -> list[tuple[str, Row]]:
         rows = self._ctx.query(
             """SELECT answer_id, "row", gold FROM answers WHERE list_contains(?, node) AND task = ?
-               ORDER BY answer_id""",
+               ORDER BY row_id, answer, answer_id""",
             [self._ctx.fingerprints("probe", "mine"), self._work.task_name],
         )
         return [(r["answer_id"], {"row": r["row"], "gold": r["gold"], "answer": "", "reason": ""}) for r in rows]
@@ -114,7 +118,8 @@ class Sources:
                    (SELECT string_agg(v.verifier || ': ' || v.reason, '; ' ORDER BY v.verifier) FROM verdicts v
                     WHERE v.subject_id = a.answer_id AND list_contains(?, v.node) AND v.outcome = 'fail') AS reason
                FROM failures f JOIN answers a ON a.answer_id = f.answer_id AND list_contains(?, a.node)
-               WHERE list_contains(?, f.node) AND f.task = ? AND f.mode = ? ORDER BY f.failure_id""",
+               WHERE list_contains(?, f.node) AND f.task = ? AND f.mode = ?
+               ORDER BY a.row_id, a.answer, f.failure_id""",
             [probes, probes, self._ctx.fingerprints("diagnose"), self._work.task_name, mode],
         )
         return [

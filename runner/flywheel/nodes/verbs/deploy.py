@@ -42,9 +42,10 @@ def deploy(ctx: Context) -> NodeResult:
     decision = decision_of(ctx.query, lineage.gate)
     candidate = ctx.candidate()
     if decision["outcome"] != "promote" or candidate is None:
-        return _kept(f"the gate said {decision['outcome']}")
+        said = {"deployed": False, "why": f"the gate said {decision['outcome']}"}
+        return NodeResult(Counts(1, 0, 1), summary=said)
     if refusal := _person_says(ctx, lineage, decision):
-        return _kept(refusal)
+        return _held_back(refusal)
     _verify(ctx, lineage)
     history = ctx.query("SELECT * FROM deployments ORDER BY sequence")
     check_history(history)
@@ -56,7 +57,7 @@ def deploy(ctx: Context) -> NodeResult:
             ctx, candidate, "deployed already"
         )
     if why := _keep(ctx, decision, deployed):
-        return _kept(why)
+        return _held_back(why)
     assert candidate.arm.adapter is not None
     manifest = place(
         ctx.root / ctx.spec.deploy.path,
@@ -166,8 +167,9 @@ def _in_place(ctx: Context, model: Model, why: str, *rows: dict[str, Any]) -> No
     return NodeResult(Counts(1, 1), {"deployments": rows}, said)
 
 
-def _kept(why: str) -> NodeResult:
-    return NodeResult(Counts(1, 0, 1), summary={"deployed": False, "why": why})
+def _held_back(why: str) -> NodeResult:
+    """Of what the gate promoted."""
+    return NodeResult(Counts(1, 0, 1), summary={"deployed": False, "held_back": True, "why": why})
 
 
 def _lineage(ctx: Context) -> Lineage:
