@@ -345,3 +345,38 @@ def test_a_verifier_that_passes_all_buys_no_lesson_again(domain: Domain) -> None
     assert outcome.ran > 4
     assert domain.calls("asked") == asked
     assert status(domain.root / ".flywheel")["lessons"] == counted, "the same lessons, judged once more"
+
+
+def test_a_spec_that_is_turned_back_has_its_own_reports_again(domain: Domain) -> None:
+    domain.apply()
+    page = domain.root / "reports" / "iter-001" / "report.json"
+    overview, first = (domain.root / "reports" / "index.html").read_text(), page.read_bytes()
+    domain.edit(lambda spec: spec.update(description="Another one.", gate=[{"suite": "holdout", "better_by": 0.99}]))
+    domain.apply()
+    assert page.read_bytes() != first
+
+    domain.edit(
+        lambda spec: (
+            spec.pop("description"),
+            spec.update(gate=[{"suite": "holdout", "better_by": 0.05}, {"suite": "guard", "not_worse_than": 0.9}]),
+        )
+    )
+
+    assert domain.apply().ran == 0
+    assert page.read_bytes() == first
+    assert (domain.root / "reports" / "index.html").read_text() == overview
+
+    page.write_bytes(b"{}")
+    assert domain.apply().ran == 0
+    assert page.read_bytes() == b"{}", "what no step wrote is not ours to mend"
+
+
+def test_a_question_that_stands_twice_in_a_suite_counts_once(domain: Domain) -> None:
+    held = rows(600, 12)
+    domain.write_rows("evals/holdout.jsonl", [*held, held[0], held[0], held[5]])
+    domain.apply()
+
+    assert domain.query("SELECT count(*) AS n FROM scores WHERE suite = 'holdout' AND arm = 'candidate'") == [{"n": 12}]
+    report = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    [suite] = [score for score in report["scores"]["suites"] if score["suite"] == "holdout"]
+    assert suite["items"] == 12

@@ -10,7 +10,7 @@ import pytest
 
 import stand_in
 from flywheel.nodes.lessons.queue import heal, queued_rows
-from mini_domain import BLUES, Domain, rows
+from mini_domain import ADJECTIVES, BLUES, Domain, rows
 
 TEACHER = """
 import json
@@ -476,6 +476,35 @@ def test_what_people_write_into_the_queue_is_taken_once_whatever_their_ids(domai
     taken = [c for c in applied(domain) if c["teacher"] == "human"]
 
     assert sorted((c["parent_id"], c["target"]) for c in taken) == [("7", "blue"), ("a", "blue"), ("b", "blue")]
+
+
+def test_what_people_wrote_beyond_the_budget_of_an_iteration_is_for_a_later_one(domain: Domain) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["generate"] = [{"name": "experts", "strategy": "human", "accept": 2, "rounds": 1}]
+        spec["loop"]["iterations"] = 2
+        spec["gate"] = [{"suite": "holdout", "better_by": 0.99}]
+
+    domain.edit(change)
+    written = [
+        {"id": f"p{i}", "mode": "not_blue", "text": f"{ADJECTIVES[i]} {BLUES[i % 4]} {10_000 + 7 * i}", "label": "blue"}
+        for i in range(5)
+    ]
+    (domain.root / "human").mkdir()
+    domain.write_rows("human/experts.jsonl", written)
+    domain.apply()
+
+    rows = domain.query(
+        """SELECT n.iteration, list(c.parent_id ORDER BY c.parent_id) AS given,
+               list(c.parent_id) FILTER (u.decision = 'kept') AS kept
+           FROM candidates c JOIN nodes n ON n.node = c.node JOIN curation u ON u.candidate_id = c.candidate_id
+           GROUP BY n.iteration ORDER BY n.iteration"""
+    )
+    first, second = rows
+    assert len(first["given"]) == 5
+    assert len(first["kept"]) == 2
+    assert second["given"] == sorted(set(first["given"]) - set(first["kept"]))
+    lines = (domain.root / "human" / "experts.jsonl").read_text().splitlines()
+    assert len(lines) == 5 + 2, "as many wait as are to be accepted"
 
 
 def test_a_task_whose_columns_the_queue_needs_itself_is_refused_by_name(domain: Domain) -> None:

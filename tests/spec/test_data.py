@@ -308,6 +308,18 @@ def test_rows_that_are_not_the_same(project, probe: dict, holdout: dict) -> None
     assert project.load().warnings == ()
 
 
+def test_a_row_of_a_suite_that_stands_in_it_again_is_told(project) -> None:
+    project.write("evals/holdout.jsonl", lines(row("plums"), row("pears"), row("plums"), row("pears", answer="4")))
+
+    said = [(fault.line, fault.message, fault.hint) for fault in project.load().warnings if fault.path[0] == "evals"]
+
+    where = "1 row of 4, of which this one asks what line"
+    assert said == [
+        (3, f"a question stands twice: {where} 1 asks.", "It counts once."),
+        (4, f"a question has two right answers: {where} 2 asks.", "One of them is wrong: mend it."),
+    ]
+
+
 def test_parquet_probes(project) -> None:
     import pyarrow
     import pyarrow.parquet

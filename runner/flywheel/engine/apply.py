@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flywheel.engine.events import EventLog, Listener
-from flywheel.engine.overview import write_overview
+from flywheel.engine.overview import restore_reports, write_overview
 from flywheel.engine.planning import check_saved, make_plan, up_to
 from flywheel.engine.project import Workspace, refuse_unready
 from flywheel.engine.resources import Resources
@@ -85,6 +85,8 @@ def apply(
                 check_saved(dict(saved_plan), plan)
             if until is not None:
                 plan = up_to(plan, until)
+            if shown:
+                restore_reports(project, plan, store.query)
             if not plan.pending:
                 return _not_run(run_id, listener)
             refuse_unready(project, plan)

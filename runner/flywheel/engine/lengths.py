@@ -71,7 +71,8 @@ def _long_ones(loaded: LoadedSpec, task: str, rows: tuple[Row, ...], shots: str,
 def _of_answers(loaded: LoadedSpec, student: Path, task: str, file: RowFile) -> Iterator[Fault]:
     most, target = loaded.spec.student.max_new_tokens, loaded.spec.tasks[task].target
     golds = [target_text(row[target]) if row.get(target) is not None else "" for row in file.rows]
-    long = {place: gold for place, gold in enumerate(golds) if len(gold.encode()) > most}  # a token is a byte at least
+    # A token is a byte at least.
+    long = {place: gold for place, gold in enumerate(golds) if len(gold.encode()) > most}
     tokens = lengths_in(student, list(long.values())) if long else None
     over = [(place, length) for place, length in zip(long, tokens or (), strict=False) if length > most]
     if over:
@@ -80,8 +81,7 @@ def _of_answers(loaded: LoadedSpec, student: Path, task: str, file: RowFile) -> 
             f"{plural(len(over), 'row')} of {len(file.rows):,} cannot be answered in full: the known answer of this "
             f"one has {length:,} tokens, and the student may write {most:,}.",
             ("student", "max_new_tokens"),
-            f"Write student.max_new_tokens: {max(length for _, length in over) + 1}, where the answers are not meant to "
-            "be shorter.",
+            f"Write student.max_new_tokens: {max(length for _, length in over) + 1}, or shorter answers.",
             file.file,
             file.lines[place],
             warning=True,

@@ -10,7 +10,8 @@ from flywheel.engine.history import open_lookup
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace, open_project
 from flywheel.errors import FlywheelError
-from flywheel.files import write_text
+from flywheel.files import copy_folder, write_text
+from flywheel.hashing import hash_file
 from flywheel.plan import Plan
 from flywheel.records.live import live_tests
 from flywheel.records.nodes import Query, finished, held_back
@@ -48,6 +49,24 @@ def write_overview(project: Workspace, plan: Plan, query: Query) -> None:
             ]
             latest = entries[-1].model_copy(update={"deployed": deployed(query)})
             write_text(project.root / "reports" / "index.html", render_index([*entries[:-1], latest]))
+
+
+def restore_reports(project: Workspace, plan: Plan, query: Query) -> None:
+    """Where an edited spec wrote its report over one that the plan has (again), that one is put back. A page that no
+    node wrote is left as it is."""
+    wanted = {node.fingerprint for node in plan.of("report")}
+    records = finished(query, verb="report")
+    known = {record.summary["hash"] for record in records}
+    stale = []
+    for record in {record.iteration: record for record in records if record.node in wanted}.values():
+        page = project.root / "reports" / f"iter-{record.iteration:03d}"
+        data = page / "report.json"
+        if data.is_file() and (now := hash_file(data)) != record.summary["hash"] and now in known:
+            stale.append((project.root / record.summary["artifact"], page))
+    for artifact, page in stale:
+        copy_folder(artifact, page)
+    if stale:
+        write_overview(project, plan, query)
 
 
 def refresh_overview(file: Path) -> None:

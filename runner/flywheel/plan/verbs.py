@@ -380,7 +380,7 @@ class PreferStep(Verb):
 
 class EvaluateStep(Verb):
     name = "evaluate"
-    implementation = 5
+    implementation = 6
     serves_other_loops = True
     works_the_student = True
     asks_teachers_of_suites = True

@@ -54,6 +54,7 @@ def data_faults(document: Document, root: Path, outline: Outline, good: dict[Pat
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
+    faults += _asked_twice(uses, files)
     faults += _few_shots(outline, uses, files)
     faults += _cases(document, outline, good, prompts, columns)
     faults += _canaries(document, outline, good, prompts)
@@ -499,13 +500,45 @@ def _identity(use: Use, row: Row) -> list[Identity]:
     Words alone are not enough: "3 + 4" and "3 - 4" have the same. The input is what the prompt shows, else
     every column but the target.
     """
-    names = use.columns or sorted(column for column in row if column != use.target)
-    if any(column not in row for column in names):
+    texts = _question(use, row)
+    if texts is None:
         return []
-    texts = [target_text(row[column]) for column in names]
     words = [normalised(text) for text in texts]
     answer = target_text(row.get(use.target or ""))
     return [("=", *texts), ("~", *words, answer)] if any(words) else [("=", *texts)]
+
+
+def _question(use: Use, row: Row) -> tuple[str, ...] | None:
+    """What the prompt shows of a row, else every column but the target; None where one of them is missing."""
+    names = use.columns or sorted(column for column in row if column != use.target)
+    return tuple(target_text(row[column]) for column in names) if all(column in row for column in names) else None
+
+
+def _asked_twice(uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:
+    """Rows that stand in a suite's file again, and those that ask what another one asks, with another right answer."""
+    for use in uses:
+        if use.noun != "holdout" or use.place not in files:
+            continue
+        file, first = files[use.place], dict[tuple[str, ...], int]()
+        again, torn = list[tuple[int, int]](), list[tuple[int, int]]()
+        for place, row in enumerate(file.rows):
+            asked = _question(use, row)
+            before = first.setdefault(asked, place) if asked else place
+            if before == place:
+                continue
+            if row == file.rows[before]:
+                again.append((place, before))
+            elif row.get(use.target or "") != file.rows[before].get(use.target or ""):
+                torn.append((place, before))
+        for found, what, hint in (
+            (again, "stands twice", "It counts once."),
+            (torn, "has two right answers", "One of them is wrong: mend it."),
+        ):
+            if found:
+                place, before = found[0]
+                rows = f"{plural(len(found), 'row')} of {len(file.rows):,}"
+                message = f"a question {what}: {rows}, of which this one asks what line {file.lines[before]} asks."
+                yield Fault(message, use.place, hint, file.file, file.lines[place], warning=True)
 
 
 def _shared(

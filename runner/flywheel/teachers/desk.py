@@ -23,7 +23,7 @@ from flywheel.spec.models import Loop
 from flywheel.spec.teachers import Teacher
 from flywheel.teachers.bill import Bill, doubted
 from flywheel.teachers.chat import Completion
-from flywheel.teachers.faults import RETRIED, TeacherFault, is_final
+from flywheel.teachers.faults import ANSWERED, RETRIED, TeacherFault, is_final
 from flywheel.teachers.journal import Entry, Journal, Sent, read_journal, request_json
 from flywheel.teachers.lines import Line, Opener, open_line
 from flywheel.teachers.money import NOTHING, Held, Ledger, Spent
@@ -459,9 +459,8 @@ class _Flight:
         answer = result if isinstance(result, Completion) else self.draft
         if answer is None:
             assert isinstance(result, TeacherFault)
-            return Reply(
-                status="failed", fault=result.fault, text=_storable(redact(result.text)), detail=detail, **common
-            )
+            said = _storable(redact(result.text)) if result.fault in ANSWERED else ""
+            return Reply(status="failed", fault=result.fault, text=said, detail=detail, **common)
         text, model = _storable(redact(answer.text)), _storable(redact(answer.model))
         return Reply(status="ok", text=text, model=model, detail=detail, **common)
 

@@ -17,6 +17,7 @@ from flywheel.files import sync_folder
 from flywheel.hashing import fingerprint
 from flywheel.nodes.lessons.pieces import Piece
 from flywheel.nodes.lessons.round import Round
+from flywheel.plan.shares import whole
 from flywheel.records import Candidate, Reference, Row
 from flywheel.records.reviews import Review, item_name, last_words, settled
 from flywheel.records.rows import read_rows, rows_of_text, shown, target_text
@@ -44,7 +45,7 @@ def human(g: Round, wanted: Mapping[str, int]) -> list[Piece]:
     taken = _taken(g)
     # By id: a line that an editor doubled is one lesson, as it was last answered.
     ready = {row["id"]: row for row in waiting if _is_answered(g, row) and row["id"] not in taken}
-    _append(path, [row for mode, count in wanted.items() for row in _wished(g, mode, count, waiting, spoken)])
+    _append(path, _asked(g, wanted, waiting, spoken))
     left = [row for row in _read(path) if not _is_answered(g, row) and row["id"] not in spoken]
     g.notes |= {"answered": len(ready), "waiting": len(left)}
     return [Piece(_candidate(g, row)) for row in ready.values()]
@@ -85,16 +86,30 @@ def _read(path: Path) -> list[Row]:
 
 
 def _taken(g: Round) -> set[str]:
+    """Ids of rows that became candidates before. One that was only too many for its iteration's budget comes again: a
+    person's work is not lost."""
     rows = g.ctx.query(
-        "SELECT parent_id FROM candidates WHERE list_contains(?, node) AND teacher = 'human'", [g.work.earlier_nodes]
+        """SELECT c.parent_id FROM candidates c
+           LEFT JOIN curation u ON u.candidate_id = c.candidate_id AND list_contains(?, u.node)
+           WHERE list_contains(?, c.node) AND c.teacher = 'human' AND u.stage IS DISTINCT FROM 'quota'""",
+        [g.ctx.earlier("curate"), g.work.earlier_nodes],
     )
     return {row["parent_id"] for row in rows}
 
 
-def _wished(g: Round, mode: str, count: int, waiting: list[Row], spoken: Collection[str]) -> list[Row]:
-    """Failures of the mode to ask about: as many as are wanted and not waiting already."""
-    known = {row["id"] for row in waiting}
+def _asked(g: Round, wanted: Mapping[str, int], waiting: list[Row], spoken: Collection[str]) -> list[Row]:
+    """Rows to ask about: no more than with those that wait come to `accept`. (What is wanted of a teacher counts what
+    will not pass, too.)"""
     left = [row for row in waiting if not _is_answered(g, row) and row["id"] not in spoken]
+    wished = [_wished(g, mode, count, waiting, left) for mode, count in wanted.items()]
+    total, room = sum(map(len, wished)), max(0, g.generator.accept - len(left))
+    counts = whole([len(rows) / total for rows in wished], room) if total > room else map(len, wished)
+    return [row for rows, count in zip(wished, counts, strict=True) for row in rows[:count]]
+
+
+def _wished(g: Round, mode: str, count: int, waiting: list[Row], left: list[Row]) -> list[Row]:
+    """Failures of the mode to ask about: as many as are wanted and not waiting already. `left`: not yet answered."""
+    known = {row["id"] for row in waiting}
     open_ = sum(row.get("mode") == mode for row in left)
     items = [item for item in g.sources.of(mode) if item.source_id not in known]
     shown = dict(g.sources.failures(mode))

@@ -66,7 +66,7 @@ def _job(ctx: Context, name: str, suite: Suite) -> SuiteJob:
         )  # fmt: skip
     assert suite.task is not None
     assert suite.data is not None
-    rows = ctx.task_rows(suite.task, suite.data)
+    rows = list({row.row_id: row for row in ctx.task_rows(suite.task, suite.data)}.values())  # each counts once
     chosen = [rows[place] for place in sampled(len(rows), suite.limit, seed_from(ctx.spec.seed, name))]
     examples = _examples(ctx, suite)
     items = tuple(_item(ctx, name, suite, row, examples) for row in chosen)
