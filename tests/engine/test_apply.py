@@ -380,3 +380,22 @@ def test_a_question_that_stands_twice_in_a_suite_counts_once(domain: Domain) -> 
     report = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
     [suite] = [score for score in report["scores"]["suites"] if score["suite"] == "holdout"]
     assert suite["items"] == 12
+
+
+def test_a_mode_of_one_task_is_rated_over_that_tasks_items(domain: Domain) -> None:
+    domain.write_rows("evals/second.jsonl", rows(900, 6))
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["tasks"]["second"] = {**spec["tasks"]["colour"], "probes": None, "seeds": None}
+        spec["evals"]["second"] = {"role": "target", "task": "second", "data": "evals/second.jsonl"}
+        spec["taxonomy"][0]["task"] = "colour"
+        spec["generate"][0]["task"] = "colour"
+
+    domain.edit(change).apply()
+
+    report = json.loads((domain.root / "reports" / "iter-001" / "report.json").read_text())
+    items = {mode["name"]: mode["items"] for mode in report["modes"]["rows"]}
+    assert items == {"not_blue": 16, "other": 22}
+    [mode] = [mode for mode in report["modes"]["rows"] if mode["name"] == "not_blue"]
+    assert mode["before"]["value"] == 0.5
+    assert "of 16 items of colour" in (domain.root / "reports" / "iter-001" / "index.html").read_text()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.engine.tracking import TRACKERS, track
-from flywheel.errors import UsageError
+from flywheel.engine import tracking
+from flywheel.engine.tracking import TRACKERS, TrackedRun, track
+from flywheel.errors import FlywheelError, UsageError
 from mini_domain import Domain
 
 
@@ -77,7 +78,7 @@ def test_what_failed_is_sent_again_and_what_was_sent_is_not(applied: Domain, mon
 
     down = [True, False]
     monkeypatch.setitem(TRACKERS, "json", flaky)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(FlywheelError, match="no route"):
         track(applied.root, "json")
     track(applied.root, "json")
     assert got == [1, 2]
@@ -100,3 +101,14 @@ def test_without_a_report_or_the_package_it_says_what_to_do(domain: Domain, monk
     monkeypatch.setattr("flywheel.engine.tracking.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install mlflow-skinny"):
         track(domain.root, "mlflow")
+
+
+def test_what_a_tracker_says_no_to_is_one_line(applied: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(run: TrackedRun) -> None:
+        raise RuntimeError("No API key\nconfigured")
+
+    monkeypatch.setitem(tracking.TRACKERS, "mlflow", refuse)
+    monkeypatch.setattr(tracking, "find_spec", lambda name: object())
+    with pytest.raises(FlywheelError, match="mlflow did not take iteration 1: No API key configured"):
+        tracking.track(applied.root, "mlflow")
+    assert not (applied.root / ".flywheel" / "tracked" / "mlflow").exists()

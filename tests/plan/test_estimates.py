@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flywheel.console.plans import span, totals
+from flywheel.engine.history import measured
 from flywheel.plan import Plan, PlanNode
-from flywheel.plan.estimates import BOOKS, MARGIN, Speed
+from flywheel.plan.estimates import BOOKS, MARGIN, Asked, CallSize, History, Speed, calls_of_lessons, priced
+from flywheel.spec.teachers import LitellmTeacher
 from mini_domain import Domain, rows
 
 PRICE = {"usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
@@ -199,3 +202,30 @@ def test_what_was_measured_is_believed_more_than_a_calibration(applied: Domain) 
 )  # fmt: skip
 def test_a_span_is_said_in_one_unit(low: float, high: float, said: str) -> None:
     assert span(low, high) == said
+
+
+def test_what_calls_take_is_measured_for_writers_and_for_opinions_apart() -> None:
+    """A row takes many tokens to write, a label few; whom an opinion is asked of hangs on who wrote."""
+    sizes = {("one", "writer"): CallSize(400, 500, 0.01), ("one", "opinion"): CallSize(40, 3, 0.001)}
+    asked: list[Asked] = [("one", "writer", 10.0), ("one", "opinion", 20.0), ("two", "opinion", 1.0)]
+    teachers = {name: LitellmTeacher.model_validate(paid(name)) for name in ("one", "two")}
+    found = priced(asked, SimpleNamespace(teachers=teachers), History(calls=sizes), None)  # type: ignore[arg-type]
+
+    assert (found.calls, found.tokens) == (31, 10 * 900 + 20 * 43 + CALL[0])
+    assert found.usd == pytest.approx(10 * 0.01 + 20 * 0.001 + CALL[1])
+
+
+def test_opinions_are_of_the_first_that_did_not_write(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["generate"][0].update(teachers={"careful": 3, "careless": 1}))
+    domain.edit(lambda spec: spec["generate"][0].update(second_opinion=["careless", "careful"], accept=14))
+    generator = domain.open().spec.generate[0]
+
+    opinions = {name: calls for name, role, calls in calls_of_lessons(generator, History()) if role == "opinion"}
+
+    assert opinions == {"careless": pytest.approx(15.0), "careful": pytest.approx(5.0)}
+
+
+def test_the_role_of_a_call_is_read_from_what_came_of_it(applied: Domain) -> None:
+    found = measured(applied.query).calls
+
+    assert {role for _, role in found} == {"writer"}

@@ -96,7 +96,7 @@ ONE_FAULT = [
     (
         [(SECOND, "")],
         'flywheel.yaml:21:5: generate[0]: nothing to compare with: "same" needs a known answer, and "terse" '
-        "writes its own questions. Add second_opinion: [chatty].",
+        "writes its own questions. Add second_opinion: [terse, chatty].",
     ),
     (
         [("[terse, chatty]", "[terse]"), (SECOND, "")],

@@ -74,7 +74,8 @@ def _run_lines(run: Row | None) -> list[str]:
     if run["status"] == "killed":
         return [f"run {run['run_id']} was killed, {done}; `flywheel apply` goes on where it was."]
     if run["status"] != "running":
-        return [f"run {run['run_id']}: {run['status']}" + (f" ({run['error']})" if run["error"] else "")]
+        why = f" ({run['error']})" if run["error"] not in ("", run["status"]) else ""
+        return [f"run {run['run_id']}: {run['status']}{why}"]
     lines = [f"run {run['run_id']} is running since {duration(run['seconds'])}, {done}."]
     for node, said in run["running"].items():
         counted = f"{said['done'] or 0:,}/{said['total']:,} {said.get('what') or ''}" if said.get("total") else ""

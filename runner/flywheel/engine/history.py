@@ -90,23 +90,22 @@ def _without_files(query: Query, records: Sequence[NodeRecord], root: Path) -> s
 
 def measured(query: Query) -> History:
     """Seconds, acceptance and call sizes from what was done before."""
-    from flywheel.plan.estimates import History, TeacherHistory
+    from flywheel.plan.estimates import CallSize, History
 
     accepted = query(
         """SELECT c.generator, count(*) FILTER (j.outcome = 'pass') / count(*) AS share
            FROM candidates c LEFT JOIN judged j USING (candidate_id) GROUP BY c.generator"""
     )
     calls = query(
-        """SELECT teacher, count(*) AS calls, avg(input_tokens) AS input, avg(output_tokens) AS output, avg(usd) AS usd,
-               avg(seconds) AS seconds FROM calls WHERE status = 'ok' GROUP BY teacher"""
+        """SELECT teacher, CASE WHEN purpose = 'judge' THEN 'judge'
+                   WHEN key IN (SELECT call_key FROM candidates) THEN 'writer' ELSE 'opinion' END AS role,
+               avg(input_tokens) AS input, avg(output_tokens) AS output, avg(usd) AS usd
+           FROM calls WHERE status = 'ok' GROUP BY ALL"""
     )
     return History(
         seconds=_by_subject(finished(query)),
         acceptance={row["generator"]: row["share"] for row in accepted},
-        teachers={
-            row["teacher"]: TeacherHistory(row["calls"], row["input"], row["output"], row["usd"], row["seconds"])
-            for row in calls
-        },
+        calls={(row["teacher"], row["role"]): CallSize(row["input"], row["output"], row["usd"]) for row in calls},
     )
 
 

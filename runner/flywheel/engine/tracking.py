@@ -15,10 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import UsageError
+from flywheel.errors import FlywheelError, UsageError
 from flywheel.files import write_text
 from flywheel.hashing import hash_file
 from flywheel.report.model import Report
+from flywheel.text import one_line
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,14 @@ def track(root: Path, tracker: str) -> list[TrackedRun]:
         raise UsageError("no report yet. Run `flywheel apply` first.")
     new = [run for run in runs if run.report_hash not in sent]
     for run in new:
-        with redirect_stdout(sys.stderr):  # some of them talk
-            TRACKERS[tracker](run)
+        try:
+            with redirect_stdout(sys.stderr):  # some of them talk
+                TRACKERS[tracker](run)
+        except Exception as error:  # no key, no server: each has errors of its own
+            raise FlywheelError(
+                f"{tracker} did not take iteration {run.iteration}: {one_line(str(error), 300)} What was sent before is "
+                f"kept; mend it and run `flywheel track {tracker}` again."
+            ) from error
         sent.add(run.report_hash)
         write_text(log, "".join(f"{known}\n" for known in sorted(sent)))
     return new

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from flywheel.plan.model import Estimate
 from flywheel.spec.models import Spec, Suite
@@ -26,15 +27,17 @@ Seconds = tuple[float, float]
 """At least, at most."""
 
 
-@dataclass(frozen=True)
-class TeacherHistory:
-    """Means over a teacher's answered calls."""
+Role = Literal["writer", "opinion", "judge"]
+"""What a teacher is asked as: calls differ by it in length. A teacher that answers a suite is asked as for an opinion."""
 
-    calls: int
+
+@dataclass(frozen=True)
+class CallSize:
+    """Means over a teacher's answered calls in one role."""
+
     input_tokens: float
     output_tokens: float
     usd: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,12 @@ class Speed:
 
 @dataclass(frozen=True)
 class History:
-    """What was measured: seconds by (verb, subject), least and most; acceptance by generator, means by teacher; rows of
-    files; and the student's speed."""
+    """What was measured: seconds by (verb, subject), least and most; acceptance by generator, size of calls by (teacher,
+    role); rows of files; and the student's speed."""
 
     seconds: Mapping[tuple[str, str], Seconds] = field(default_factory=dict)
     acceptance: Mapping[str, float] = field(default_factory=dict)
-    teachers: Mapping[str, TeacherHistory] = field(default_factory=dict)
+    calls: Mapping[tuple[str, Role], CallSize] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of each file of probes, items, seeds and calibration cases."""
     speed: Speed | None = None
@@ -69,23 +72,23 @@ class History:
         return rows if limit is None else min(rows, limit)
 
 
-Asked = tuple[str, float]
-"""A teacher, and the calls to it."""
+Asked = tuple[str, Role, float]
+"""A teacher, as what, and the calls to it."""
 
 
 def priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: Seconds | None) -> Estimate:
     """Calls with their tokens and dollars. Only calls to a model cost tokens; a function's or a data set's are counted
     as calls alone."""
     calls = tokens = usd = 0.0
-    for name, number in asked:
-        read, written, price = _each(name, spec, history)
+    for name, role, number in asked:
+        read, written, price = _each(name, role, spec, history)
         calls, tokens, usd = calls + number, tokens + number * (read + written), usd + number * price
     return Estimate(round(calls), round(tokens), usd, seconds)
 
 
-def _each(name: str, spec: Spec, history: History) -> tuple[float, float, float]:
+def _each(name: str, role: Role, spec: Spec, history: History) -> tuple[float, float, float]:
     """Of one call: tokens read, tokens written, dollars."""
-    teacher, seen = spec.teachers[name], history.teachers.get(name)
+    teacher, seen = spec.teachers[name], history.calls.get((name, role))
     if teacher.answer_tokens is None:
         return 0.0, 0.0, 0.0
     read = seen.input_tokens if seen else PROMPT_GUESS
@@ -112,9 +115,10 @@ def calls_of_lessons(generator: Generator, history: History) -> Iterator[Asked]:
     candidates = candidates_of(generator, history)
     weights = generator.weights
     for teacher, weight in weights.items():
-        yield teacher, candidates * weight / sum(weights.values()) * generator.calls_each(ACCEPTANCE_GUESS)
-    for teacher in generator.opinions[:1]:
-        yield teacher, candidates * generator.opinions_each
+        written = candidates * weight / sum(weights.values())
+        yield teacher, "writer", written * generator.calls_each(ACCEPTANCE_GUESS)
+        if other := next((name for name in generator.opinions if name != teacher), None):
+            yield other, "opinion", written * generator.opinions_each
 
 
 # --- judges and suites ------------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ def votes(spec: Spec, task: str, answers: float) -> Iterator[Asked]:
     """A judge is counted as asked about every answer, though it is spared those that another verifier fails."""
     for judge in judges_of(spec, task).values():
         if judge.asks is not None:
-            yield judge.asks, answers * judge.calls_each
+            yield judge.asks, "judge", answers * judge.calls_each
 
 
 def suite_calls(spec: Spec, suite: Suite, history: History, models: int) -> Iterator[Asked]:
@@ -138,7 +142,7 @@ def calibrations(verb: str, subject: str, spec: Spec, history: History) -> Itera
     judges = {name: judge for task in spec.tasks for name, judge in judges_of(spec, task).items()}
     for name, judge in judges.items():
         if judge.asks is not None and judge.cases_of_people and (verb, subject) == _first_to_ask(name, spec):
-            yield judge.asks, history.rows_of(judge.cases_of_people) * judge.calls_each
+            yield judge.asks, "judge", history.rows_of(judge.cases_of_people) * judge.calls_each
 
 
 def _first_to_ask(judge: str, spec: Spec) -> tuple[str, str]:

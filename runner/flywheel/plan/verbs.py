@@ -405,7 +405,7 @@ class EvaluateStep(Verb):
             if suite.task is not None and iteration == 1:
                 items = history.rows_of(suite.data, suite.limit)
                 for teacher in suite.teachers:
-                    yield teacher, items
+                    yield teacher, "opinion", items
                     yield from votes(spec, suite.task, items)
 
     def seconds(self, spec: Spec, place: Place, history: History, iteration: int) -> Seconds | None:

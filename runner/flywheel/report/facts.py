@@ -70,6 +70,8 @@ class ModeFact:
     name: str
     severity: str
     description: str = ""
+    task: str = ""
+    """The only one whose failures it names; empty where it names those of all."""
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,10 @@ class Mode(ReportPart):
     name: str
     severity: str
     description: str
+    task: str = ""
+    """The only one whose failures it names; empty where it names those of all."""
+    items: int = 0
+    """Of the target suites, those that could have it: of its task."""
     before: Rate | None
     probe_failures: int
     in_traffic: Rate | None = None

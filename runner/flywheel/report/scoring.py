@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -156,6 +156,8 @@ def _mode(fact: ModeFact, items: int, trained: bool, rows: Mapping[str, Mapping[
         name=fact.name,
         severity=fact.severity,
         description=shown(fact.description, 300),
+        task=fact.task,
+        items=items,
         before=rate(moved.get("before", 0), items),
         after=rate(moved.get("after", 0), items) if trained else None,
         change=change(moved.get("caught", 0), moved.get("cured", 0), items) if trained else None,
@@ -187,11 +189,16 @@ def modes(
     rows["lessons"] = _by_mode(taught)
     on_target = [s for s in scored.suites if s.suite in suites]
     items = sum(s.items for s in on_target)
+    of_task = Counter[str]()
+    for score in on_target:
+        of_task[next((suite.task for suite in facts.suites if suite.name == score.suite), "")] += score.items
     trained = any(s.candidate is not None for s in on_target)
     live = query(queries.traffic(nodes), ())[0]
     every = _mode_facts(facts, {name for found in rows.values() for name in found})
     return Modes(
-        rows=tuple(_mode(fact, items, trained, rows, live["judged"]) for fact in every),
+        rows=tuple(
+            _mode(fact, of_task[fact.task] if fact.task else items, trained, rows, live["judged"]) for fact in every
+        ),
         items=items,
         suites=suites,
         probes=query(queries.probes(nodes), ())[0]["probes"],

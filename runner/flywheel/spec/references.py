@@ -233,8 +233,10 @@ def _nothing_to_compare(document: Document, outline: Outline) -> Iterator[Fault]
                 f'nothing to compare with: "{verifiers[0]}" needs a known answer, '
                 f'and "{writers[0]}" writes its own questions.'
             )
-            others = [name for name in able if name not in writers] or writers[1:]
-            hint = f"Add second_opinion: [{others[0]}]." if others else _one_writer(writers[0])
+            # One that writes is not asked about its own: of two writers each answers what the other wrote.
+            others = [name for name in able if name not in writers][:1] or writers[:2]
+            alone = others == writers[:1]
+            hint = _one_writer(writers[0]) if alone else f"Add second_opinion: [{', '.join(others)}]."
             yield document.fault(("generate", index), message, hint)
 
 

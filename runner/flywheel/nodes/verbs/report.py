@@ -70,7 +70,7 @@ def facts_of(ctx: Context) -> ReportFacts:
             TeacherFact(name, teacher.kind, teacher.is_simulated, _styles(teacher.style))
             for name, teacher in spec.teachers.items()
         ),
-        taxonomy=tuple(ModeFact(m.name, m.severity, m.description) for m in spec.taxonomy),
+        taxonomy=tuple(ModeFact(m.name, m.severity, m.description, m.task or "") for m in spec.taxonomy),
         versions=dict(ctx.versions),
         changed=(*_started(ctx), *_changed(ctx)),
         live=tuple(live_tests(ctx.state / "canary")),
