@@ -62,8 +62,8 @@ def track(root: Path, tracker: str) -> list[TrackedRun]:
                 TRACKERS[tracker](run)
         except Exception as error:  # no key, no server: each has errors of its own
             raise FlywheelError(
-                f"{tracker} did not take iteration {run.iteration}: {one_line(str(error), 300)} What was sent before is "
-                f"kept; mend it and run `flywheel track {tracker}` again."
+                f"{tracker} did not take iteration {run.iteration}: {one_line(str(error), 300).rstrip('.')}. What was sent "
+                f"before is noted: mend it, and run `flywheel track {tracker}` again."
             ) from error
         sent.add(run.report_hash)
         write_text(log, "".join(f"{known}\n" for known in sorted(sent)))

@@ -28,7 +28,7 @@ Seconds = tuple[float, float]
 
 
 Role = Literal["writer", "opinion", "judge"]
-"""What a teacher is asked as: calls differ by it in length. A teacher that answers a suite is asked as for an opinion."""
+"""What a teacher is asked as: by it calls differ in length. One that answers a suite is asked as for an opinion."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Speed:
 
 @dataclass(frozen=True)
 class History:
-    """What was measured: seconds by (verb, subject), least and most; acceptance by generator, size of calls by (teacher,
-    role); rows of files; and the student's speed."""
+    """What was measured: seconds by (verb, subject), least and most; acceptance by generator; size of calls by
+    (teacher, role); rows of files; and the student's speed."""
 
     seconds: Mapping[tuple[str, str], Seconds] = field(default_factory=dict)
     acceptance: Mapping[str, float] = field(default_factory=dict)
