@@ -61,9 +61,10 @@ def track(root: Path, tracker: str) -> list[TrackedRun]:
             with redirect_stdout(sys.stderr):  # some of them talk
                 TRACKERS[tracker](run)
         except Exception as error:  # no key, no server: each has errors of its own
+            said = one_line(str(error), 300).rstrip(".")
             raise FlywheelError(
-                f"{tracker} did not take iteration {run.iteration}: {one_line(str(error), 300).rstrip('.')}. What was sent "
-                f"before is noted: mend it, and run `flywheel track {tracker}` again."
+                f"{tracker} did not take iteration {run.iteration}: {said}. What went before is noted: mend it, and "
+                f"run `flywheel track {tracker}` again."
             ) from error
         sent.add(run.report_hash)
         write_text(log, "".join(f"{known}\n" for known in sorted(sent)))
