@@ -191,7 +191,7 @@ def test_a_step_in_parts_learns_what_a_whole_one_does(
     mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(job(mini_student, tmp_path / "whole", dropout=0.0), quiet)
-    monkeypatch.setattr(memory, "_room", lambda device: 1)
+    monkeypatch.setattr(memory, "_room", lambda device, processes: 1)
 
     parts = train(job(mini_student, tmp_path / "parts", dropout=0.0), quiet)
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
@@ -166,7 +166,7 @@ def load_base(arm: Arm, in_4_bits: bool = False, moved: bool = True) -> Loaded:
     device = choose_device(arm.device)
     try:
         tokenizer = load_tokenizer(arm)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             arm.source,
             revision=arm.revision,
             dtype=choose_dtype(arm.dtype, device),
@@ -179,7 +179,7 @@ def load_base(arm: Arm, in_4_bits: bool = False, moved: bool = True) -> Loaded:
     if in_4_bits:
         model = four_bits.prepared(model)
     elif moved:
-        model = cast(Any, model).to(device)
+        model = model.to(device)
     if device == "cpu":
         choose_threads(sum(weights.numel() for weights in model.parameters()))
     return Loaded(model.eval(), tokenizer, device)

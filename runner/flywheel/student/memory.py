@@ -82,8 +82,8 @@ def training_needs(model: Any) -> int:
     """Bytes of a model with an adapter that learns, and of the least that goes through it: of what learns, the gradient
     and Adam's two moments beside it."""
     parameters = list(model.parameters())
-    weights = sum(p.numel() * p.element_size() for p in parameters)
-    learning = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    weights = sum(int(p.nbytes) for p in parameters)
+    learning = sum(int(p.nbytes) for p in parameters if p.requires_grad)
     shape = _shape(model)
     token = shape.layers * 4 * shape.hidden + shape.kept + shape.vocabulary * LOGIT_BYTES
     return weights + 3 * learning + FEW_TOKENS * token
