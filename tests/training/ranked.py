@@ -1,5 +1,5 @@
-"""Several processes of a training, without a launcher: children that have torch from here, since importing it takes longer
-than all that they do."""
+"""Several processes of a training, without a launcher: children that have torch from here, since importing it takes
+longer than all that they do."""
 
 from __future__ import annotations
 

@@ -247,9 +247,9 @@ class Train(SpecModel):
     """`4bit`: QLoRA, on the base in 4 bits (NF4), for a student that fits into a GPU in no other way; needs a GPU and
     the extra `qlora`. What is evaluated and deployed is the adapter on the base as it is."""
     launch: str | None = None
-    """The command that trains in processes of their own, such as `torchrun --nproc-per-node 4`, `accelerate launch …` or
-    `srun torchrun …` (`docs/howto-real-models.md`). Where a training runs does not change what is wanted: nothing is
-    trained again. Default: inside the model worker."""
+    """The command that trains in processes of their own, such as `torchrun --nproc-per-node 4` or `srun torchrun …`
+    (`docs/howto-real-models.md`). Where a training runs does not change what is wanted: nothing is trained anew.
+    Default: in the model worker."""
     targets: list[str] | Literal["all-linear"] | None = None
     """Module names; `all-linear` leaves out embeddings and the output layer, as servers want it (`docs/deployment.md`).
     Default: `all-linear`, and the embeddings of a student below 20 million parameters, which has met few words."""

@@ -153,8 +153,8 @@ def load_tokenizer(arm: Arm) -> Any:
 
 
 def load_base(arm: Arm, in_4_bits: bool = False, moved: bool = True) -> Loaded:
-    """The base without an adapter, never shared: training may change it. `in_4_bits`: as QLoRA trains on it. `moved`: to
-    the device, where it is in 4 bits in any case; else it is on the CPU.
+    """The base without an adapter, never shared: training may change it. `in_4_bits`: as QLoRA trains on it. `moved`:
+    to the device, where it is in 4 bits in any case; else it is on the CPU.
 
     Raises FlywheelError where files are missing or unsafe, or this machine cannot do 4 bits.
     """

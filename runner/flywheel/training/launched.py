@@ -1,7 +1,7 @@
 """One process of a training that a launcher started: `torchrun … -m flywheel.training.launched FOLDER`.
 
-The folder holds the job; `training.launching` wrote it, and reads there what came of it. The first process (RANK 0) writes
-adapter, checkpoints, result and progress.
+The folder holds the job; `training.launching` wrote it, and reads there what came of it. The first process (RANK 0)
+writes adapter, checkpoints, result and progress.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _claim(folder: Path) -> None:
         (folder / f"first.{start}").touch(exist_ok=False)
     except FileExistsError:
         raise NodeFailed(
-            "train.launch started several processes that all have no number (RANK, WORLD_SIZE). Let torchrun start them: "
+            "train.launch started several processes without numbers (RANK, WORLD_SIZE). Let torchrun start them: "
             "`srun torchrun …` rather than `srun python`."
         ) from None
 

@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -24,7 +25,6 @@ from flywheel.errors import NodeFailed
 from flywheel.files import write_text
 from flywheel.student.gguf import unpack
 from flywheel.student.loading import Arm, forget, prepare_torch
-from flywheel.text import did_you_mean
 from flywheel.version import installed_version
 
 Progress = Callable[[dict[str, Any]], None]
@@ -50,8 +50,9 @@ def lack(command: str) -> tuple[str, str] | None:
     program = shlex.split(command)[0]
     if _found(program) is not None:
         return None
-    near = did_you_mean(program, filter(_found, LAUNCHERS))
-    return f'no program "{program}" is here.', near or "Install it, or remove train.launch."
+    near = get_close_matches(program, [name for name in LAUNCHERS if _found(name)], 1)
+    mend = f'Did you mean "{near[0]}"?' if near else "Install it, or remove train.launch."
+    return f'no program "{program}" is here.', mend
 
 
 def _found(program: str) -> str | None:
@@ -127,7 +128,8 @@ def _ended(words: list[str], progress: Progress) -> tuple[int, Iterable[str]]:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PATH": _path()}, text=True, errors="replace",
     )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     said: deque[str] = deque(maxlen=TAIL_LINES)
     listener = threading.Thread(target=_keep, args=(process.stderr, said), daemon=True)
     listener.start()

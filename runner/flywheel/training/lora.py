@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
@@ -316,10 +317,14 @@ def _loop(
         schedule.step()
         _record(state, loss, rate, tokens, total, settings["epochs"])
         progress({"done": state.step, "total": total, "loss": loss, "tokens": state.tokens})
-        if ranks.first_does(torch, lambda: time.monotonic() - saved > job.checkpoint_seconds):
+        if ranks.first_does(torch, partial(_is_due, saved, job.checkpoint_seconds)):
             _checkpoint(torch, loaded.model, optimizer, schedule, state, scratch, ranks)
             saved = time.monotonic()
     return state
+
+
+def _is_due(saved: float, seconds: float) -> bool:
+    return time.monotonic() - saved > seconds
 
 
 def _record(state: _State, loss: float, rate: float, tokens: int, total: int, epochs: int) -> None:
@@ -345,8 +350,8 @@ def _fitting_step(
     scratch: Path,
     ranks: Ranks,
 ) -> tuple[float, int]:
-    """One step, its loss and tokens over all processes. Where memory runs out in any of them all begin it again in smaller
-    parts, and that is noted."""
+    """One step, its loss and tokens over all processes. Where memory runs out in any of them all begin it again in
+    smaller parts, and that is noted."""
     drawn = torch.get_rng_state()
     while True:
         loss, tokens, ran_out = 0.0, 0, False

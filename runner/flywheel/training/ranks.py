@@ -1,8 +1,9 @@
 """The processes of one training: each reads its share of a step's rows, and all take the same step.
 
-Data parallel without a wrapper: a step's loss is a sum over rows divided by the weight of *all* of them, and each process
-has the adapter whole, so that gradients are added and nothing else is done to them. What a process finds out alone
-(memory ran out, a checkpoint is due) all agree on before one of them acts on it: else the others would wait for it for ever.
+Data parallel without a wrapper: a step's loss is a sum over rows divided by the weight of *all* of them, and each
+process has the adapter whole, so that gradients are added and nothing else is done to them. What a process finds out
+alone (memory ran out, a checkpoint is due) all agree on before one of them acts on it: else the others would wait for
+it for ever.
 """
 
 from __future__ import annotations

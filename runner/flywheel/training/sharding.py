@@ -1,7 +1,8 @@
-"""Weights that do not fit one device, spread over the processes of a training (FSDP: Zhao et al. 2023, arXiv 2304.11277).
+"""Weights that do not fit one device, spread over the processes of a training (FSDP: Zhao et al. 2023, arXiv
+2304.11277).
 
-Only the frozen weights are: each process has the adapter whole, so that its gradients, checkpoints and files are those of a
-training in one process. A layer's weights are together while it computes.
+Only the frozen weights are: each process has the adapter whole, so that its gradients, checkpoints and files are those
+of a training in one process. A layer's weights are together while it computes.
 """
 
 from __future__ import annotations
