@@ -98,6 +98,8 @@ def _in_ranks(torch: Any, job: TrainingJob, run: Callable[[Ranks], TrainingResul
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     ranks = Ranks.joined(torch, device)
+    if device == "mps" and ranks.world > 1:
+        raise NodeFailed("train.launch: a Mac has one GPU. Start one process, or set student.device: cpu.")
     result = run(ranks)
     ranks.leave(torch)
     return result
