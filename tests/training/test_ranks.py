@@ -86,6 +86,10 @@ def test_more_processes_than_rows_in_a_step_have_nothing_to_add(mini_student: Pa
     assert same(tmp_path / "a", tmp_path / "one")
 
 
+def test_a_launcher_that_started_one_process_only_is_seen(lessons: TrainingJob) -> None:
+    assert train(lessons, quiet, Ranks(launched=True)).settings["computed_on"].endswith(", 1 process")
+
+
 @pytest.mark.parametrize("place", range(2))
 def test_accumulated_batches_are_shared_as_one_step(place: int) -> None:
     group = [[1], [2], [3], [4], [5]]

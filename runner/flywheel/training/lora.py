@@ -231,7 +231,7 @@ def learned(
             f"the adapter could not be written to {scratch}: {error}. Free some space; the next apply goes on from the "
             "last checkpoint."
         ) from error
-    where, spread = computed_on(loaded.device), _spread(loaded, ranks)
+    spread = (f"the student's weights are spread over {ranks.world} processes: they do not fit one device",)
     return TrainingResult(
         weights_hash=weights,
         rows=len(objective.rows),
@@ -240,21 +240,16 @@ def learned(
         steps=state.step,
         loss=_ends(state.losses)[1],
         losses=state.losses,
-        notes=(*([spread] if spread else []), *state.notes),
-        settings={**job.settings, "computed_on": _in_words(where, loaded, ranks)},
+        notes=(*(spread if loaded.sharded else ()), *state.notes),
+        settings={**job.settings, "computed_on": _in_words(computed_on(loaded.device), loaded, ranks)},
     )
 
 
-def _spread(loaded: Loaded, ranks: Ranks) -> str:
-    if not loaded.sharded:
-        return ""
-    return f"the student's weights are spread over {ranks.world} processes: they do not fit one device"
-
-
 def _in_words(device: str, loaded: Loaded, ranks: Ranks) -> str:
-    if ranks.world == 1:
+    if not ranks.launched:
         return device
-    return f"{device}, {ranks.world} processes{' that share the weights' if loaded.sharded else ''}"
+    processes = "1 process" if ranks.world == 1 else f"{ranks.world} processes"
+    return f"{device}, {processes}{' that share the weights' if loaded.sharded else ''}"
 
 
 def with_adapter(model: Any, settings: Mapping[str, Any], adapter: str | None) -> Any:

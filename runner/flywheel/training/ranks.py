@@ -17,11 +17,12 @@ from typing import Any, Self
 @dataclass(frozen=True)
 class Ranks:
     """`rank` of `world` processes, of which `on_machine` are on this machine. Alone, all below is done without a word
-    to anybody."""
+    to anybody. `launched`: by a command, which may have started fewer than somebody thinks."""
 
     rank: int = 0
     world: int = 1
     on_machine: int = 1
+    launched: bool = False
 
     @classmethod
     def joined(cls, torch: Any, device: str) -> Self:
@@ -31,9 +32,9 @@ class Ranks:
         """
         world = int(os.environ.get("WORLD_SIZE", 1))
         if world == 1:
-            return cls()
+            return cls(launched=True)
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
-        return cls(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        return cls(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_WORLD_SIZE", 1)), launched=True)
 
     def leave(self, torch: Any) -> None:
         if self.world > 1:
