@@ -115,7 +115,7 @@ def test_what_the_listener_raises_ends_the_command(tmp_path: Path) -> None:
 
     it = job(tmp_path, tmp_path / "a")
     with pytest.raises(KeyboardInterrupt):
-        launch(f"python {program}", "train", it, it.arm, it.out, stop)
+        launch(f"python {program}", it, it.arm, it.out, stop)
 
     assert not _lives(seen[0])
 

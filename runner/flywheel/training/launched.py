@@ -84,7 +84,7 @@ def _trained(folder: Path, progress: Progress) -> TrainingResult:
     if told["version"] != (here := installed_version()):
         raise NodeFailed(f"train.launch: the job is of flywheel {told['version']}, and {here} is what it reached.")
     torch = prepare_torch()
-    if told["what"] == "train":
+    if told["of"] == TrainingJob.__name__:
         job = TypeAdapter(TrainingJob).validate_python(told["job"])
         return _in_ranks(torch, job, lambda ranks: train(replace(job, launch=None), progress, ranks))
     wanted = TypeAdapter(PreferenceJob).validate_python(told["job"])

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from flywheel.errors import NodeFailed
 from flywheel.files import write_text
@@ -64,9 +64,7 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def launch(
-    command: str, what: Literal["train", "prefer"], job: Any, arm: Arm, out: str, progress: Progress
-) -> dict[str, Any]:
+def launch(command: str, job: Any, arm: Arm, out: str, progress: Progress) -> dict[str, Any]:
     """The result of a job (a dataclass), as a dict. The model that this process holds is given up: both may not fit.
 
     Raises NodeFailed with what failed in the training, or with the end of what the command said.
@@ -80,7 +78,7 @@ def launch(
     _give_up_memory()
     folder = Path(f"{out}.job")
     described = TypeAdapter(type(job)).dump_python(job, mode="json")
-    text = json.dumps({"version": installed_version(), "what": what, "job": described})
+    text = json.dumps({"version": installed_version(), "of": type(job).__name__, "job": described})
     while (result := _run(command, folder, text, progress)) is None:
         pass
     shutil.rmtree(folder)

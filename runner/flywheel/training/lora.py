@@ -152,7 +152,7 @@ def train(job: TrainingJob, progress: Progress, ranks: Ranks = ALONE) -> Trainin
     command fails.
     """
     if job.launch is not None:
-        return launched_result(launch(job.launch, "train", job, job.arm, job.out, progress))
+        return launched_result(launch(job.launch, job, job.arm, job.out, progress))
     torch = prepare_torch()
     loaded, free = begun(torch, job, ranks)
     limit = job.settings["max_length"]

@@ -53,7 +53,7 @@ def prefer(job: PreferenceJob, progress: Progress, ranks: Ranks = ALONE) -> Trai
     """
     training = job.training
     if training.launch is not None:
-        return launched_result(launch(training.launch, "prefer", job, training.arm, training.out, progress))
+        return launched_result(launch(training.launch, job, training.arm, training.out, progress))
     torch = prepare_torch()
     loaded, free = begun(torch, training, ranks)
     prompter = Prompter(loaded.tokenizer, training.chat)
