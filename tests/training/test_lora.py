@@ -148,6 +148,9 @@ def test_a_loss_that_is_not_finite_fails_and_leaves_no_adapter(
 
 
 def test_the_adapter_is_safetensors_and_names_no_folder_of_this_machine(mini_student: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part" / "checkpoint.pt.tmp").write_bytes(b"cut off by a kill")
+
     train(job(mini_student, tmp_path / "a", max_steps=1), quiet)
 
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}

@@ -21,7 +21,6 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from flywheel.errors import NodeFailed
-from flywheel.files import write_text
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import (
     Arm,
@@ -41,9 +40,9 @@ from flywheel.student.memory import (
     out_of_memory,
     recomputing,
     training_needs,
-    training_room,
 )
 from flywheel.student.sampling import target_losses
+from flywheel.training.checkpoints import State, checkpoint, leave_word, restored
 from flywheel.training.launching import launch
 from flywheel.training.ranks import ALONE, Ranks
 from flywheel.training.recipe import filled
@@ -57,8 +56,8 @@ HARDLY, LITTLE_LOSS = 0.2, 0.3
 FEW_STEPS = 100
 #: Rows are shuffled, then sorted by length inside windows of this many batches: little padding, still random order.
 WINDOW = 8
-#: Of a folder in which an adapter is being made.
-CHECKPOINT, SMALLER = "checkpoint.pt", "smaller.json"
+#: The files of an adapter.
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -132,17 +131,6 @@ class Imitation:
     def loss(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> Any:
         losses, _ = target_losses(torch, loaded, [self.rows[i] for i in units])
         return losses.sum()
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds besides weights and optimizer."""
-
-    room: Room
-    step: int = 0
-    tokens: int = 0
-    losses: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def train(job: TrainingJob, progress: Progress, ranks: Ranks = ALONE) -> TrainingResult:
@@ -282,7 +270,7 @@ def _loop(
     scratch: Path,
     progress: Progress,
     ranks: Ranks,
-) -> _State:
+) -> State:
     settings = job.settings
     batches = list(_batches(objective.rows, settings["batch_size"], settings["epochs"], job.seed))
     accumulate = settings["gradient_accumulation"]
@@ -290,7 +278,7 @@ def _loop(
     trained = _learning(loaded.model)
     optimizer = torch.optim.AdamW(trained, lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_cosine(total, settings["warmup"]))
-    state = _restore(torch, loaded, optimizer, schedule, scratch, ranks)
+    state = restored(torch, loaded, optimizer, schedule, scratch, ranks)
     loaded.model.train()
     if state.room.recompute:
         _recompute(loaded.model)
@@ -313,7 +301,7 @@ def _loop(
         _record(state, loss, rate, tokens, total, settings["epochs"])
         progress({"done": state.step, "total": total, "loss": loss, "tokens": state.tokens})
         if ranks.first_does(torch, partial(_is_due, saved, job.checkpoint_seconds)):
-            _checkpoint(torch, loaded.model, optimizer, schedule, state, scratch, ranks)
+            checkpoint(torch, loaded.model, optimizer, schedule, state, scratch, ranks)
             saved = time.monotonic()
     return state
 
@@ -322,7 +310,7 @@ def _is_due(saved: float, seconds: float) -> bool:
     return time.monotonic() - saved > seconds
 
 
-def _record(state: _State, loss: float, rate: float, tokens: int, total: int, epochs: int) -> None:
+def _record(state: State, loss: float, rate: float, tokens: int, total: int, epochs: int) -> None:
     state.step += 1
     state.tokens += tokens
     state.losses.append(
@@ -341,7 +329,7 @@ def _fitting_step(
     loaded: Loaded,
     objective: Objective,
     group: list[list[int]],
-    state: _State,
+    state: State,
     scratch: Path,
     ranks: Ranks,
 ) -> tuple[float, int]:
@@ -368,12 +356,10 @@ def _fitting_step(
 
 
 def _begin_smaller(
-    model: Any, state: _State, rows: Sequence[Row], group: list[list[int]], scratch: Path, ranks: Ranks
+    model: Any, state: State, rows: Sequence[Row], group: list[list[int]], scratch: Path, ranks: Ranks
 ) -> None:
-    """Leave word for the processes that begin again, and end."""
     room = _smaller(model, state.room, rows, group, ranks)
-    word = {"bytes": room.bytes, "recompute": room.recompute, "note": _note(room, state.step + 1)}
-    write_text(scratch / SMALLER, json.dumps(word))
+    leave_word(scratch, room, _note(room, state.step + 1))
     raise BeginSmaller("memory ran out in a process that shares the weights with others.")
 
 
@@ -457,78 +443,14 @@ def _warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _checkpoint(
-    torch: Any, model: Any, optimizer: Any, schedule: Any, state: _State, scratch: Path, ranks: Ranks
-) -> None:
-    """All that the loop needs to go on bit for bit in as many processes; only they read it back."""
-    random, *others = ranks.gathered(torch, torch.get_rng_state())
-    if not ranks.is_first:
-        return
-    temporary = scratch / "checkpoint.pt.tmp"
-    torch.save(
-        {
-            "adapter": {n: p.data for n, p in model.named_parameters() if p.requires_grad},
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "random": random,
-            "random_of_others": others,
-            "step": state.step,
-            "tokens": state.tokens,
-            "losses": state.losses,
-            "notes": state.notes,
-            "room": (state.room.bytes, state.room.recompute),
-        },
-        temporary,
-    )
-    os.replace(temporary, scratch / CHECKPOINT)
-    (scratch / SMALLER).unlink(missing_ok=True)
-
-
-def _restore(torch: Any, loaded: Loaded, optimizer: Any, schedule: Any, scratch: Path, ranks: Ranks) -> _State:
-    """Where an earlier, killed run of the same job stopped; a fresh state where there was none."""
-    state = _State(training_room(loaded.model, loaded.device, ranks.on_machine))
-    # The first looks for all: a folder that machines share shows each of them a new file at another time.
-    if ranks.first_does(torch, (scratch / CHECKPOINT).exists):
-        saved = torch.load(scratch / CHECKPOINT, weights_only=True)
-        for name, parameter in loaded.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.data.copy_(saved["adapter"][name])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        random = [saved["random"], *saved.get("random_of_others", [])]
-        if ranks.rank < len(random):  # in more processes than before, a new one draws what no other has drawn
-            torch.set_rng_state(random[ranks.rank])
-        # The room as it was: what fits is no longer to be found out.
-        room = _room(loaded.model, state.room, *saved["room"])
-        state = _State(room, saved["step"], saved["tokens"], saved["losses"], saved["notes"])
-    if word := ranks.first_does(torch, lambda: _word_left(scratch)):
-        state.room = _room(loaded.model, state.room, word["bytes"], word["recompute"])
-        state.notes.append(word["note"])
-    size, recompute = ranks.least(torch, state.room.bytes), ranks.least(torch, not state.room.recompute) == 0
-    state.room = _room(loaded.model, state.room, size, recompute)
-    return state
-
-
-def _word_left(scratch: Path) -> dict[str, Any] | None:
-    """By `_begin_smaller`."""
-    try:
-        word: dict[str, Any] = json.loads((scratch / SMALLER).read_text())
-    except FileNotFoundError:
-        return None
-    return word
-
-
-def _room(model: Any, room: Room, size: int, recompute: bool) -> Room:
-    return replace(recomputing(model, room) if recompute else room, bytes=size)
-
-
 def _save(model: Any, job: TrainingJob, scratch: Path) -> str:
     """Write the adapter beside its place, sync it, and rename: a folder of that name is a whole adapter. Gives its
     hash."""
     # Not the embedding itself, which peft saves beside an adapter on it: it is the base's, and larger than all else.
     model.save_pretrained(scratch, safe_serialization=True, save_embedding_layers=False)
-    for name in ("README.md", CHECKPOINT, SMALLER):
-        (scratch / name).unlink(missing_ok=True)
+    for path in scratch.iterdir():
+        if path.name not in ADAPTER:  # a README, a checkpoint, what a kill cut off
+            path.unlink()
     config = json.loads((scratch / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = job.base_name  # a folder of this machine is nobody else's business
     config["revision"] = job.arm.revision
