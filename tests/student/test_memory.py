@@ -197,3 +197,4 @@ def test_what_learns_has_a_gradient_and_two_moments_beside_it(mini: Loaded) -> N
 
     assert training_needs(frozen) - needs == 3 * weights.nbytes
     assert needs > sum(parameter.nbytes for parameter in frozen.parameters())
+    mini.model.requires_grad_(True)

@@ -15,7 +15,7 @@ from test_preference import METHODS, Method, taught
 from test_preference import job as preference_job
 
 from flywheel.errors import NodeFailed
-from flywheel.student import memory
+from flywheel.student import memory, sampling
 from flywheel.student.loading import Arm, load_base
 from flywheel.training import TrainingJob, TrainingResult, lora, objectives, prefer, train
 from flywheel.training.ranks import ALONE, Ranks
@@ -114,14 +114,14 @@ def test_judged_answers_teach_two_processes_what_they_teach_one(taught: Arm, tmp
 
 
 class SmallFrom(Small):
-    """Memory for one row, from the so-manieth call on."""
+    """Memory for one row, or for so many, from the so-manieth call on."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, call: int, left: int = 1) -> None:
         super().__init__(99)
-        self.before = call - 1
+        self.before, self.left = call - 1, left
 
     def __call__(self, torch: Any, loaded: Any, rows: Any) -> Any:
-        self.rows = 99 if self.before > 0 else 1
+        self.rows = 99 if self.before > 0 else self.left
         self.before -= 1
         return super().__call__(torch, loaded, rows)
 
@@ -151,6 +151,20 @@ def test_where_nothing_smaller_is_left_all_give_up(lessons: TrainingJob) -> None
     for found in ranked(run):
         assert isinstance(found, NodeFailed)
         assert "does not fit into memory" in str(found)
+
+
+@pytest.mark.parametrize(("call", "fault"), [(1, MemoryError), (3, NodeFailed)])
+def test_a_reading_that_does_not_fit_in_one_process_ends_all(
+    taught: Arm, tmp_path: Path, call: int, fault: type[Exception]
+) -> None:
+    """Of the reference, or of a step: before any of its parts is learned from."""
+
+    def run(ranks: Ranks) -> TrainingResult:
+        if ranks.rank == 1:
+            sampling.target_losses = SmallFrom(call, 0)
+        return prefer(preference_job(taught, tmp_path / "a", "kto"), quiet, ranks)
+
+    assert [type(found) for found in ranked(run)] == [fault, fault]
 
 
 def test_a_loss_that_is_not_finite_in_one_process_ends_all(lessons: TrainingJob) -> None:
@@ -207,8 +221,8 @@ def test_in_as_many_processes_it_goes_on_bit_for_bit_with_dropout(mini_student: 
 @pytest.mark.usefixtures("too_large")
 def test_weights_that_do_not_fit_are_spread_and_learn_the_same(mini_student: Path, tmp_path: Path) -> None:
     # Of three rows in a step one process reads two: the other goes along.
-    one = train(job(mini_student, tmp_path / "one", dropout=0.0, batch_size=3), quiet)
-    it = job(mini_student, tmp_path / "a", dropout=0.0, batch_size=3)
+    one = train(job(mini_student, tmp_path / "one", dropout=0.0, batch_size=3, epochs=1), quiet)
+    it = job(mini_student, tmp_path / "a", dropout=0.0, batch_size=3, epochs=1)
 
     def run(ranks: Ranks) -> tuple[TrainingResult, tuple[int, int]]:
         held: list[tuple[int, int]] = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from flywheel.student.loading import Loaded
-from flywheel.student.memory import Row
+from flywheel.student.memory import Row, out_of_memory
 from flywheel.student.sampling import read_losses, target_losses
 from flywheel.training.ranks import ALONE, Ranks
 
@@ -159,15 +159,34 @@ def token_losses(torch: Any, loaded: Loaded, rows: Sequence[Row], ranks: Ranks =
     """Of each row's answer tokens the loss in nats, in parts that fit into memory.
 
     Each process reads its share, or all rows where the weights are spread: all must go through them equally often.
+    Raises MemoryError in all where one row does not fit in one of them.
     """
-    mine = range(len(rows)) if loaded.sharded else range(ranks.rank, len(rows), ranks.world)
-    own: dict[int, list[float]] = {}
-    for part, losses, _ in read_losses(torch, loaded, rows, sorted(mine, key=lambda i: len(rows[i][0]))):
-        lengths = [len(rows[i][0]) - rows[i][1] for i in part]
-        own.update(zip(part, (each.tolist() for each in losses.split(lengths)), strict=True))
-    every = [own] if loaded.sharded else ranks.gathered(torch, own)
-    found = {place: losses for known in every for place, losses in known.items()}
+    if ranks.world == 1 or loaded.sharded:
+        found = _read(torch, loaded, rows, range(len(rows)))
+    else:
+        found = _read_by_all(torch, loaded, rows, ranks)
     return [found[i] for i in range(len(rows))]
+
+
+def _read(torch: Any, loaded: Loaded, rows: Sequence[Row], places: Sequence[int]) -> dict[int, list[float]]:
+    found: dict[int, list[float]] = {}
+    for part, losses, _ in read_losses(torch, loaded, rows, sorted(places, key=lambda i: len(rows[i][0]))):
+        lengths = [len(rows[i][0]) - rows[i][1] for i in part]
+        found.update(zip(part, (each.tolist() for each in losses.split(lengths)), strict=True))
+    return found
+
+
+def _read_by_all(torch: Any, loaded: Loaded, rows: Sequence[Row], ranks: Ranks) -> dict[int, list[float]]:
+    own: dict[int, list[float]] | None = None
+    try:
+        own = _read(torch, loaded, rows, range(ranks.rank, len(rows), ranks.world))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    every = ranks.gathered(torch, own)  # who ran out of memory comes here, too: the others wait for it
+    if None in every:
+        raise MemoryError("out of memory in one of the processes")
+    return {place: losses for known in every for place, losses in known.items()}
 
 
 def _answered(row: Row, other: Row) -> Row:
