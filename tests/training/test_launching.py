@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -118,6 +119,31 @@ def test_what_the_listener_raises_ends_the_command(tmp_path: Path) -> None:
         launch(f"python {program}", it, it.arm, it.out, stop)
 
     assert not _lives(seen[0])
+
+
+REPORTS = """
+import time
+from flywheel.training.launched import _progress
+report = _progress()
+for step in range(600):
+    report({"done": step})
+    time.sleep(0.1)
+"""
+
+
+def test_a_process_whose_progress_nobody_reads_any_more_fails() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", REPORTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline()) == {"progress": {"done": 0}}
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert process.returncode == 1
+    assert "BrokenPipeError" in said
 
 
 def test_a_launcher_that_numbers_nobody_starts_one_process_or_is_refused(
