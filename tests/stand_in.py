@@ -141,7 +141,7 @@ def calibrate(job: Any, progress: Progress) -> Any:
 
     if job.arm.gguf is not None:  # as whatever loads it does
         unpack(Path(job.arm.gguf), Path(job.arm.source))
-    return Calibration(1.0, 0.01, 0.1, 0.02, 0.05)
+    return Calibration(1.0, 0.01, 0.1, 0.02, None if job.settings is None else 0.05)
 
 
 def evaluate(job: Any, progress: Progress) -> Any:

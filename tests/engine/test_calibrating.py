@@ -68,6 +68,18 @@ def test_a_student_from_the_hub_is_measured_where_it_is_in_the_cache(
     assert not {"probe", "train", "evaluate"} & untimed(timed(sized)[1])
 
 
+def test_what_a_command_trains_is_not_trained_here_to_see_how_fast(sized: Domain) -> None:
+    sized.edit(lambda spec: spec["train"].update(launch="torchrun --nproc-per-node 4"))
+
+    launched = timed(sized)[1]
+    assert {"probe", "evaluate"} & untimed(launched) == set()
+    assert "train" in untimed(launched)
+    assert json.dumps(launched.to_json())
+
+    sized.edit(lambda spec: spec["train"].pop("launch"))
+    assert "train" not in untimed(timed(sized)[1])
+
+
 @pytest.mark.parametrize("lack", [("4bit needs a GPU.", "Find one."), None])
 def test_what_cannot_be_trained_here_is_not_measured_here(
     sized: Domain, monkeypatch: pytest.MonkeyPatch, lack: Any

@@ -162,6 +162,51 @@ def test_validate_names_what_is_not_set_and_is_content(domain: Domain, monkeypat
     assert done.stderr.startswith("warning: flywheel.yaml:")
 
 
+# --- training by a command --------------------------------------------------------------------------------------------
+
+
+def test_a_launcher_that_is_not_here_is_a_warning_and_stops_apply_before_anything_runs(
+    domain: Domain, flywheel: Any
+) -> None:
+    domain.edit(lambda spec: spec["train"].update(launch="torchrnu --nproc-per-node 2"))
+    said = 'train.launch: no program "torchrnu" is here. Did you mean "torchrun"?'
+
+    code, out, error = flywheel(domain, "validate")
+    assert (code, out) == (0, "flywheel.yaml: valid\n")
+    assert error.startswith("warning: flywheel.yaml:")
+    assert said in error
+
+    code, _, error = flywheel(domain, "apply")
+    assert (code, domain.calls("asked")) == (4, [])
+    assert said in error
+
+
+def test_where_a_training_runs_is_no_other_training(domain: Domain) -> None:
+    domain.edit(lambda spec: spec["loop"].update(iterations=1)).apply()
+
+    assert domain.edit(lambda spec: spec["train"].update(launch="torchrun --nproc-per-node 2")).apply().ran == 0
+
+
+def test_4_bits_are_the_business_of_the_machine_that_trains(domain: Domain, flywheel: Any) -> None:
+    domain.edit(lambda spec: spec["train"].update(quantize="4bit", launch="torchrun --nproc-per-node 2"))
+
+    assert flywheel(domain, "validate")[2] == ""
+    assert "quantize" not in flywheel(domain, "doctor")[1]
+
+
+@pytest.mark.parametrize(("launch", "said"), [("torchrun '--x", "no closing quotation"), ("  ", "it is empty")])
+def test_a_launch_that_is_no_command_line_is_no_valid_spec(
+    domain: Domain, flywheel: Any, launch: str, said: str
+) -> None:
+    domain.edit(lambda spec: spec["train"].update(launch=launch))
+
+    code, _, error = flywheel(domain, "validate")
+
+    assert code == 4
+    assert "train.launch" in error
+    assert said in error
+
+
 # --- training in 4 bits -----------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,21 @@ def test_a_tiny_llama_goes_all_the_way_round(real_domain: Domain) -> None:
 
 
 @pytest.mark.slow
+def test_a_training_by_a_command_goes_all_the_way_round_and_is_not_done_again_without_it(real_domain: Domain) -> None:
+    real_domain.edit(lambda spec: spec["train"].update(launch="torchrun --nproc-per-node 2"))
+
+    assert real_domain.apply().failed == []
+
+    settings = real_domain.query("SELECT settings FROM adapters")[0]["settings"]
+    assert ", 2 processes" in json.dumps(settings)
+    report = (real_domain.root / "reports" / "iter-001" / "index.html").read_text()
+    assert "It was trained on cpu, 1 thread, " in report
+    assert ", 2 processes. " in report
+    assert not list((real_domain.root / ".flywheel" / "artifacts").glob("*.job"))
+    assert real_domain.edit(lambda spec: spec["train"].pop("launch")).apply().ran == 0
+
+
+@pytest.mark.slow
 def test_a_student_with_a_chat_template_goes_all_the_way_round(tmp_path: Path, chat_student: Path) -> None:
     domain = Domain.written(tmp_path / "project", chat_student)
     domain.edit(lambda spec: spec["student"].update(system="You name colours."))

@@ -53,6 +53,7 @@ NOT_KEPT: Mapping[str, str] = {
     "LitellmTeacher.usd_per_million_output": PRICE,
     "LitellmTeacher.usd_per_million_cached": PRICE,
     **{f"DeployCanary.{key}": SERVED for key in ("share", "margin", "alpha", "hours")},
+    "Train.launch": "where a training runs changes nothing that is wanted of it",
     "Executor.kind": PLACE,
     "Executor.address": PLACE,
     "Verifier.golden": "`flywheel audit` reads it, and no node",

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from flywheel.student import memory
 from flywheel.student.chat import Chat
 from flywheel.student.loading import Arm, Loaded, load_base
-from flywheel.student.memory import Cost, Room, out_of_memory, reading_room, training_room
+from flywheel.student.memory import (
+    Cost,
+    Room,
+    free_memory,
+    out_of_memory,
+    reading_room,
+    training_needs,
+    training_room,
+)
 from flywheel.student.sampling import completion_losses, target_losses
 
 PAIRS = [(f"{'word ' * (i % 7)}thing {i} is", "red" if i % 2 else "a longer answer") for i in range(12)]
@@ -165,3 +173,28 @@ def test_a_containers_limit_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._left_in_group(tmp_path) is None
     assert memory._left_in_group(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("free", "processes", "each"), [(900, 1, 900), (900, 3, 300), (None, 3, 1 << 62)])
+def test_processes_share_what_is_free_on_a_machine(
+    monkeypatch: pytest.MonkeyPatch, free: int | None, processes: int, each: int
+) -> None:
+    monkeypatch.setattr(memory, "_free", lambda: free)
+
+    assert free_memory("cpu", processes) == each
+
+
+def test_each_gpu_is_one_process_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_cuda", lambda: (100, 900))
+
+    assert free_memory("cuda", 3) == 900
+
+
+def test_what_learns_has_a_gradient_and_two_moments_beside_it(mini: Loaded) -> None:
+    frozen = mini.model.requires_grad_(False)
+    needs = training_needs(frozen)
+    weights = next(frozen.parameters()).requires_grad_(True)
+
+    assert training_needs(frozen) - needs == 3 * weights.nbytes
+    assert needs > sum(parameter.nbytes for parameter in frozen.parameters())
+    mini.model.requires_grad_(True)

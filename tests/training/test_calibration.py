@@ -27,6 +27,7 @@ def test_everything_takes_time_and_a_longer_answer_takes_longer(mini_student: Pa
 
     assert min(found.load, found.answer_short, found.read, found.learn) > 0
     assert found.answer_long > found.answer_short
+    assert calibrate(CalibrationJob(arm, asking, PAIRS, None), lambda message: None).learn is None
     assert not hasattr(load(arm).model, "peft_config")
     assert answer(AnswerJob(arm, asking, (("it", "sky 1\ncolour:"),)), lambda message: None) == before
 

@@ -148,6 +148,9 @@ def test_a_loss_that_is_not_finite_fails_and_leaves_no_adapter(
 
 
 def test_the_adapter_is_safetensors_and_names_no_folder_of_this_machine(mini_student: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.part").mkdir()
+    (tmp_path / "a.part" / "checkpoint.pt.tmp").write_bytes(b"cut off by a kill")
+
     train(job(mini_student, tmp_path / "a", max_steps=1), quiet)
 
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
@@ -191,7 +194,7 @@ def test_a_step_in_parts_learns_what_a_whole_one_does(
     mini_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(job(mini_student, tmp_path / "whole", dropout=0.0), quiet)
-    monkeypatch.setattr(memory, "_room", lambda device: 1)
+    monkeypatch.setattr(memory, "_room", lambda device, processes: 1)
 
     parts = train(job(mini_student, tmp_path / "parts", dropout=0.0), quiet)
 

@@ -31,7 +31,7 @@ def speed_of(project: Workspace, plan: Plan, say: Callable[[str], None]) -> Spee
     settings = project.spec.train.of_lessons
     if not _wanted(plan) or not _can_be_measured(project):
         return None
-    found = _kept(project) or _measured(project, settings, say)
+    found = _kept(project) or _measured(project, settings if project.spec.train.launch is None else None, say)
     size = size_of_student(project)
     if size is None:
         return None
@@ -53,7 +53,8 @@ def size_of_student(project: Workspace) -> Size | None:
 
 def _can_be_measured(project: Workspace) -> bool:
     is_here = project.student.gguf is not None or size_of_student(project) is not None
-    return is_here and (project.spec.train.quantize is None or four_bits.lack() is None)
+    train = project.spec.train
+    return is_here and (train.quantize is None or train.launch is not None or four_bits.lack() is None)
 
 
 def _wanted(plan: Plan) -> bool:
@@ -64,7 +65,7 @@ def _file(project: Workspace) -> Path:
     return project.state / "calibration.json"
 
 
-def _kept(project: Workspace) -> dict[str, float] | None:
+def _kept(project: Workspace) -> dict[str, Any] | None:
     try:
         kept = json.loads(_file(project).read_bytes())
     except (OSError, ValueError):
@@ -79,10 +80,11 @@ def _of(project: Workspace) -> str:
     hashes = [hash_file(project.root / name) for names in files for name in names if name is not None]
     versions = [project.versions[name] for name in ("machine", "torch", "transformers", "peft")]
     student = [project.student.weights_hash, spec.student.model_dump(mode="json"), spec.train.of_lessons]
-    return fingerprint([student, hashes, versions, os.cpu_count()])
+    launched = [] if spec.train.launch is None else ["trained by a command"]
+    return fingerprint([student, hashes, versions, os.cpu_count(), *launched])
 
 
-def _measured(project: Workspace, settings: dict[str, Any], say: Callable[[str], None]) -> dict[str, float]:
+def _measured(project: Workspace, settings: dict[str, Any] | None, say: Callable[[str], None]) -> dict[str, Any]:
     from flywheel.training import CalibrationJob
 
     say(f"Measuring how fast {project.student.name} is here, about ten seconds; it is kept.")

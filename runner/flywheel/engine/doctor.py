@@ -149,11 +149,12 @@ def device_in_depth() -> Diagnosis:
 
 
 def trains_in_4_bits(file: Path) -> bool:
-    """False where there is no spec, or none that is valid: `validate` names its faults."""
+    """On this machine. False where there is no spec, or none that is valid: `validate` names its faults."""
     try:
-        return file.is_file() and load(file).spec.train.quantize is not None
+        train = load(file).spec.train if file.is_file() else None
     except FlywheelError:
         return False
+    return train is not None and train.quantize is not None and train.launch is None
 
 
 def quantizing(lack: four_bits.Lack | None) -> Diagnosis:

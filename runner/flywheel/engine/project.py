@@ -63,7 +63,7 @@ class Workspace:
     def warnings(self) -> tuple[Fault, ...]:
         """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
         set, a training that this machine cannot do."""
-        absent = (replace(fault, warning=True) for fault in (*missing_env(self.loaded), *_cannot_quantize(self.loaded)))
+        absent = (replace(fault, warning=True) for fault in (*missing_env(self.loaded), *_cannot_train(self.loaded)))
         return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *absent)
 
     @cached_property
@@ -214,7 +214,7 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
     """
     from flywheel.plan import VERBS
 
-    if any(VERBS[node.kind].trains for node in plan.pending) and (faults := _cannot_quantize(project.loaded, True)):
+    if any(VERBS[node.kind].trains for node in plan.pending) and (faults := _cannot_train(project.loaded, True)):
         raise SpecInvalid(faults)
     if not any(VERBS[node.kind].needs_judges for node in plan.pending):
         return
@@ -248,11 +248,16 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
     return [fault for fault in missing_env(project.loaded) if fault.path[1] in waited_for[str(fault.path[0])]]
 
 
-def _cannot_quantize(loaded: LoadedSpec, in_depth: bool = False) -> list[Fault]:
-    """What the machine lacks for `train.quantize`."""
-    if loaded.spec.train.quantize is None or (lack := four_bits.lack(in_depth)) is None:
+def _cannot_train(loaded: LoadedSpec, in_depth: bool = False) -> list[Fault]:
+    """What the machine lacks for `train.launch`, or, where it trains itself, for `train.quantize`."""
+    train = loaded.spec.train
+    if train.launch is not None:
+        from flywheel.training.launching import lack  # here: most commands have no use for it
+
+        return [] if (missing := lack(train.launch)) is None else [loaded.fault(("train", "launch"), *missing)]
+    if train.quantize is None or (missing := four_bits.lack(in_depth)) is None:
         return []
-    return [loaded.fault(("train", "quantize"), *lack)]
+    return [loaded.fault(("train", "quantize"), *missing)]
 
 
 def _untold(loaded: LoadedSpec) -> list[Fault]:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     """`arguments`: file descriptors of the pipe and of the clock (-1: none, then calls are served one at a time), the
     parent's process id, address space in bytes (0: no limit)."""
     fd, clock, parent, memory_bytes = map(int, arguments)
-    _die_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     _limit(memory_bytes)
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
             serve_items(Connection(fd), Clock(clock))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Linux kills us with the parent's spawning thread; elsewhere an idle child ends with the pipe."""
     if sys.platform != "linux":
         return

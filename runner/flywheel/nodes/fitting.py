@@ -24,6 +24,7 @@ def fitted(ctx: Context, arm: Arm, rows: Sequence[dict[str, Any]], out: Path, wh
         chat=chat_of(ctx.spec.student),
         seed=ctx.seed(),
         out=str(out),
+        launch=ctx.spec.train.launch,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     result: TrainingResult = ctx.compute("flywheel.training:train", job, lambda m: ctx.progress(**m, what=what))

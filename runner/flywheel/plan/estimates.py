@@ -49,8 +49,8 @@ class Speed:
     """An answer as long as the right ones are, and one as long as it may be."""
     read: float
     """A lesson, to see how hard it is."""
-    learn: float
-    """A lesson, each time that a training reads it."""
+    learn: float | None
+    """A lesson, each time that a training reads it; None where another command trains."""
     rows_read: Callable[[int], int]
     """Lessons → how many rows a training on them reads, over its epochs."""
 
@@ -174,13 +174,17 @@ def reading(speed: Speed | None, lessons: float) -> Seconds | None:
 
 
 def learning(speed: Speed | None, lessons: float) -> Seconds | None:
-    return None if speed is None else _about(speed.load, [speed.rows_read(round(lessons)) * speed.learn] * 2)
+    if speed is None or speed.learn is None:
+        return None
+    return _about(speed.load, [speed.rows_read(round(lessons)) * speed.learn] * 2)
 
 
 def preferring(speed: Speed | None, answers: float) -> Seconds | None:
     """Of judged answers that are learned from: each is read once more, by the student as it was. Where all are right,
     or all wrong, none is learned from."""
-    return None if speed is None else (0.0, _about(speed.load, [answers * (speed.learn + speed.read)] * 2)[1])
+    if speed is None or speed.learn is None:
+        return None
+    return 0.0, _about(speed.load, [answers * (speed.learn + speed.read)] * 2)[1]
 
 
 def added(*parts: Seconds | None) -> Seconds | None:

@@ -7,6 +7,7 @@ The docstrings are the reference: `schemas/flywheel.schema.json` and `docs/spec.
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -245,6 +246,10 @@ class Train(SpecModel):
     quantize: Literal["4bit"] | None = None
     """`4bit`: QLoRA, on the base in 4 bits (NF4), for a student that fits into a GPU in no other way; needs a GPU and
     the extra `qlora`. What is evaluated and deployed is the adapter on the base as it is."""
+    launch: str | None = None
+    """The command that trains in processes of their own, such as `torchrun --nproc-per-node 4` or `srun torchrun …`
+    (`docs/howto-real-models.md`). Where a training runs does not change what is wanted: nothing is trained anew.
+    Default: in the model worker."""
     targets: list[str] | Literal["all-linear"] | None = None
     """Module names; `all-linear` leaves out embeddings and the output layer, as servers want it (`docs/deployment.md`).
     Default: `all-linear`, and the embeddings of a student below 20 million parameters, which has met few words."""
@@ -270,10 +275,23 @@ class Train(SpecModel):
     def _as_it_was_called(cls, method: Any) -> Any:
         return "sft" if method == "lora" else method
 
+    @field_validator("launch")
+    @classmethod
+    def _a_command(cls, launch: str | None) -> str | None:
+        if launch is None:
+            return None
+        try:
+            words = shlex.split(launch)
+        except ValueError as error:
+            raise ValueError(f"is no command line: {str(error).lower()}.") from error
+        if not words:
+            raise ValueError("is no command line: it is empty. Remove the key to train inside the model worker.")
+        return launch
+
     @property
     def of_lessons(self) -> dict[str, Any]:
         """What decides the adapter that the lessons make, under the names that it always had."""
-        told = self.model_dump(mode="json", exclude={"method", "preference", "canaries", "quantize"})
+        told = self.model_dump(mode="json", exclude={"method", "preference", "canaries", "quantize", "launch"})
         quantised = {} if self.quantize is None else {"quantize": self.quantize}
         return {**told, **quantised, "method": "lora"}
 

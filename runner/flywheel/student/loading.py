@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
@@ -46,6 +46,8 @@ class Loaded:
     model: Any
     tokenizer: Any
     device: str
+    sharded: bool = False
+    """Its weights are spread over several processes, which must go through it together."""
 
 
 _kept: dict[Arm, Loaded] = {}
@@ -150,8 +152,9 @@ def load_tokenizer(arm: Arm) -> Any:
     return tokenizer
 
 
-def load_base(arm: Arm, in_4_bits: bool = False) -> Loaded:
-    """The base without an adapter, never shared: training may change it. `in_4_bits`: as QLoRA trains on it.
+def load_base(arm: Arm, in_4_bits: bool = False, moved: bool = True) -> Loaded:
+    """The base without an adapter, never shared: training may change it. `in_4_bits`: as QLoRA trains on it. `moved`:
+    to the device, where it is in 4 bits in any case; else it is on the CPU.
 
     Raises FlywheelError where files are missing or unsafe, or this machine cannot do 4 bits.
     """
@@ -163,7 +166,7 @@ def load_base(arm: Arm, in_4_bits: bool = False) -> Loaded:
     device = choose_device(arm.device)
     try:
         tokenizer = load_tokenizer(arm)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             arm.source,
             revision=arm.revision,
             dtype=choose_dtype(arm.dtype, device),
@@ -173,7 +176,10 @@ def load_base(arm: Arm, in_4_bits: bool = False) -> Loaded:
         )
     except (OSError, ValueError) as error:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
-    model = four_bits.prepared(model) if in_4_bits else cast(Any, model).to(device)
+    if in_4_bits:
+        model = four_bits.prepared(model)
+    elif moved:
+        model = model.to(device)
     if device == "cpu":
         choose_threads(sum(weights.numel() for weights in model.parameters()))
     return Loaded(model.eval(), tokenizer, device)

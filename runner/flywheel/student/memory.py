@@ -68,13 +68,33 @@ def reading_room(model: Any) -> Room:
     return Room(READING_ROOM, Cost(4 * (12 * shape.hidden + 4 * shape.inner), shape.vocabulary * LOGIT_BYTES))
 
 
-def training_room(model: Any, device: str) -> Room:
-    """To learn from rows. Where memory is short, activations are recomputed (Chen et al. 2016, arXiv 1604.06174)."""
+def training_room(model: Any, device: str, processes: int = 1) -> Room:
+    """To learn from rows, in so many processes on this machine. Where memory is short, activations are recomputed (Chen
+    et al. 2016, arXiv 1604.06174)."""
     shape = _shape(model)
-    room = Room(_room(device), Cost(shape.layers * shape.kept, shape.vocabulary * LOGIT_BYTES))
+    room = Room(_room(device, processes), Cost(shape.layers * shape.kept, shape.vocabulary * LOGIT_BYTES))
     if room.bytes >= FEW_TOKENS * room.cost.token or not can_recompute(model):
         return room
     return recomputing(model, room)
+
+
+def training_needs(model: Any) -> int:
+    """Bytes of a model with an adapter that learns, and of the least that goes through it: of what learns, the gradient
+    and Adam's two moments beside it."""
+    parameters = list(model.parameters())
+    weights = sum(int(p.nbytes) for p in parameters)
+    learning = sum(int(p.nbytes) for p in parameters if p.requires_grad)
+    shape = _shape(model)
+    token = shape.layers * 4 * shape.hidden + shape.kept + shape.vocabulary * LOGIT_BYTES
+    return weights + 3 * learning + FEW_TOKENS * token
+
+
+def free_memory(device: str, processes: int = 1) -> int:
+    """Bytes of a device that each of so many processes on this machine can have; a lot where that cannot be told."""
+    if device == "cuda":  # each has its own
+        return _cuda()[1]
+    free = _free()
+    return 1 << 62 if free is None else free // processes
 
 
 def can_recompute(model: Any) -> bool:
@@ -135,10 +155,10 @@ def _shape(model: Any) -> _Shape:
 # --- a machine's memory -----------------------------------------------------------------------------------------------
 
 
-def _room(device: str) -> int:
+def _room(device: str, processes: int = 1) -> int:
     """By halves less where not twice as much is free, so that it is the same on most days."""
-    wanted, free = (CPU_ROOM, _free()) if device != "cuda" else _cuda()
-    while free is not None and wanted > max(free // 2, 1 << 20):
+    wanted, free = (CPU_ROOM, free_memory(device, processes)) if device != "cuda" else _cuda()
+    while wanted > max(free // 2, 1 << 20):
         wanted //= 2
     return wanted
 

@@ -214,10 +214,12 @@ def read_losses(
     while waiting:
         part = waiting.pop(0)
         try:
-            with torch.inference_mode():
+            # What is gathered in inference mode could not be learned with afterwards.
+            with torch.no_grad() if loaded.sharded else torch.inference_mode():
                 token_losses, owners = target_losses(torch, loaded, [rows[i] for i in part])
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or len(part) == 1:
+            # Smaller parts in one process alone, and the others would wait for it for ever.
+            if not out_of_memory(error) or len(part) == 1 or loaded.sharded:
                 raise
             waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
             continue

@@ -26,12 +26,13 @@ NO_TOKEN = 2**31 - 1
 
 @dataclass(frozen=True)
 class CalibrationJob:
-    """`pairs`: some rows as (prompt, right answer). `settings`: `spec.Train` as a dict."""
+    """`pairs`: some rows as (prompt, right answer). `settings`: `spec.Train` as a dict; None where a command trains
+    (`train.launch`): it may not fit here."""
 
     arm: Arm
     asking: Asking
     pairs: tuple[tuple[str, str], ...]
-    settings: dict[str, Any]
+    settings: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Calibration:
     """An answer as long as `student.max_new_tokens` allows."""
     read: float
     """The loss on a row."""
-    learn: float
+    learn: float | None
     """A row in a step of training."""
 
 
@@ -71,15 +72,17 @@ def calibrate(job: CalibrationJob, progress: Progress) -> Calibration:
 
     batch = min(len(prompts), job.asking.batch_size)
     short, long = (seconds_a_row(answering(tokens), batch) for tokens in (right, longest))
-    return Calibration(ready, short, long, seconds_a_row(reading, batch), _learning(loaded, job, rows))
+    read = seconds_a_row(reading, batch)
+    learn = None if job.settings is None else _learning(loaded, job.arm, job.settings, rows)
+    return Calibration(ready, short, long, read, learn)
 
 
-def _learning(loaded: Loaded, job: CalibrationJob, rows: Sequence[tuple[list[int], int]]) -> float:
+def _learning(loaded: Loaded, arm: Arm, told: dict[str, Any], rows: Sequence[tuple[list[int], int]]) -> float:
     """Of a row in a step of training. The loaded model is given up: it has an adapter now."""
     torch = prepare_torch()
-    settings = filled(job.settings, loaded.model, len(rows))
+    settings = filled(told, loaded.model, len(rows))
     forget()
-    loaded = load_base(job.arm, in_4_bits=True) if in_4_bits(settings) else loaded
+    loaded = load_base(arm, in_4_bits=True) if in_4_bits(settings) else loaded
     learner = replace(loaded, model=with_adapter(loaded.model, settings, None))
     learner.model.train()
     room = training_room(learner.model, learner.device)

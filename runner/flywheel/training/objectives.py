@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from flywheel.student.loading import Loaded
-from flywheel.student.memory import Row
+from flywheel.student.memory import Row, out_of_memory
 from flywheel.student.sampling import read_losses, target_losses
+from flywheel.training.ranks import ALONE, Ranks
 
 #: How far the ratio of new to old likelihood of a token counts (Schulman et al. 2017, arXiv 1707.06347).
 CLIP = 0.2
@@ -35,16 +36,18 @@ class DirectPreference:
     """Of each pair by the reference: log-likelihood of the chosen answer less that of the rejected."""
 
     @classmethod
-    def of(cls, torch: Any, loaded: Loaded, pairs: Sequence[tuple[Row, Row]], beta: float) -> Self:
+    def of(
+        cls, torch: Any, loaded: Loaded, pairs: Sequence[tuple[Row, Row]], beta: float, ranks: Ranks = ALONE
+    ) -> Self:
         """With the loaded model as the reference."""
-        known = likelihoods(torch, loaded, [row for pair in pairs for row in pair])
+        known = likelihoods(torch, loaded, [row for pair in pairs for row in pair], ranks)
         rows = [(chosen[0] + rejected[0], chosen[1] + rejected[1]) for chosen, rejected in pairs]
         return cls(rows, pairs, beta, [known[i] - known[i + 1] for i in range(0, len(known), 2)])
 
     def weight(self, unit: int) -> int:
         return 1
 
-    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> None:
+    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int], ranks: Ranks = ALONE) -> None:
         pass
 
     def loss(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> Any:
@@ -76,10 +79,12 @@ class Unpaired:
     """How far the student has moved: an estimate of the divergence from the reference, for the step at hand."""
 
     @classmethod
-    def of(cls, torch: Any, loaded: Loaded, rows: Sequence[Row], passed: list[bool], beta: float) -> Self:
+    def of(
+        cls, torch: Any, loaded: Loaded, rows: Sequence[Row], passed: list[bool], beta: float, ranks: Ranks = ALONE
+    ) -> Self:
         """With the loaded model as the reference."""
         others = [_answered(rows[i], rows[i - 1]) for i in range(len(rows))]
-        known = (likelihoods(torch, loaded, found) for found in (rows, others))
+        known = (likelihoods(torch, loaded, found, ranks) for found in (rows, others))
         good, bad = passed.count(True), passed.count(False)
         weights = [max(1.0, bad / good if one else good / bad) for one in passed]
         return cls(rows, passed, weights, beta, next(known), others, next(known))
@@ -87,8 +92,8 @@ class Unpaired:
     def weight(self, unit: int) -> int:
         return 1
 
-    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> None:
-        now = likelihoods(torch, loaded, [self.others[i] for i in units])
+    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int], ranks: Ranks = ALONE) -> None:
+        now = likelihoods(torch, loaded, [self.others[i] for i in units], ranks)
         moves = [after - self.others_before[i] for after, i in zip(now, units, strict=True)]
         self.moved = max(0.0, sum(moves) / len(moves))
 
@@ -116,14 +121,16 @@ class GroupRelative:
     """Of each row's answer tokens: the loss in nats by the student that gave the answer."""
 
     @classmethod
-    def of(cls, torch: Any, loaded: Loaded, rows: Sequence[Row], advantages: Sequence[float]) -> Self:
+    def of(
+        cls, torch: Any, loaded: Loaded, rows: Sequence[Row], advantages: Sequence[float], ranks: Ranks = ALONE
+    ) -> Self:
         """With the loaded model as the student that gave the answers."""
-        return cls(rows, advantages, token_losses(torch, loaded, rows))
+        return cls(rows, advantages, token_losses(torch, loaded, rows, ranks))
 
     def weight(self, unit: int) -> int:
         return len(self.rows[unit][0]) - self.rows[unit][1]
 
-    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> None:
+    def begin(self, torch: Any, loaded: Loaded, units: Sequence[int], ranks: Ranks = ALONE) -> None:
         pass
 
     def loss(self, torch: Any, loaded: Loaded, units: Sequence[int]) -> Any:
@@ -143,18 +150,43 @@ def _likelihoods(torch: Any, loaded: Loaded, rows: Sequence[Row]) -> Any:
     return -torch.zeros(len(rows), device=losses.device).index_add(0, owners, losses)
 
 
-def likelihoods(torch: Any, loaded: Loaded, rows: Sequence[Row]) -> list[float]:
+def likelihoods(torch: Any, loaded: Loaded, rows: Sequence[Row], ranks: Ranks = ALONE) -> list[float]:
     """The same as numbers, in parts that fit into memory."""
-    return [-sum(losses) for losses in token_losses(torch, loaded, rows)]
+    return [-sum(losses) for losses in token_losses(torch, loaded, rows, ranks)]
 
 
-def token_losses(torch: Any, loaded: Loaded, rows: Sequence[Row]) -> list[list[float]]:
-    """Of each row's answer tokens the loss in nats, in parts that fit into memory."""
+def token_losses(torch: Any, loaded: Loaded, rows: Sequence[Row], ranks: Ranks = ALONE) -> list[list[float]]:
+    """Of each row's answer tokens the loss in nats, in parts that fit into memory.
+
+    Each process reads its share, or all rows where the weights are spread: all must go through them equally often.
+    Raises MemoryError in all where one row does not fit in one of them.
+    """
+    if ranks.world == 1 or loaded.sharded:
+        found = _read(torch, loaded, rows, range(len(rows)))
+    else:
+        found = _read_by_all(torch, loaded, rows, ranks)
+    return [found[i] for i in range(len(rows))]
+
+
+def _read(torch: Any, loaded: Loaded, rows: Sequence[Row], places: Sequence[int]) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
-    for part, losses, _ in read_losses(torch, loaded, rows, sorted(range(len(rows)), key=lambda i: len(rows[i][0]))):
+    for part, losses, _ in read_losses(torch, loaded, rows, sorted(places, key=lambda i: len(rows[i][0]))):
         lengths = [len(rows[i][0]) - rows[i][1] for i in part]
         found.update(zip(part, (each.tolist() for each in losses.split(lengths)), strict=True))
-    return [found[i] for i in range(len(rows))]
+    return found
+
+
+def _read_by_all(torch: Any, loaded: Loaded, rows: Sequence[Row], ranks: Ranks) -> dict[int, list[float]]:
+    own: dict[int, list[float]] | None = None
+    try:
+        own = _read(torch, loaded, rows, range(ranks.rank, len(rows), ranks.world))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    every = ranks.gathered(torch, own)  # who ran out of memory comes here, too: the others wait for it
+    if None in every:
+        raise MemoryError("out of memory in one of the processes")
+    return {place: losses for known in every for place, losses in known.items()}
 
 
 def _answered(row: Row, other: Row) -> Row:

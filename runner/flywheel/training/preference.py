@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from flywheel.errors import NodeFailed
 from flywheel.student.chat import Prompter
-from flywheel.student.loading import Loaded, load_base, prepare_torch
+from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import Row
-from flywheel.training.lora import Objective, TrainingJob, TrainingResult, in_4_bits, learned, with_adapter
+from flywheel.training.launching import launch
+from flywheel.training.lora import Objective, TrainingJob, TrainingResult, adapt, begun, launched_result, learned
 from flywheel.training.objectives import DirectPreference, GroupRelative, Unpaired
+from flywheel.training.ranks import ALONE, Ranks
 from flywheel.training.recipe import filled, preference_rate, size_of
 
 Progress = Callable[[dict[str, Any]], None]
@@ -42,25 +44,29 @@ class PreferenceJob:
     rewards: tuple[float, ...] = ()
 
 
-def prefer(job: PreferenceJob, progress: Progress) -> TrainingResult:
+def prefer(job: PreferenceJob, progress: Progress, ranks: Ranks = ALONE) -> TrainingResult:
     """Train one adapter into the folder `job.training.out`, which appears only when it is whole.
 
     A unit that is too long for `max_length`, and a pair whose answers are the same tokens, is left out and counted.
-    Raises NodeFailed where none is left, or the loss is not finite.
+    With `job.training.launch` that command's processes do. Raises NodeFailed where no unit is left, the loss is not
+    finite, or the command fails.
     """
+    training = job.training
+    if training.launch is not None:
+        return launched_result(launch(training.launch, job, training.arm, training.out, progress))
     torch = prepare_torch()
-    torch.manual_seed(job.training.seed)
-    loaded = load_base(job.training.arm, in_4_bits(job.training.settings))
-    prompter = Prompter(loaded.tokenizer, job.training.chat)
+    loaded, free = begun(torch, training, ranks)
+    prompter = Prompter(loaded.tokenizer, training.chat)
     encoded = [tuple(prompter.supervised(one.prompt, one.text, one.ended) for one in unit) for unit in job.units]
-    kept = [i for i, rows in enumerate(encoded) if _teaches(rows, job.training.settings["max_length"])]
+    kept = [i for i, rows in enumerate(encoded) if _teaches(rows, training.settings["max_length"])]
     if not kept:
-        raise NodeFailed(_nothing_left(len(encoded), job.training.settings["max_length"]))
-    training = replace(job.training, settings=_settings(job, loaded.model))
-    loaded.model = _without_dropout(torch, with_adapter(loaded.model, training.settings, training.arm.adapter))
+        raise NodeFailed(_nothing_left(len(encoded), training.settings["max_length"]))
+    training = replace(training, settings=_settings(job, loaded.model))
+    adapt(torch, loaded, training, free, ranks)
+    _without_dropout(torch, loaded.model)
     rewards = [job.rewards[i] for i in kept if job.rewards]
-    objective = _objective(torch, loaded, job, [encoded[i] for i in kept], rewards)
-    return learned(torch, loaded, objective, training, len(encoded) - len(kept), progress)
+    objective = _objective(torch, loaded, job, [encoded[i] for i in kept], rewards, ranks)
+    return learned(torch, loaded, objective, training, len(encoded) - len(kept), progress, ranks)
 
 
 def _teaches(rows: Sequence[Row], limit: int) -> bool:
@@ -85,22 +91,27 @@ def _settings(job: PreferenceJob, model: Any) -> dict[str, Any]:
     return filled({**settings, **chosen, "gradient_accumulation": 1}, model, len(job.units))
 
 
-def _without_dropout(torch: Any, model: Any) -> Any:
+def _without_dropout(torch: Any, model: Any) -> None:
     """The same answer must be as likely each time that it is read."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    return model
 
 
 def _objective(
-    torch: Any, loaded: Loaded, job: PreferenceJob, rows: Sequence[tuple[Row, ...]], rewards: Sequence[float]
+    torch: Any,
+    loaded: Loaded,
+    job: PreferenceJob,
+    rows: Sequence[tuple[Row, ...]],
+    rewards: Sequence[float],
+    ranks: Ranks,
 ) -> Objective:
     beta = job.training.settings["preference"]["beta"]
     match job.method:
         case "dpo":
-            return DirectPreference.of(torch, loaded, [(chosen, rejected) for chosen, rejected in rows], beta)
+            return DirectPreference.of(torch, loaded, [(chosen, rejected) for chosen, rejected in rows], beta, ranks)
         case "kto":
-            return Unpaired.of(torch, loaded, [row for (row,) in rows], [reward > 0 for reward in rewards], beta)
+            passed = [reward > 0 for reward in rewards]
+            return Unpaired.of(torch, loaded, [row for (row,) in rows], passed, beta, ranks)
         case "grpo":
-            return GroupRelative.of(torch, loaded, [row for (row,) in rows], rewards)
+            return GroupRelative.of(torch, loaded, [row for (row,) in rows], rewards, ranks)

@@ -66,8 +66,9 @@ def _learned(ctx: Context, model: Model, units: Sequence[Unit]) -> TrainingResul
     assert train.method != "sft"
     settings = {**train.of_lessons, "method": train.method, "preference": train.preference.of_steps}
     training = TrainingJob(
-        model.arm, ctx.student.name, (), settings, chat_of(ctx.spec.student), ctx.seed(), str(ctx.artifact)
-    )
+        model.arm, ctx.student.name, (), settings, chat_of(ctx.spec.student), ctx.seed(), str(ctx.artifact),
+        launch=train.launch,
+    )  # fmt: skip
     rewards = tuple(unit.reward for unit in units if unit.reward is not None)
     job = PreferenceJob(training, train.method, tuple(unit.answers for unit in units), rewards)
     ctx.artifact.parent.mkdir(parents=True, exist_ok=True)
