@@ -358,6 +358,7 @@ class SampleStep(Verb):
 
 class PreferStep(Verb):
     name = "prefer"
+    implementation = 2
     works_the_student = True
     trains = True
 

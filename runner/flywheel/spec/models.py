@@ -209,7 +209,7 @@ class Preference(SpecModel):
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     """`dpo`, `kto`: how firmly the student is held to what it was. Lower moves further."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The peak, in each round. Default: a fortieth of what is right for lessons."""
+    """The peak, in each round. Default: a fortieth of what is right for lessons, with `grpo` a tenth."""
     epochs: Positive = 1
     """Passes over the pairs or answers of a round."""
 
