@@ -9,6 +9,7 @@ import pytest
 
 import stand_in
 from flywheel.nodes.preference.material import groups, singles
+from flywheel.stats import wilson
 from mini_domain import Domain, rows
 
 
@@ -243,6 +244,11 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
     page = (domain.root / "reports/iter-001/index.html").read_text()
     assert [row["round"] for row in found["rounds"]] == [1, 2]
     assert found["rounds"][0]["reward"]["value"] < found["rounds"][1]["reward"]["value"] == 1.0
+    assert [row["new_questions"] for row in found["rounds"]] == [8, 4], "12 probes, 8 a round"
+    assert "8 questions, 4 new" in page
+    first, last = (row["reward"] for row in found["rounds"])
+    assert last["low"] == pytest.approx(wilson(8, 8)[0]), "6 answers to a question, all right, say no more than one"
+    assert first["low"] < wilson(first["value"] * 48, 48)[0]
     assert found["method"] == "grpo"
     assert found["verdict"] in page.replace("&#39;", "'")
     assert "How often the reward is wrong is not known" in page
@@ -252,7 +258,7 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
 def test_a_reward_that_rises_without_the_holdout_is_said_in_words(domain: Domain) -> None:
     """The lessons alone get all of the holdout right; learning to waver no more adds nothing to it."""
     domain.apply()
-    preferring(domain, "grpo").apply()
+    preferring(domain, "grpo", questions=40).apply()
 
     found = json.loads((domain.root / "reports/iter-001/report.json").read_text())["rewards"]
     assert [suite["change"]["value"] for suite in found["suites"]] == [0.0, 0.0]
