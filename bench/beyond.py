@@ -1,6 +1,6 @@
 """Does learning from judged answers reach beyond the lessons? Methods x seeds x domains, a line of CSV for each run.
 
-    python bench/beyond.py [--data order nim] [--methods sft grpo dpo] [--seeds 3] [--rates 40 10]
+    python bench/beyond.py [--data order formulas nim] [--methods sft grpo dpo] [--seeds 3] [--rates 40 10]
 
 First the student (`builtin:tiny`) learns a few lessons until more steps on them bring nothing; merged, it is the
 incumbent. Then, from that student and with another adapter: `sft`, the same lessons again; `grpo` and `dpo`, its own
@@ -51,9 +51,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Domain:
-    """`program`: of an example, with the verifier; `lessons`: how many of its rows are learned."""
+    """`verifier`: a function of the first of the `programs`; `lessons`: how many rows are learned."""
 
-    program: str
+    programs: tuple[str, ...]
     verifier: str
     prompt: str
     target: str
@@ -62,8 +62,16 @@ class Domain:
 
 
 DOMAINS = {
-    "order": Domain("practice/order.py", "ordered", "practice/prompts/order.md", "ordered", 40, 20),
-    "nim": Domain("selfplay/nim.py", "referee", "selfplay/prompts/move.md", "leave", 20, 8),
+    "order": Domain(("examples/practice/order.py",), "ordered", "practice/prompts/order.md", "ordered", 40, 20),
+    "formulas": Domain(
+        ("bench/measuring/carried_out.py", "examples/phi4/words.py"),
+        "carried_out",
+        "phi4/prompts/formula.md",
+        "formula",
+        40,
+        32,
+    ),
+    "nim": Domain(("examples/selfplay/nim.py",), "referee", "selfplay/prompts/move.md", "leave", 20, 8),
 }
 
 
@@ -87,15 +95,30 @@ def options() -> argparse.Namespace:
 
 def every(data: str) -> list[Row]:
     """Rows of a domain, always in the same order; the first are the holdout."""
-    rng = random.Random(7)
-    if data == "nim":
-        nim = program("selfplay/nim.py")
-        heaps = [(a, b) for a in range(LARGEST + 1) for b in range(LARGEST + 1) if not nim.wins((a, b))]
-        rng.shuffle(heaps)
-        won = (next(left for left in nim.moves(each) if nim.wins(left)) for each in heaps)
-        return [{"heaps": nim.written(each), "leave": nim.written(left)} for each, left in zip(heaps, won, strict=True)]
+    return {"order": orders, "formulas": formulas, "nim": positions}[data](random.Random(7))
+
+
+def orders(rng: random.Random) -> list[Row]:
     rows = program("practice/make_rows.py")
     return [rows.row(numbers, answered=True) for numbers in rows.drawn(rng, 2000)]
+
+
+def formulas(rng: random.Random) -> list[Row]:
+    """No formula twice."""
+    words, found = program("phi4/words.py"), dict[str, Row]()
+    while len(found) < 2000:
+        steps = words.drawn(rng)
+        found.setdefault(words.formula(steps), {"question": words.said(steps, rng), "formula": words.formula(steps)})
+    return list(found.values())
+
+
+def positions(rng: random.Random) -> list[Row]:
+    """All that can be won."""
+    nim = program("selfplay/nim.py")
+    heaps = [(a, b) for a in range(LARGEST + 1) for b in range(LARGEST + 1) if not nim.wins((a, b))]
+    rng.shuffle(heaps)
+    won = (next(left for left in nim.moves(each) if nim.wins(left)) for each in heaps)
+    return [{"heaps": nim.written(each), "leave": nim.written(left)} for each, left in zip(heaps, won, strict=True)]
 
 
 #: Stones in a heap: there must be enough positions to practise on.
@@ -125,8 +148,8 @@ def project(folder: Path, data: str, seed: int, practice: int) -> None:
     write(folder / "rows" / "probes.jsonl", probes)
     asked = ({k: v for k, v in row.items() if k != domain.target} for row in others[:practice])
     write(folder / "rows" / "practice.jsonl", asked)
-    for file in (domain.program, domain.prompt):
-        shutil.copy(ROOT / "examples" / file, folder)
+    for file in (*domain.programs, f"examples/{domain.prompt}"):
+        shutil.copy(ROOT / file, folder)
 
 
 def spec_of(data: str, seed: int, base: str, train: Row) -> Row:
@@ -141,7 +164,7 @@ def spec_of(data: str, seed: int, base: str, train: Row) -> Row:
         "tasks": {"task": {**task, **files}},
         "taxonomy": [{"name": "wrong"}],
         "teachers": {"recorded": {"kind": "dataset", "path": "rows/lessons.jsonl", "simulated": True}},
-        "verifiers": {"judge": {"kind": "python", "function": f"{Path(domain.program).name}:{domain.verifier}"}},
+        "verifiers": {"judge": {"kind": "python", "function": f"{Path(domain.programs[0]).name}:{domain.verifier}"}},
         "generate": [{"name": "lessons", "teachers": ["recorded"], "accept": domain.lessons}],
         "curate": {"dedup": {"near": None}},
         "train": {"epochs": 1000, "batch_size": 32, "rank": 16, "max_length": 64, **train},
