@@ -104,12 +104,14 @@ def orders(rng: random.Random) -> list[Row]:
 
 
 def formulas(rng: random.Random) -> list[Row]:
-    """No formula twice."""
+    """No formula twice; long ones, of which there are more, not all at the end."""
     words, found = program("phi4/words.py"), dict[str, Row]()
     while len(found) < 2000:
         steps = words.drawn(rng)
         found.setdefault(words.formula(steps), {"question": words.said(steps, rng), "formula": words.formula(steps)})
-    return list(found.values())
+    rows = list(found.values())
+    rng.shuffle(rows)
+    return rows
 
 
 def positions(rng: random.Random) -> list[Row]:
@@ -167,7 +169,7 @@ def spec_of(data: str, seed: int, base: str, train: Row) -> Row:
         "verifiers": {"judge": {"kind": "python", "function": f"{Path(domain.programs[0]).name}:{domain.verifier}"}},
         "generate": [{"name": "lessons", "teachers": ["recorded"], "accept": domain.lessons}],
         "curate": {"dedup": {"near": None}},
-        "train": {"epochs": 1000, "batch_size": 32, "rank": 16, "max_length": 64, **train},
+        "train": {"epochs": 1000, "batch_size": 32, "rank": 16, "max_length": 128, **train},
         "evals": {"holdout": {"task": "task", "data": "rows/holdout.jsonl"}},
         "gate": [{"suite": "holdout", "better_by": 0.0}],
         "loop": {"iterations": 1},
