@@ -1,6 +1,6 @@
 """Does learning from judged answers reach beyond the lessons? Methods x seeds x domains, a line of CSV for each run.
 
-    python bench/beyond.py [--data order formulas nim] [--methods sft grpo dpo] [--seeds 3] [--rates 40 10]
+    python bench/beyond.py [--data order formulas nim20 nim30] [--methods sft grpo dpo] [--seeds 3] [--rates 40 10]
 
 First the student (`builtin:tiny`) learns a few lessons until more steps on them bring nothing; merged, it is the
 incumbent. Then, from that student and with another adapter: `sft`, the same lessons again; `grpo` and `dpo`, its own
@@ -71,7 +71,10 @@ DOMAINS = {
         40,
         32,
     ),
-    "nim": Domain(("examples/selfplay/nim.py",), "referee", "selfplay/prompts/move.md", "leave", 20, 8),
+    **{
+        name: Domain(("examples/selfplay/nim.py",), "referee", "selfplay/prompts/move.md", "leave", 20, 8)
+        for name in ("nim20", "nim30")
+    },
 }
 
 
@@ -95,7 +98,10 @@ def options() -> argparse.Namespace:
 
 def every(data: str) -> list[Row]:
     """Rows of a domain, always in the same order; the first are the holdout."""
-    return {"order": orders, "formulas": formulas, "nim": positions}[data](random.Random(7))
+    rng = random.Random(7)
+    if data.startswith("nim"):
+        return positions(rng, int(data.removeprefix("nim")))
+    return orders(rng) if data == "order" else formulas(rng)
 
 
 def orders(rng: random.Random) -> list[Row]:
@@ -114,17 +120,13 @@ def formulas(rng: random.Random) -> list[Row]:
     return rows
 
 
-def positions(rng: random.Random) -> list[Row]:
-    """All that can be won."""
+def positions(rng: random.Random, largest: int) -> list[Row]:
+    """All that can be won, of heaps of so many stones at most."""
     nim = program("selfplay/nim.py")
-    heaps = [(a, b) for a in range(LARGEST + 1) for b in range(LARGEST + 1) if not nim.wins((a, b))]
+    heaps = [(a, b) for a in range(largest + 1) for b in range(largest + 1) if not nim.wins((a, b))]
     rng.shuffle(heaps)
     won = (next(left for left in nim.moves(each) if nim.wins(left)) for each in heaps)
     return [{"heaps": nim.written(each), "leave": nim.written(left)} for each, left in zip(heaps, won, strict=True)]
-
-
-#: Stones in a heap: there must be enough positions to practise on.
-LARGEST = 30
 
 
 def program(name: str) -> ModuleType:
