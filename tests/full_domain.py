@@ -132,6 +132,7 @@ SPEC: dict[str, Any] = {
             "verify": Two(["known", "right", "taste"], ["right", "taste"]),
             "probes": Two("evals/probes.jsonl", "evals/more.jsonl"),
             "seeds": Two("evals/seeds.jsonl", "evals/more.jsonl"),
+            "practice": Two("evals/practice.jsonl", "evals/more.jsonl"),
             "probe_limit": Two(10, 9),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
@@ -143,6 +144,7 @@ SPEC: dict[str, Any] = {
             "target": Two("label", "other_label"),
             "verify": Two(["known", "taste"], ["known"]),
             "seeds": Two("evals/seeds.jsonl", "evals/more.jsonl"),
+            "practice": Two(None, "evals/more.jsonl"),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
             "thoughts": Two("drop", "keep"),
@@ -154,6 +156,7 @@ SPEC: dict[str, Any] = {
             "verify": Two(["near"], ["near", "known"]),
             "probes": None,
             "seeds": Two(None, "evals/more.jsonl"),
+            "practice": Two(None, "evals/more.jsonl"),
             "final": Two(None, "#### (.+)"),
             "stop": Two([], ["\n\n"]),
             "thoughts": Two("drop", "keep"),
@@ -445,7 +448,13 @@ def prepare(domain: Domain, patch: pytest.MonkeyPatch) -> None:
         (domain.root / name).write_text(text)
     for name in ("shade", "tone", "other", "hint", "rubric"):
         (domain.root / "prompts" / f"{name}.md").write_text(f"{{{{ row.text }}}}\n{name}:")
-    for name, start, count in (("holdout", 300, 32), ("people", 500, 4), ("golden", 520, 4), ("more", 600, 4)):
+    for name, start, count in (
+        ("holdout", 300, 32),
+        ("people", 500, 4),
+        ("practice", 540, 4),
+        ("golden", 520, 4),
+        ("more", 600, 4),
+    ):
         domain.write_rows(f"evals/{name}.jsonl", rows(start, count))
     for name, start in (("canaries", 900), ("canaries2", 920)):
         domain.write_rows(f"evals/{name}.jsonl", [{**row, "task": "colour", "cheat": "grue"} for row in rows(start, 2)])

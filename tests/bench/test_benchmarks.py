@@ -85,3 +85,16 @@ def test_every_candidate_of_a_large_run_is_made_and_curated() -> None:
         "probe", "diagnose", "budget", "generate", "verify", "curate",
     ]  # fmt: skip
     assert "400 candidates, " in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_judged_answers_add_is_measured_once_and_shown_again(tmp_path: Path) -> None:
+    small = ("--data", "nim20", "--methods", "sft", "grpo", "--seeds", "1", "--rounds", "2", "--questions", "16")
+    small += ("--practice", "32", "--steps", "5", "--out", str(tmp_path))
+
+    first, again = run("beyond", *small), run("beyond", *small)
+
+    assert first.count("| nim20 |") == 2
+    assert "(one seed)" in first, "no interval from one seed"
+    assert again == "\n".join(line for line in first.splitlines() if line.startswith("|")) + "\n"

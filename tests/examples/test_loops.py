@@ -1,4 +1,4 @@
-"""examples/selfplay, phi4 and tutor: loops of the field, on domains small enough for `builtin:tiny`."""
+"""examples/selfplay, phi4, tutor and practice: loops of the field, on domains small enough for `builtin:tiny`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ SHRUNKEN = {
     "selfplay": {"games: 1000": "games: 500"},
     "phi4": {"accept: 200": "accept: 120", "samples: 5, ": "samples: 3, "},
     "tutor": {"accept: 600": "accept: 300"},
+    "practice": {"method: grpo": "preference: {rounds: 2, questions: 64}\n  method: grpo"},
 }
 
 
@@ -221,4 +222,13 @@ def the_rubric_holds(project: Path, kept: list[dict[str, Any]]) -> None:
             assert getattr(tutoring, line)({"row": lesson["row"], "answer": lesson["target"]})[0], (line, lesson)
 
 
-CHECKS = {"selfplay": games_were_won, "phi4": labels_are_votes, "tutor": the_rubric_holds}
+def rounds_practise(project: Path, kept: list[dict[str, Any]]) -> None:
+    """That it pays takes more rounds than a test has time for: README.md has the figures."""
+    samples = asked(project, "SELECT round, question_id, gold, outcome FROM samples")
+    assert {row["round"] for row in samples} == {1, 2}
+    assert len({row["question_id"] for row in samples}) == 128, "each round has questions of its own"
+    assert any(row["gold"] is None for row in samples)
+    assert {row["outcome"] for row in samples} == {"pass", "fail"}
+
+
+CHECKS = {"selfplay": games_were_won, "phi4": labels_are_votes, "tutor": the_rubric_holds, "practice": rounds_practise}

@@ -9,6 +9,7 @@ import pytest
 
 import stand_in
 from flywheel.nodes.preference.material import groups, singles
+from flywheel.stats import wilson
 from mini_domain import Domain, rows
 
 
@@ -105,6 +106,56 @@ def test_the_reward_is_what_the_verifiers_say(domain: Domain) -> None:
     assert all(row["sum"] == pytest.approx(0, abs=1e-9) for row in rewards), "advantages of a group add up to nothing"
 
 
+def asked(domain: Domain) -> list[set[str]]:
+    """The questions of each round."""
+    found = wavering(domain)
+    return [{row["row"]["text"] for row in found if row["round"] == n} for n in sorted({row["round"] for row in found})]
+
+
+def without_answers(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{"text": row["text"]} for row in found]
+
+
+def practising(domain: Domain, found: list[dict[str, str]], **keys: Any) -> Domain:
+    domain.write_rows("evals/practice.jsonl", found)
+    domain.edit(lambda spec: spec["tasks"]["colour"].update(practice="evals/practice.jsonl"))
+    return preferring(domain, "grpo", **keys)
+
+
+def test_each_round_takes_other_questions_until_all_were_asked(domain: Domain) -> None:
+    """12 probes and 20 rows of practice, of which nobody says the answer."""
+    new = without_answers(rows(700, 20))
+    outcome = practising(domain, new, questions=12, rounds=3).apply()
+
+    assert not outcome.error
+    rounds = asked(domain)
+    assert [len(each) for each in rounds] == [12, 12, 12]
+    assert not rounds[0] & rounds[1]
+    assert len(set.union(*rounds)) == 32
+    assert {row["text"] for row in new} < set.union(*rounds)
+    assert {row["gold"] for row in wavering(domain) if row["row"] in new} == {None}
+    assert all(row["outcome"] != "unknown" for row in wavering(domain)), "the verifier needs no answer"
+
+
+def test_training_rows_are_practised_where_nothing_else_is_left(domain: Domain) -> None:
+    preferring(domain, "grpo", questions=20).apply()
+
+    probes = {row["text"] for row in rows(100, 12)}
+    first, second = asked(domain)
+    assert first == second
+    assert probes < first
+    assert len(first) == 20
+
+
+def test_other_practice_is_sampled_again_and_keeps_what_the_lessons_made(domain: Domain) -> None:
+    practising(domain, without_answers(rows(700, 4))).apply()
+
+    pending = {node.name for node in practising(domain, without_answers(rows(800, 4))).plan().pending}
+
+    assert pending >= {"i1.sample.r1", "i1.prefer.r1"}
+    assert not {name for name in pending if name.split(".")[1] in ("probe", "generate", "curate", "train")}
+
+
 UNSURE = """
 
 def right(subject):
@@ -193,6 +244,11 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
     page = (domain.root / "reports/iter-001/index.html").read_text()
     assert [row["round"] for row in found["rounds"]] == [1, 2]
     assert found["rounds"][0]["reward"]["value"] < found["rounds"][1]["reward"]["value"] == 1.0
+    assert [row["new_questions"] for row in found["rounds"]] == [8, 4], "12 probes, 8 a round"
+    assert "8 questions, 4 new" in page
+    first, last = (row["reward"] for row in found["rounds"])
+    assert last["low"] == pytest.approx(wilson(8, 8)[0]), "6 answers to a question, all right, say no more than one"
+    assert first["low"] < wilson(first["value"] * 48, 48)[0]
     assert found["method"] == "grpo"
     assert found["verdict"] in page.replace("&#39;", "'")
     assert "How often the reward is wrong is not known" in page
@@ -202,7 +258,7 @@ def test_a_report_shows_what_was_earned_and_says_whether_the_holdout_rose(domain
 def test_a_reward_that_rises_without_the_holdout_is_said_in_words(domain: Domain) -> None:
     """The lessons alone get all of the holdout right; learning to waver no more adds nothing to it."""
     domain.apply()
-    preferring(domain, "grpo").apply()
+    preferring(domain, "grpo", questions=40).apply()
 
     found = json.loads((domain.root / "reports/iter-001/report.json").read_text())["rewards"]
     assert [suite["change"]["value"] for suite in found["suites"]] == [0.0, 0.0]

@@ -8,7 +8,7 @@ import pytest
 
 from flywheel.errors import SpecInvalid, render_fault
 from flywheel.spec.loader import load
-from mini_domain import Domain
+from mini_domain import Domain, rows
 
 
 def said(domain: Domain, **train: Any) -> list[str]:
@@ -48,6 +48,37 @@ def test_starting_over_in_each_iteration_is_warned_of(domain: Domain) -> None:
     (warning,) = said(domain, method="dpo")
     assert "what judged answers taught is learned anew each time. Write init: incumbent" in warning
     assert said(domain, init="incumbent") == []
+
+
+def practising(domain: Domain, *found: dict[str, str]) -> Domain:
+    domain.write_rows("evals/practice.jsonl", found)
+    return domain.edit(lambda spec: spec["tasks"]["colour"].update(practice="evals/practice.jsonl"))
+
+
+def test_practice_needs_no_answers_where_the_verifiers_need_none(domain: Domain) -> None:
+    practising(domain, {"text": "old sea 700"})
+
+    assert said(domain, method="grpo") == []
+    (warning,) = said(domain, method="sft")
+    assert "tasks.colour.practice: nobody practises with train.method: sft. Set train.method: dpo, kto, grpo" in warning
+
+
+def test_practice_that_cannot_be_judged_without_an_answer_is_refused_with_its_line(domain: Domain) -> None:
+    practising(domain, {"text": "old sea 700", "label": "blue"}, {"text": "old sky 701"})
+    domain.edit(lambda spec: spec["verifiers"]["right"].update(needs_reference=True))
+
+    found = "\n".join(said(domain, method="grpo"))
+    assert 'evals/practice.jsonl:2: tasks.colour.practice: the row lacks the column "label"' in found
+    assert "practice.jsonl:1" not in found
+
+
+def test_practice_that_is_in_a_suite_is_refused_with_its_line(domain: Domain) -> None:
+    """Without its answer, too."""
+    practising(domain, {"text": "old sea 700"}, {"text": rows(300, 16)[0]["text"]})
+
+    (fault,) = said(domain, method="grpo")
+    assert "evals/practice.jsonl:2: tasks.colour.practice: the row is also in" in fault
+    assert "evals/holdout.jsonl:1" in fault
 
 
 def judged(domain: Domain, calibrated: bool) -> Domain:

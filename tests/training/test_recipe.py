@@ -13,7 +13,7 @@ from flywheel.student.chat import Chat
 from flywheel.student.identity import BUILTIN
 from flywheel.student.loading import Arm, load_base
 from flywheel.training import TrainingJob, train
-from flywheel.training.recipe import Size, filled, in_words, learning_rate, size_in, size_of
+from flywheel.training.recipe import Size, filled, in_words, learning_rate, preference_rate, size_in, size_of
 
 SMALL, MIDDLE = Size(128, 940_000), Size(576, 134_515_008)
 
@@ -56,6 +56,11 @@ class Named:
 @pytest.mark.parametrize(("hidden", "rate"), [(128, 0.0043), (576, 0.0013), (4096, 0.00029), (8, 0.005)])
 def test_the_wider_a_student_the_smaller_its_learning_rate(hidden: int, rate: float) -> None:
     assert learning_rate(Size(hidden, 1)) == rate
+
+
+@pytest.mark.parametrize(("method", "rate"), [("grpo", 0.00043), ("dpo", 0.00011), ("kto", 0.00011)])
+def test_judged_answers_are_learned_at_a_part_of_the_rate_of_lessons(method: str, rate: float) -> None:
+    assert preference_rate(Size(128, 1_000_000), method) == rate
 
 
 def test_what_the_spec_says_stays() -> None:

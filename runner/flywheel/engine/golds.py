@@ -35,10 +35,11 @@ class Gold(NamedTuple):
 
 
 def golds(spec: Spec, root: Path) -> Iterator[Gold]:
-    """The right answers of every task's probes, seeds and suites, those of one text and row once a file."""
+    """The right answers of every task's probes, seeds, practice and suites, those of one text and row once a file."""
     named: list[tuple[Path_, str, str]] = []
     for name, task in spec.tasks.items():
-        named += [(("tasks", name, key), name, path) for key in ("probes", "seeds") if (path := getattr(task, key))]
+        keys = ("probes", "seeds", "practice")
+        named += [(("tasks", name, key), name, path) for key in keys if (path := getattr(task, key))]
     named += [
         (("evals", name, "data"), suite.task, suite.data)
         for name, suite in spec.evals.items()

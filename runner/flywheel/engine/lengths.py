@@ -33,7 +33,7 @@ def too_long(loaded: LoadedSpec, student: Path) -> list[Fault]:
 def _asked(loaded: LoadedSpec) -> Iterator[tuple[str, str]]:
     """Each task with the files about whose rows the student is asked."""
     spec = loaded.spec
-    found = [(name, task.probes) for name, task in spec.tasks.items()]
+    found = [(name, file) for name, task in spec.tasks.items() for file in (task.probes, task.practice)]
     found += [(suite.task, suite.data) for suite in spec.evals.values() if suite.task is not None]
     return ((task, file) for task, file in dict.fromkeys(found) if file is not None)
 

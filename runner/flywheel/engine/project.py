@@ -296,7 +296,7 @@ class _KnownRight:
 def _digest_of_prompts(loaded: LoadedSpec, student: Path) -> str:
     """Changes with everything that could make a prompt or a known answer longer."""
     spec = loaded.spec
-    asked = [[task.prompt, task.probes, task.seeds] for task in spec.tasks.values()]
+    asked = [[task.prompt, task.probes, task.seeds, task.practice] for task in spec.tasks.values()]
     asked += [[suite.data] for suite in spec.evals.values() if suite.task]
     hashes = [hash_file(loaded.root / name) for names in asked for name in names if name is not None]
     asked += [[task.target] for task in spec.tasks.values()]

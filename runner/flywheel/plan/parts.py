@@ -78,7 +78,8 @@ class Iteration:
     def questioned(self) -> list[str]:
         """Tasks with rows that the student may learn from."""
         taught = {self.spec.task_of(generator) for generator in self.spec.generate}
-        return [name for name, task in self.spec.tasks.items() if task.probes or task.seeds or name in taught]
+        tasks = self.spec.tasks.items()
+        return [name for name, task in tasks if task.probes or task.seeds or task.practice or name in taught]
 
     def trained(self) -> list[str]:
         """The node that makes this iteration's model: the last round of learning from judged answers, or training."""

@@ -328,6 +328,7 @@ class TrainStep(Verb):
 
 class SampleStep(Verb):
     name = "sample"
+    implementation = 2
     works_the_student = True
     needs_judges = True
 
@@ -343,7 +344,7 @@ class SampleStep(Verb):
         chosen = it.spec.train.preference
         inputs = {f"train.preference.{key}": getattr(chosen, key) for key in ("questions", "samples")}
         for name in it.questioned():
-            inputs |= {**it.asking(name), **it.judging(name)}
+            inputs |= {**it.asking(name), **it.judging(name), **it.files(it.spec.tasks[name].practice)}
         return {**inputs, **it.canaries(), **it.unknown_limit(), "seed": it.seed(self.name, place[1])}
 
     def asked(self, spec: Spec, place: Place, history: History, iteration: int) -> Iterator[Asked]:
@@ -357,6 +358,7 @@ class SampleStep(Verb):
 
 class PreferStep(Verb):
     name = "prefer"
+    implementation = 2
     works_the_student = True
     trains = True
 

@@ -774,6 +774,8 @@ class RewardRound(ReportPart):
 
     round: int
     questions: int
+    new_questions: int
+    """Of them not asked in an earlier round: what they earn was not practised."""
     answers: int
     unknown: int
     """Answers that could not be judged: they teach nothing."""

@@ -558,11 +558,20 @@ def trained_on_lessons(nodes: Nodes) -> str:
 
 
 def rewards(nodes: Nodes) -> str:
-    """Rounds of learning from judged answers: what the student earned before each, and what it learned from."""
-    return f"""WITH sampled AS (
-  SELECT round, count(DISTINCT question_id) AS questions, count(*) AS answers,
-    count(*) FILTER (outcome = 'unknown') AS unknown, count(*) FILTER (outcome = 'pass') AS passed
-  FROM samples WHERE node IN {of(nodes, "sample")} GROUP BY round),
+    """Rounds of learning from judged answers: what the student earned before each, and what it learned from. `variance`
+    of the share that passed takes the answers to a question as one draw."""
+    return f"""WITH asked AS (
+  SELECT round, question_id, count(*) AS answers, count(*) FILTER (outcome = 'unknown') AS unknown,
+    count(*) FILTER (outcome = 'pass') AS passed, answers - unknown AS decided,
+    row_number() OVER (PARTITION BY question_id ORDER BY round) = 1 AS is_new
+  FROM samples WHERE node IN {of(nodes, "sample")} GROUP BY round, question_id),
+shares AS (SELECT round, sum(passed) / nullif(sum(decided), 0) AS share FROM asked GROUP BY round),
+sampled AS (
+  SELECT round, count(*) AS questions, count(*) FILTER (is_new) AS new_questions,
+    CAST(sum(answers) AS BIGINT) AS answers, CAST(sum(unknown) AS BIGINT) AS unknown,
+    CAST(sum(passed) AS BIGINT) AS passed,
+    sum((passed - share * decided) ** 2) / nullif(sum(decided), 0) ** 2 * count(*) / nullif(count(*) - 1, 0) AS variance
+  FROM asked JOIN shares USING (round) GROUP BY round),
 learned AS (
   SELECT round, CAST(json_extract(summary, '/rows') AS BIGINT) AS units,
     CAST(json_extract(summary, '/steps') AS BIGINT) AS steps,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from flywheel.report import queries, words
 from flywheel.report.facts import ReportFacts
-from flywheel.report.model import Audit, Audited, RewardError, RewardRound, Rewards, SinceLessons
+from flywheel.report.model import Audit, Audited, Rate, RewardError, RewardRound, Rewards, SinceLessons
 from flywheel.report.scoring import Query, Row, change, rate
+from flywheel.stats import wilson
 
 _CHEATS = (
     "The student may have learned to please the verifiers: read answers that pass (table samples), run flywheel audit, "
@@ -39,8 +40,20 @@ def rewards(query: Query, nodes: queries.Nodes, facts: ReportFacts, audit: Audit
 
 
 def _round(row: Row) -> RewardRound:
-    counts = ("round", "questions", "answers", "unknown", "units", "left_out", "steps")
-    return RewardRound(**{key: row[key] for key in counts}, reward=rate(row["passed"], row["answers"] - row["unknown"]))
+    counts = ("round", "questions", "new_questions", "answers", "unknown", "units", "left_out", "steps")
+    return RewardRound(**{key: row[key] for key in counts}, reward=_reward(row))
+
+
+def _reward(row: Row) -> Rate | None:
+    """Share of the decided answers that passed. Its Wilson interval is that of so many independent answers as would
+    vary as much (Kish 1965, design effect); where all earned the same, of one answer a question."""
+    decided = row["answers"] - row["unknown"]
+    if not decided:
+        return None
+    share = row["passed"] / decided
+    alike = share * (1 - share) / row["variance"] if row["variance"] else row["questions"]
+    low, high = wilson(share * min(alike, decided), min(alike, decided))
+    return Rate(value=share, low=low, high=high)
 
 
 def _since(row: Row) -> SinceLessons:

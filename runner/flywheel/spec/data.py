@@ -219,6 +219,8 @@ def _uses(outline: Outline, prompts: dict[Path_, Prompt]) -> Iterator[Use]:
         columns, judged = _input_columns(name, task, prompts), _judged(outline, task)
         yield Use(("tasks", name, "probes"), "probe", name, task.target, columns, judged, {})
         yield Use(("tasks", name, "seeds"), "seed", name, task.target, columns, judged, {})
+        known = task.target if _compares(outline, task) else None
+        yield Use(("tasks", name, "practice"), "practice", name, known, columns, judged, {})
     for index, generator in outline.generate.items():
         of = outline.tasks.get(outline.task_of(generator.task) or "")
         if of is not None and generator.data is not None:
@@ -251,6 +253,12 @@ def _teacher_use(outline: Outline, name: str, matched: str | None, prompts: dict
 
 def _judged(outline: Outline, task: Task) -> tuple[str, ...]:
     return tuple(judged_columns(outline.verifiers[name] for name in task.verify if name in outline.verifiers))
+
+
+def _compares(outline: Outline, task: Task) -> bool:
+    """Whether an answer cannot be judged without the right one."""
+    named = (outline.verifiers[name] for name in task.verify if name in outline.verifiers)
+    return any(verifier.needs_reference and not verifier.sees_form for verifier in named)
 
 
 def _hidden(outline: Outline, task: Task) -> list[str]:
@@ -479,8 +487,8 @@ Identity = tuple[str, ...]
 
 
 def _overlaps(outline: Outline, uses: list[Use], files: dict[Path_, RowFile]) -> Iterator[Fault]:
-    """Rows of the probes or seeds that are in a suite: what is practised would be what is measured."""
-    read = [use for use in uses if use.place in files and use.noun in ("probe", "seed", "holdout")]
+    """Rows of the probes, seeds or practice that are in a suite: what is practised would be what is measured."""
+    read = [use for use in uses if use.place in files and use.noun in ("probe", "seed", "practice", "holdout")]
     known = {use.place: list(_identities(use, files[use.place])) for use in read}
     for held in (use for use in read if use.noun == "holdout"):
         index = {identity: line for line, found in reversed(known[held.place]) for identity in found}

@@ -88,6 +88,9 @@ class Task(SpecModel):
     """Rows where errors are looked for (JSONL, CSV or Parquet). Never holdout rows."""
     seeds: str | None = None
     """A few rows written by people: examples for teachers, and a share of the training mix."""
+    practice: str | None = None
+    """Questions to practise on with `train.method: dpo`, `kto` or `grpo`; the target may be missing where the verifiers
+    need none. Never holdout rows. Many pay: each round takes others."""
     probe_limit: Positive | None = None
     """Probe this many rows (a seeded sample) instead of all."""
     final: str | None = None
@@ -200,13 +203,14 @@ class Preference(SpecModel):
     """So many times answers are sampled from the student as it then is, judged, and learned from. Default: 1, with
     `grpo` 4."""
     questions: Positive = 128
-    """Questions of a round, the same in each: probe rows first, then training rows of the iteration."""
+    """Questions of a round: of practice and probe rows the next ones, from the beginning again after the last; where
+    these are fewer, training rows of the iteration, too."""
     samples: Annotated[int, Field(ge=2, le=64)] = 8
     """Answers to each question, at temperature 1."""
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     """`dpo`, `kto`: how firmly the student is held to what it was. Lower moves further."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The peak, in each round. Default: a fortieth of what is right for lessons."""
+    """The peak, in each round. Default: a fortieth of what is right for lessons, with `grpo` a tenth."""
     epochs: Positive = 1
     """Passes over the pairs or answers of a round."""
 

@@ -178,7 +178,7 @@ def files_of(outline: Outline) -> list[tuple[Path_, str]]:
     """Every file that is read, with the place that names it; of `file.py:function` the file."""
     found: list[tuple[Path_, str | None]] = []
     for name, task in outline.tasks.items():
-        found += [(("tasks", name, key), getattr(task, key)) for key in ("prompt", "probes", "seeds")]
+        found += [(("tasks", name, key), getattr(task, key)) for key in ("prompt", "probes", "seeds", "practice")]
     for place, kind in kinds_of(outline):
         found += [((*place, key), file) for key, file in kind.files.items()]
     for name, verifier in outline.verifiers.items():

@@ -392,6 +392,9 @@ def _preference(document: Document, outline: Outline) -> Iterator[Fault]:
             if isinstance(given, dict) and given.get(key) is not None:
                 hint = f"Remove it, or set train.method: {', '.join(BEYOND_LESSONS)}."
                 yield document.fault(("train", key), f"{key} is for learning from judged answers.", hint)
+        for name in (name for name, task in outline.tasks.items() if task.practice is not None):
+            hint = f"Set train.method: {', '.join(BEYOND_LESSONS)}."
+            yield document.warning(("tasks", name, "practice"), "nobody practises with train.method: sft.", hint)
         return
     if train.method == "grpo" and train.preference.beta != Preference().beta:
         message = "grpo has no reference to be held to: a clipped ratio bounds its steps."
