@@ -54,7 +54,7 @@ def test_hostile_text_is_made_visible_and_cut() -> None:
 def test_the_headline_says_what_was_measured_and_decided(promoted: Report, rejected: Report) -> None:
     score = promoted.scores.suites[0]
     assert f"fixed {score.fixed} items and broke {score.broken}" in promoted.verdict.headline
-    assert "may take over" in promoted.verdict.headline
+    assert "takes over once" in promoted.verdict.headline
     assert "guard loses less than 20.0 points" in rejected.verdict.headline
     assert "holdout gains at least 5.0 points" in rejected.verdict.headline
     assert rejected.verdict.headline.endswith("The incumbent stays.")
