@@ -280,7 +280,7 @@ Runs = dict[str, dict[str, list[float]]]
 def tables(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     yield (
         "| data | method, rate | seeds | pass@1, pass@8 | reward by round | incumbent | holdout | points | "
-        "points against `sft` | the gate | CPU s |"
+        "points against `sft` | promoted | CPU s |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
@@ -288,7 +288,8 @@ def tables(rows: Sequence[dict[str, str]]) -> Iterator[str]:
         groups.setdefault(tuple(row[name] for name in ("data", "method", "part", *KEY[4:])), []).append(row)
     more = {row["data"]: {r["seed"]: r for r in rows if r["data"] == row["data"] and r["method"] == "sft"}
             for row in rows}  # fmt: skip
-    for (data, method, part, *_), its in groups.items():
+    order = sorted(groups.items(), key=lambda one: (list(DOMAINS).index(one[0][0]), METHODS.index(one[0][1])))
+    for (data, method, part, *_), its in order:
         yield f"| {data} | {line(method, part, its, more[data])} |"
 
 
@@ -299,14 +300,15 @@ def line(method: str, part: str, rows: Sequence[dict[str, str]], more: dict[str,
         for row in rows
         if row["seed"] in more and method != "sft"
     ]
-    name = "`sft`, the lessons again" if method == "sft" else f"`{method}`, 1/{part}"
+    name = "`sft`, the lessons again" if method == "sft" else f"`{method}`, 1/{part}, {rows[0]['rounds']} rounds"
     sampled = "" if method == "sft" else f"{mean(rows, 'pass_1'):.1%}, {mean(rows, 'pass_8'):.1%}"
     rewards = zip(*(json.loads(row["rewards"]) for row in rows), strict=True)
+    fewer = f", {len(beside)} seeds" if 1 < len(beside) < len(rows) else ""
     rounds = " → ".join(f"{sum(each) / len(each):.1%}" for each in rewards)
-    said = " ".join(f"{row['decision']}," for row in rows).rstrip(",")
+    promoted = sum(row["decision"] == "promote" for row in rows)
     return (
         f"{name} | {len(rows)} | {sampled} | {rounds} | {mean(rows, 'base'):.1%} | {mean(rows, 'score'):.1%} "
-        f"| {points(gains)} | {points(beside)} | {said} | {mean(rows, 'cpu'):.0f}"
+        f"| {points(gains)} | {points(beside)}{fewer} | {promoted} of {len(rows)} | {mean(rows, 'cpu'):.0f}"
     )
 
 
