@@ -96,6 +96,17 @@ def test_python_that_cannot_be_parsed(project) -> None:
     assert project.messages()[0] == "teachers.py:2: teachers.terse.function: not Python: '(' was never closed."
 
 
+def test_a_package_that_a_python_file_needs_and_that_is_not_here_is_told(project) -> None:
+    project.write("beside.py", "")
+    project.write(
+        "teachers.py",
+        "import json, os.path\nimport beside\nimport not_here.part\nfrom flywheel.text import plural\n"
+        "try:\n    import perhaps\nexcept ImportError:\n    pass\ndef terse(r): ...\ndef chatty(r): ...\n",
+    )
+    said = {(fault.line, fault.message) for fault in project.load().warnings}
+    assert said == {(3, 'imports "not_here", which is not installed here.')}
+
+
 def test_a_python_file_is_not_run(project) -> None:
     project.write("teachers.py", "raise SystemExit\ndef terse(r): ...\nchatty = terse\n")
     assert project.load().warnings == ()

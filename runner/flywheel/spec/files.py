@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from flywheel import project_code
@@ -99,7 +101,8 @@ def _function(document: Document, good: dict[Path_, Path], place: Path_, functio
     if place not in good:
         return
     try:
-        known = _top_level_names(ast.parse(good[place].read_bytes()))
+        tree = ast.parse(good[place].read_bytes())
+        known = _top_level_names(tree)
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None) or 0
         yield Fault(f"not Python: {getattr(error, 'msg', error)}.", place, file=shown(good[place]), line=line)
@@ -107,6 +110,24 @@ def _function(document: Document, good: dict[Path_, Path], place: Path_, functio
     if name not in known:
         message = f'no function "{name}" in {shown(good[place])}.'
         yield document.fault(place, message, did_you_mean(name, known))
+    for module, line in _missing_modules(tree, good[place].parent):
+        message = f'imports "{module}", which is not installed here.'
+        yield Fault(message, place, "Install it.", shown(good[place]), line, warning=True)
+
+
+def _missing_modules(tree: ast.Module, folder: Path) -> Iterator[tuple[str, int]]:
+    """Packages that the file needs as soon as it is loaded, with the line: what it only tries is its own business."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named = [node.module]
+        else:
+            continue
+        for module in dict.fromkeys(name.partition(".")[0] for name in named):
+            beside = (folder / f"{module}.py").is_file() or (folder / module).is_dir()
+            if not beside and module not in sys.modules and find_spec(module) is None:
+                yield module, node.lineno
 
 
 def _top_level_names(tree: ast.Module) -> set[str]:
