@@ -22,6 +22,19 @@ def test_every_faulty_predicate_is_found_before_anything_runs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("row.stile = 'a'", 'no column "stile". Did you mean "style"?'),
+        ("verdict.w = 'fail'", 'no column "w". Known: v.'),
+        ("anwser = 'a'", 'no value "anwser". Did you mean "answer"?'),
+        ("place = 1 AND plaice = 2", 'no value "plaice". Known: answer, gold, reason, row, verdict.'),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_the_nearest(when: str, said: str) -> None:
+    assert check_predicates([{"style": "a"}], [mode(when)], ["v"])[0] == [(0, said)]
+
+
+@pytest.mark.parametrize(
     "when", ["split_part(answer, ' ', 1) != split_part(gold, ' ', 1)", "split_part(answer, ';', 2) = 'x'"]
 )
 def test_an_engine_that_knows_all_answers_to_be_null_still_runs_it(when: str) -> None:

@@ -7,6 +7,7 @@ they meant something: comparisons with NULL, NULL asked of a function that never
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ import duckdb
 from flywheel.records import Outcome, Row
 from flywheel.spec.models import ErrorMode
 from flywheel.store.taxonomy import UNKNOWN, Failed, first_lines, held, memory, open_table, why_unknown
+from flywheel.text import did_you_mean
 
 _NEVER_NULL = {
     "regexp_extract": "regexp_extract gives '' where nothing matches",
@@ -53,9 +55,26 @@ def _trial(connection: duckdb.DuckDBPyConnection, mode: ErrorMode) -> tuple[str,
     try:
         found = held(connection, mode.when)
     except duckdb.Error as error:
-        return first_lines(error), 0, ""
+        return _not_bound(error), 0, ""
     unknown = [place for place, value in enumerate(found) if value == UNKNOWN]
     return "", len(unknown), why_unknown(connection, mode.when, unknown[0]) if unknown else ""
+
+
+_NO_SUCH = re.compile(r'(?:Could not find key|Referenced column) "([^"]+)"')
+_CANDIDATES = re.compile(r"Candidate (?:Entries|bindings): (.*)")
+#: What a predicate may name beside the columns of `row`; the table has further columns, which are nobody's business.
+_NAMES = frozenset({"answer", "gold", "row", "verdict", "reason"})
+
+
+def _not_bound(error: duckdb.Error) -> str:
+    """What DuckDB says; of a name that is not there, the nearest of those that are."""
+    said = first_lines(error)
+    if (missing := _NO_SUCH.search(said)) is None or (others := _CANDIDATES.search(str(error))) is None:
+        return said
+    known = set(re.findall(r'"([^"]+)"', others[1]))
+    is_column = "in struct" in said
+    hint = did_you_mean(missing[1], known if is_column else _NAMES)
+    return f'no {"column" if is_column else "value"} "{missing[1]}". {hint}'.rstrip()
 
 
 def never_holds(predicates: Sequence[str]) -> list[list[str]]:
