@@ -58,9 +58,12 @@ def test_the_wider_a_student_the_smaller_its_learning_rate(hidden: int, rate: fl
     assert learning_rate(Size(hidden, 1)) == rate
 
 
-@pytest.mark.parametrize(("method", "rate"), [("grpo", 0.00043), ("dpo", 0.00011), ("kto", 0.00011)])
-def test_judged_answers_are_learned_at_a_part_of_the_rate_of_lessons(method: str, rate: float) -> None:
-    assert preference_rate(Size(128, 1_000_000), method) == rate
+@pytest.mark.parametrize(
+    ("method", "practises", "rate"),
+    [("grpo", True, 0.00043), ("grpo", False, 0.00011), ("dpo", True, 0.00011), ("kto", True, 0.00011)],
+)
+def test_judged_answers_are_learned_at_a_part_of_the_rate_of_lessons(method: str, practises: bool, rate: float) -> None:
+    assert preference_rate(Size(128, 1_000_000), method, practises) == rate
 
 
 def test_what_the_spec_says_stays() -> None:

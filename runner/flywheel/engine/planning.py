@@ -57,7 +57,7 @@ def rounds_in_words(project: Workspace) -> str:
     if not train.rounds:
         return ""
     size = size_of_student(project)
-    rate = chosen.learning_rate or (preference_rate(size, train.method) if size else None)
+    rate = chosen.learning_rate or (preference_rate(size, train.method, project.spec.practises) if size else None)
     return (
         f"After the lessons, {train.method}: {plural(train.rounds, 'round')} of {plural(chosen.questions, 'question')} "
         f"at most with {chosen.samples} answers to each: up to {train.rounds * chosen.answers:,} answers are judged in "

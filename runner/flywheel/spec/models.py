@@ -210,7 +210,8 @@ class Preference(SpecModel):
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     """`dpo`, `kto`: how firmly the student is held to what it was. Lower moves further."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The peak, in each round. Default: a fortieth of what is right for lessons, with `grpo` a tenth."""
+    """The peak, in each round. Default: a fortieth of what is right for lessons; with `grpo` and questions to practise
+    on a tenth."""
     epochs: Positive = 1
     """Passes over the pairs or answers of a round."""
 
@@ -468,6 +469,11 @@ class Spec(SpecModel):
     """Where the promoted model goes."""
     executor: Executor = Executor()
     """Where answers are judged."""
+
+    @property
+    def practises(self) -> bool:
+        """Some task has questions to practise on."""
+        return any(task.practice is not None for task in self.tasks.values())
 
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""

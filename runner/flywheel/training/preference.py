@@ -42,6 +42,8 @@ class PreferenceJob:
     method: Method
     units: tuple[tuple[OwnAnswer, ...], ...]
     rewards: tuple[float, ...] = ()
+    practises: bool = False
+    """There are questions to practise on (`tasks.*.practice`)."""
 
 
 def prefer(job: PreferenceJob, progress: Progress, ranks: Ranks = ALONE) -> TrainingResult:
@@ -86,7 +88,7 @@ def _settings(job: PreferenceJob, model: Any) -> dict[str, Any]:
     """Of this stage: its own rate, epochs and batches; the adapter's shape is that of the one it starts from."""
     settings = job.training.settings
     own = settings["preference"]
-    rate = own["learning_rate"] or preference_rate(size_of(model), job.method)
+    rate = own["learning_rate"] or preference_rate(size_of(model), job.method, job.practises)
     chosen = {"learning_rate": rate, "epochs": own["epochs"], "batch_size": STEP[job.method], "max_steps": None}
     return filled({**settings, **chosen, "gradient_accumulation": 1}, model, len(job.units))
 

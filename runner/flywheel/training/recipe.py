@@ -60,10 +60,11 @@ def learning_rate(size: Size) -> float:
     return float(f"{min(5e-3, 5e-4 * (2000 / size.hidden) ** 0.781):.1e}")
 
 
-def preference_rate(size: Size, method: str) -> float:
+def preference_rate(size: Size, method: str, practises: bool) -> float:
     """To learn from judged answers by `dpo`, `kto` or `grpo`: this part of the rate at which lessons are learned, as it
-    was measured to pay, and not to undo what lessons had taught (docs/howto-preference.md)."""
-    return float(f"{learning_rate(size) / (10 if method == 'grpo' else 40):.1e}")
+    was measured to pay, and not to undo what lessons had taught (docs/howto-preference.md). `practises`: there are
+    questions to practise on; the few others come again and again."""
+    return float(f"{learning_rate(size) / (10 if method == 'grpo' and practises else 40):.1e}")
 
 
 def filled(settings: Mapping[str, Any], model: Any, lessons: int) -> dict[str, Any]:

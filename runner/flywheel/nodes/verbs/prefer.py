@@ -70,7 +70,8 @@ def _learned(ctx: Context, model: Model, units: Sequence[Unit]) -> TrainingResul
         launch=train.launch,
     )  # fmt: skip
     rewards = tuple(unit.reward for unit in units if unit.reward is not None)
-    job = PreferenceJob(training, train.method, tuple(unit.answers for unit in units), rewards)
+    answers = tuple(unit.answers for unit in units)
+    job = PreferenceJob(training, train.method, answers, rewards, ctx.spec.practises)
     ctx.artifact.parent.mkdir(parents=True, exist_ok=True)
     result: TrainingResult = ctx.compute(
         "flywheel.training:prefer", job, lambda message: ctx.progress(**message, what="steps")
