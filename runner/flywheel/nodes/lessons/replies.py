@@ -196,12 +196,12 @@ class Reader:
 
         Reasoning stays where the task says how to find the `final` answer, and thoughts where it keeps them.
         """
+        assert ask.source is not None
         if reply.fault == CUT_OFF:
-            piece = self._candidate(ask, reply, 0, {}, "")
-            return [Piece(piece, "unparsed", "the answer met max_tokens", reply.text[:4_000])]
+            lost = replace(self._candidate(ask, reply, 0, ask.source.row, ""), group=group)
+            return [Piece(lost, "unparsed", "the answer met max_tokens", reply.text[:4_000])]
         if reply.status == "failed":
             return []
-        assert ask.source is not None
         spoken = self._teachers[reply.teacher].is_student
         taught = self._work.ctx.taught
         target = reply.text.strip() if spoken else taught(self._work.task_name, reply.text, ask.source.row)
