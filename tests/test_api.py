@@ -237,7 +237,7 @@ def test_a_model_of_another_base_does_not_answer(project: Project) -> None:
 
 
 def test_rollback_with_nowhere_to_go_is_said(project: Project) -> None:
-    with pytest.raises(UsageError, match="the only model"):
+    with pytest.raises(UsageError, match="no model was in service"):
         project.rollback()
 
 

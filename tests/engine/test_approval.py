@@ -114,7 +114,7 @@ def test_what_is_rejected_is_not_deployed_and_the_next_iteration_starts_from_the
     assert not deployed(waiting)
     assert incumbent_of_iteration_2(waiting) == base
     summary = waiting.query("SELECT summary FROM nodes WHERE name = 'i1.deploy'")[0]["summary"]
-    assert summary == {"deployed": False, "why": "Ada rejected it: too curt"}
+    assert summary == {"deployed": False, "held_back": True, "why": "Ada rejected it: too curt"}
     assert "iteration 1 rejected by Ada: too curt" in status_text(status(waiting.root / ".flywheel"))
 
 

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from flywheel.spec.bases import BUILTIN, base_path, base_problem, causal_kinds, gguf_cuts, gguf_kinds
+from flywheel.spec.bases import (
+    BUILTIN,
+    base_path,
+    base_problem,
+    causal_kinds,
+    gguf_cuts,
+    gguf_kinds,
+    without_commit,
+)
 from mini_domain import write_empty_student
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -70,12 +78,21 @@ def test_a_hub_id_needs_a_commit_unless_one_is_in_the_cache(
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
 
-    assert "as a hub id it needs a commit" in message(tmp_path, base)
+    assert base_problem(tmp_path, base) is None
+    found = without_commit(tmp_path, base)
+    assert found is not None
+    assert "as a hub id it needs a commit" in found[0]
+    assert without_commit(tmp_path, base, "0123abc") is None
 
     refs = tmp_path / "hub" / f"models--{base.replace('/', '--')}" / "refs"
     refs.mkdir(parents=True)
     (refs / "main").write_text("0123abc")
-    assert base_problem(tmp_path, base) is None
+    assert without_commit(tmp_path, base) is None
+
+
+@pytest.mark.parametrize("base", [BUILTIN, "models/small", "./models/small"])
+def test_what_is_here_needs_no_commit(tmp_path: Path, folder: Path, base: str) -> None:
+    assert without_commit(tmp_path, base) is None
 
 
 def test_a_base_may_lie_outside_the_project(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

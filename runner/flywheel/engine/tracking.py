@@ -63,8 +63,8 @@ def track(root: Path, tracker: str) -> list[TrackedRun]:
         except Exception as error:  # no key, no server: each has errors of its own
             said = one_line(str(error), 300).rstrip(".")
             raise FlywheelError(
-                f"{tracker} did not take iteration {run.iteration}: {said}. What went before is noted: mend it, and "
-                f"run `flywheel track {tracker}` again."
+                f"{tracker} did not take iteration {run.iteration}: {said}. What went before is noted: mend it and run "
+                "the same again."
             ) from error
         sent.add(run.report_hash)
         write_text(log, "".join(f"{known}\n" for known in sorted(sent)))

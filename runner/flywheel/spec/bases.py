@@ -65,6 +65,17 @@ def base_problem(root: Path, base: str, revision: str | None = None) -> Problem 
     return _named(base, _hub_problem(base, revision))
 
 
+def without_commit(root: Path, base: str, revision: str | None = None) -> Problem | None:
+    """What keeps a hub id from being trained, though it is one: `apply` refuses it, and a spec may be written first."""
+    if base.startswith("builtin:") or revision is not None or base_path(root, base) is not None or cached_commit(base):
+        return None
+    return (
+        f'"{one_line(base, 80)}" is neither a folder nor a file here, and as a hub id it needs a commit: a branch can '
+        "move, and then it is another model.",
+        f"Set student.revision to a commit, or write {BUILTIN}, a folder (./models/small) or a GGUF file.",
+    )
+
+
 def base_config(root: Path, base: str, revision: str | None = None) -> dict[str, Any]:
     """The base's config.json, of a GGUF its `model_type` alone; empty for what is built in, or cannot be read here."""
     try:
@@ -117,13 +128,7 @@ def _hub_cache(hub_id: str) -> Path:
 
 
 def _hub_problem(hub_id: str, revision: str | None) -> Problem | None:
-    """Of one without a commit, or that was downloaded before, in whole or in part."""
-    if revision is None and cached_commit(hub_id) is None:
-        return (
-            "is neither a folder nor a file here, and as a hub id it needs a commit: a branch can move, and then it is "
-            "another model.",
-            f"Set student.revision to a commit, or write {BUILTIN}, a folder (./models/small) or a GGUF file.",
-        )
+    """Of a model that was downloaded before, in whole or in part."""
     config = _hub_cache(hub_id) / "snapshots" / (revision or cached_commit(hub_id) or "none") / "config.json"
     try:
         found = json.loads(config.read_bytes())

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from flywheel import project_code
 from flywheel.errors import Fault, Path_
 from flywheel.records.rows import shown
-from flywheel.spec.bases import base_problem
+from flywheel.spec.bases import base_problem, without_commit
 from flywheel.spec.confinement import Problem, confinement_problem
 from flywheel.spec.document import Document
 from flywheel.spec.models import Spec
@@ -72,8 +72,11 @@ def _near_file(root: Path, name: str) -> str:
 
 
 def _base_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
-    if problem := base_problem(root, outline.student.base, outline.student.revision):
+    named = root, outline.student.base, outline.student.revision
+    if problem := base_problem(*named):
         yield document.fault(("student", "base"), *problem)
+    elif problem := without_commit(*named):
+        yield document.warning(("student", "base"), *problem)
 
 
 def _deploy_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
