@@ -59,10 +59,12 @@ def export_dataset(project: Workspace, folder: Path, iteration: int | None = Non
 
 
 def _deployed(query: Query) -> Row:
-    """The adapter of the model that the pointer was moved to last."""
+    """The adapter of the model that the pointer was moved to last: of several trainings that came to the same weights,
+    the one that was deployed, where its manifest says which (those of the first version do not)."""
     found = query(
-        """SELECT * FROM adapters WHERE model_id = (SELECT arg_max(model_id, sequence) FROM deployments)
-           ORDER BY node LIMIT 1"""
+        """WITH last AS (SELECT * FROM deployments ORDER BY sequence DESC LIMIT 1)
+           SELECT a.* FROM adapters a JOIN last USING (model_id)
+           ORDER BY a.node IS DISTINCT FROM json_extract_string(last.manifest, '$.lineage.train'), a.node LIMIT 1"""
     )
     if not found:
         raise UsageError(
