@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from flywheel.console.looks import cell
 from flywheel.text import one_line, plural, printable
 
 Row = dict[str, Any]
@@ -26,15 +26,7 @@ def columns_text(chapters: Sequence[Chapter]) -> str:
 
 
 def _indented(value: Any) -> str:
-    return printable(_cell(value), 2_000).replace("\n", "\n" + " " * 17)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else str(value)
+    return printable(cell(value), 2_000).replace("\n", "\n" + " " * 17)
 
 
 def life_text(chapters: Sequence[Chapter]) -> str:
@@ -87,7 +79,7 @@ def _curation(row: Row) -> Iterator[str]:
 
 
 def _dataset(row: Row) -> Iterator[str]:
-    yield f"    {_step(row)}lesson {row['lesson_id']}, {row['origin']}: {one_line(_cell(row['target']), WIDTH)}"
+    yield f"    {_step(row)}lesson {row['lesson_id']}, {row['origin']}: {one_line(cell(row['target']), WIDTH)}"
 
 
 def _adapter(row: Row) -> Iterator[str]:
@@ -147,4 +139,4 @@ def _texts(known: Row, **columns: str) -> Iterator[str]:
     """A line each: its name here, and the text of its column."""
     for name, column in columns.items():
         if known.get(column) not in (None, "", {}):
-            yield f"    {name:<9} {one_line(_cell(known[column]), WIDTH)}"
+            yield f"    {name:<9} {one_line(cell(known[column]), WIDTH)}"

@@ -22,14 +22,15 @@ def table_text(rows: Sequence[Row], width: int = 60) -> str:
     if not rows:
         return "(no rows)"
     names = list(rows[0])
-    cells = [[one_line(_cell(row[name]), width) for name in names] for row in rows]
+    cells = [[one_line(cell(row[name]), width) for name in names] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     lines = [names, ["-" * w for w in widths], *cells]
     text = "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
     return f"{text}\n({plural(len(rows), 'row')})"
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """JSON of what is nested, six digits of a number, nothing for null, else the text."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, float):
