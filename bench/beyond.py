@@ -16,7 +16,6 @@ best of a question's eight. CPU is of the whole iteration, starting up included.
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
 import json
 import os
@@ -32,6 +31,7 @@ from types import ModuleType
 from typing import Any
 
 import yaml
+from measuring import add_run, known_runs
 
 from flywheel import Project
 from flywheel.engine.history import open_lookup
@@ -257,23 +257,6 @@ def key(data: str, method: str, part: int, seed: int, args: argparse.Namespace) 
     return data, method, part, seed, DOMAINS[data].lessons, args.practice, *settings
 
 
-def known(file: Path) -> list[dict[str, str]]:
-    if not file.exists():
-        return []
-    csv.field_size_limit(1 << 24)
-    with file.open(newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-def add(file: Path, row: Row) -> None:
-    fresh = not file.exists()
-    with file.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 Runs = dict[str, dict[str, list[float]]]
 
 
@@ -343,14 +326,14 @@ def main() -> None:
     args = options()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "beyond.csv"
-    done = {tuple(row[name] for name in KEY) for row in known(file)}
+    done = {tuple(row[name] for name in KEY) for row in known_runs(file)}
     for one in wanted(args):
         if tuple(map(str, key(*one, args))) in done:
             continue
         row = run(*one, args)
-        add(file, row)
+        add_run(file, COLUMNS, row)
         print(*one, f"{row['base']:.1%} -> {row['score']:.1%}, {row['decision']}, {row['seconds']} s", flush=True)
-    print("\n".join(tables(known(file))))
+    print("\n".join(tables(known_runs(file))))
 
 
 if __name__ == "__main__":

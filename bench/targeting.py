@@ -18,7 +18,6 @@ all of its own (`stats.lessons_needed`).
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import os
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from measuring import add_run, known_runs
 
 from flywheel import Project
 from flywheel.engine.history import open_lookup
@@ -217,25 +217,8 @@ def run(data: str, start: str, policy: str, seed: int, lessons: int, args: argpa
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def known(file: Path) -> list[dict[str, str]]:
-    if not file.exists():
-        return []
-    csv.field_size_limit(1 << 24)
-    with file.open(newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
 def key(row: Row) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in COLUMNS[:6])
-
-
-def add(file: Path, row: Row) -> None:
-    fresh = not file.exists()
-    with file.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 class Found:
@@ -314,16 +297,16 @@ def main() -> None:
     args = options()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "targeting.csv"
-    done = {key(row) for row in known(file)}
+    done = {key(row) for row in known_runs(file)}
     for one in wanted(args):
         if tuple(map(str, (*one, args.steps))) in done:
             continue
         row = run(*one, args)
-        add(file, row)
+        add_run(file, COLUMNS, row)
         print(
             *one, f"{row['base']:.1%} -> {row['score']:.1%}, {row['trained']} lessons, {row['seconds']} s", flush=True
         )
-    print("\n".join(tables(known(file))))
+    print("\n".join(tables(known_runs(file))))
 
 
 if __name__ == "__main__":

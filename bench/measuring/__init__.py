@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import os
 import random
@@ -122,3 +123,22 @@ def lesson_request(sample: int, prompt: str, schema: dict[str, Any] | None = Non
         row=None, messages=(Message("user", prompt),), parameters={"model": "m"}, sample=sample, seed=sample,
         schema=schema,
     )  # fmt: skip
+
+
+def known_runs(file: Path) -> list[dict[str, str]]:
+    """Rows of a benchmark's CSV, from which it goes on."""
+    if not file.exists():
+        return []
+    csv.field_size_limit(1 << 24)
+    with file.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def add_run(file: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
+    """Append a row; a new file gets the columns' names first."""
+    fresh = not file.exists()
+    with file.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, columns)
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.text import one_line, plural
+from flywheel.console.looks import held_back_lines
+from flywheel.text import plural
 
 if TYPE_CHECKING:
     from flywheel.engine.apply import ApplyOutcome
@@ -47,8 +48,7 @@ def _came_of_it(outcome: ApplyOutcome, found: Row) -> str:
     promoted = ", ".join(str(number) for number in outcome.promoted)
     # An iteration that an earlier run promoted may wait, be deployed now, or be refused: "nothing" would deny it.
     said = [f"promoted in iteration {promoted}"] if promoted else []
-    held = {number: why for number, why in found["held_back"].items() if number in outcome.promoted}
-    said += [f"iteration {number} is not deployed: {one_line(why, 400)}" for number, why in sorted(held.items())]
+    said += held_back_lines({n: why for n, why in found["held_back"].items() if n in outcome.promoted})
     said += ["nothing was promoted: the incumbent stays"] if outcome.exit_code == 3 else []
     said += [f"{plural(outcome.ran, 'step')} done"] if not said else []
     if found["deployments"]:

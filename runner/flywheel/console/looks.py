@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flywheel.text import duration, one_line, plural, printable
@@ -51,7 +51,7 @@ def status_text(found: Row) -> str:
     for decision in found["decisions"]:
         said = one_line(decision["explanation"], 150)
         lines.append(f"{decision['decided_at']:%Y-%m-%d %H:%M} iteration {decision['iteration']}: {said}")
-    lines += [f"iteration {n} is not deployed: {one_line(why, 400)}" for n, why in sorted(found["held_back"].items())]
+    lines += held_back_lines(found["held_back"])
     for row in found["approvals"][-5:]:
         said = {"approve": "approved", "reject": "rejected"}[row["verdict"]]
         note = f": {one_line(row['note'], 100)}" if row["note"] else ""
@@ -66,6 +66,11 @@ def status_text(found: Row) -> str:
     if found["deployments"]:
         lines.append(f"deployed now: {found['deployments'][-1]['model_id']}")
     return "\n".join(lines)
+
+
+def held_back_lines(held_back: Mapping[int, str]) -> list[str]:
+    """Of promotions that did not go into service, by iteration."""
+    return [f"iteration {number} is not deployed: {one_line(why, 400)}" for number, why in sorted(held_back.items())]
 
 
 def _run_lines(run: Row | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flywheel.errors import Fault
@@ -39,10 +39,7 @@ def _asked(loaded: LoadedSpec) -> Iterator[tuple[str, str]]:
 
 
 def _of_prompts(loaded: LoadedSpec, student: Path, task: str, file: RowFile, shots: str, room: int) -> Iterator[Fault]:
-    prompts = _long_ones(loaded, task, file.rows, shots, room)
-    tokens = lengths_in(student, list(prompts.values())) if prompts else None
-    over = [(place, length) for place, length in zip(prompts, tokens or (), strict=False) if length > room]
-    if over:
+    if over := _longer(student, _long_ones(loaded, task, file.rows, shots, room), room):
         place, length = over[0]
         yield Fault(
             f"{plural(len(over), 'row')} of {len(file.rows):,} cannot be asked about: with this one the prompt has "
@@ -53,6 +50,12 @@ def _of_prompts(loaded: LoadedSpec, student: Path, task: str, file: RowFile, sho
             file.lines[place],
             warning=True,
         )
+
+
+def _longer(student: Path, texts: Mapping[int, str], most: int) -> list[tuple[int, int]]:
+    """(place, tokens) of the texts that have more than so many."""
+    tokens = lengths_in(student, list(texts.values())) if texts else None
+    return [(place, length) for place, length in zip(texts, tokens or (), strict=False) if length > most]
 
 
 def _long_ones(loaded: LoadedSpec, task: str, rows: tuple[Row, ...], shots: str, room: int) -> dict[int, str]:
@@ -73,9 +76,7 @@ def _of_answers(loaded: LoadedSpec, student: Path, task: str, file: RowFile) -> 
     golds = [target_text(row[target]) if row.get(target) is not None else "" for row in file.rows]
     # A token is a byte at least.
     long = {place: gold for place, gold in enumerate(golds) if len(gold.encode()) > most}
-    tokens = lengths_in(student, list(long.values())) if long else None
-    over = [(place, length) for place, length in zip(long, tokens or (), strict=False) if length > most]
-    if over:
+    if over := _longer(student, long, most):
         place, length = over[0]
         yield Fault(
             f"{plural(len(over), 'row')} of {len(file.rows):,} cannot be answered in full: the known answer of this "

@@ -189,9 +189,9 @@ def modes(
     rows["lessons"] = _by_mode(taught)
     on_target = [s for s in scored.suites if s.suite in suites]
     items = sum(s.items for s in on_target)
-    of_task = Counter[str]()
+    task_of, of_task = {suite.name: suite.task for suite in facts.suites}, Counter[str]()
     for score in on_target:
-        of_task[next((suite.task for suite in facts.suites if suite.name == score.suite), "")] += score.items
+        of_task[task_of.get(score.suite, "")] += score.items
     trained = any(s.candidate is not None for s in on_target)
     live = query(queries.traffic(nodes), ())[0]
     every = _mode_facts(facts, {name for found in rows.values() for name in found})

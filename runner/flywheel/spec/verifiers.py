@@ -386,15 +386,22 @@ class JsonSchemaVerifier(Verifier):
 _JSON_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
-def _wrong_in_schema(schema: Any) -> tuple[str, str] | None:
-    """What keeps it from being a JSON Schema that stands in one file, and a hint."""
+def schema_validator(schema: Any, elsewhere: str = "is outside the file") -> Any:
+    """Of a JSON Schema in one file; `elsewhere` is said of what is not in it. Raises what jsonschema-rs does."""
     import jsonschema_rs  # here: few specs have one
 
     def refuse(uri: str) -> NoReturn:  # it would be fetched
-        raise ValueError(f"{uri} is outside the file")
+        raise ValueError(f"{uri} {elsewhere}")
+
+    return jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
+
+
+def _wrong_in_schema(schema: Any) -> tuple[str, str] | None:
+    """What keeps it from being a JSON Schema, and a hint."""
+    import jsonschema_rs
 
     try:
-        jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
+        schema_validator(schema)
     except jsonschema_rs.ValidationError as error:
         path, wrong = [str(part) for part in error.instance_path], error.instance
         if path[-1:] == ["type"]:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from flywheel.errors import dotted
 from flywheel.json_text import distinct
 from flywheel.records import Subject
-from flywheel.spec.verifiers import JsonSchemaVerifier
+from flywheel.spec.verifiers import JsonSchemaVerifier, schema_validator
 from flywheel.text import one_line
 from flywheel.verifiers.finding import PASS, Check, Finding, VerifierInvalid, fail, read, unknown
 
@@ -50,14 +50,9 @@ def open_json_schema(spec: JsonSchemaVerifier, root: Path, unsafe: bool = False)
 
 
 def _validator(path: Path, name: str) -> Any:
-    import jsonschema_rs
-
-    def refuse(uri: str) -> NoReturn:
-        raise ValueError(f"{uri} is outside the file; a schema must stand in one file")
-
     try:
         schema = _composed(json.loads(path.read_text(encoding="utf-8")))
-        return jsonschema_rs.validator_for(schema, retriever=refuse, validate_formats=True)
+        return schema_validator(schema, "is outside the file; a schema must stand in one file")
     except ValueError as error:  # bad JSON and bad schema alike
         raise VerifierInvalid(f"schema {name}: {one_line(str(error), 300)}") from error
 
