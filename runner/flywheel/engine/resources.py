@@ -216,7 +216,8 @@ class Resources:
     def _spent_before(self) -> dict[str, Spent]:
         """What this run has cost: an apply that goes on where unfinished ones stopped continues their account."""
         rows = self._store.query(
-            """SELECT teacher, sum(usd) AS usd, sum(attempts) AS calls, sum(input_tokens + output_tokens) AS tokens
+            """SELECT teacher, round(sum(usd), 9) AS usd, sum(attempts) AS calls,
+                      sum(input_tokens + output_tokens) AS tokens
                FROM calls
                WHERE called_at > coalesce((SELECT max(ended_at) FROM runs WHERE status = 'done'), '-infinity')
                    AND run_id NOT LIKE 'audit-%'

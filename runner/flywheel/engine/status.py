@@ -39,7 +39,7 @@ def status(state: Path) -> dict[str, Any]:
             last = {record.name: record.node for record in finished(query, verb="verify")}
             [found["lessons"]] = query(
                 "SELECT (SELECT count(*) FROM judged WHERE outcome = 'pass' AND list_contains(?, node)) AS accepted, "
-                "(SELECT coalesce(sum(usd), 0) FROM calls) AS usd",
+                "(SELECT coalesce(round(sum(usd), 9), 0) FROM calls) AS usd",
                 [list(last.values())],
             )
         found["canary"] = _last_canary(state / "canary")

@@ -2,6 +2,7 @@
 
 Values are written into the text, so that a reader can paste it into `flywheel query "…"`: no statement here
 holds a double quote, a dollar sign or a back-tick. A *turn* is (iteration, {kind: node fingerprints}).
+Sums of fractions are rounded: rows come in any order, and the last digit of such a sum hangs on it.
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ GROUP BY ALL ORDER BY suite, item_id, iteration"""
 def arms(nodes: Nodes) -> str:
     """What each arm's answers were like; teachers that answered a suite too have arms of their own."""
     return f"""SELECT suite, arm, count(*) FILTER (outcome <> 'unknown') AS items,
-  count(*) FILTER (outcome = 'unknown') AS unknown, sum(score) FILTER (outcome <> 'unknown') AS score,
+  count(*) FILTER (outcome = 'unknown') AS unknown, round(sum(score) FILTER (outcome <> 'unknown'), 9) AS score,
   avg(tokens) AS tokens, avg(seconds) AS seconds, avg(CAST(truncated AS INTEGER)) AS truncated
 FROM scores WHERE node IN {of(nodes, "evaluate")} GROUP BY suite, arm ORDER BY suite, arm"""
 
@@ -309,9 +310,11 @@ def with_shots(nodes: Nodes, suite: str, shown: str) -> str:
     suite `shown` asks it (`shown`), and what the candidate gained and lost over each."""
     return f"""WITH judged AS (SELECT suite, arm, item_id, score FROM scores
   WHERE node IN {of(nodes, "evaluate")} AND outcome IN ('pass', 'fail'))
-SELECT count(*) AS items, sum(c.score) AS after, sum(i.score) AS before, sum(s.score) AS shown,
-  sum(greatest(c.score - i.score, 0)) AS gained, sum(greatest(i.score - c.score, 0)) AS lost,
-  sum(greatest(c.score - s.score, 0)) AS gained_over_shown, sum(greatest(s.score - c.score, 0)) AS lost_to_shown
+SELECT count(*) AS items, round(sum(c.score), 9) AS after, round(sum(i.score), 9) AS before,
+  round(sum(s.score), 9) AS shown,
+  round(sum(greatest(c.score - i.score, 0)), 9) AS gained, round(sum(greatest(i.score - c.score, 0)), 9) AS lost,
+  round(sum(greatest(c.score - s.score, 0)), 9) AS gained_over_shown,
+  round(sum(greatest(s.score - c.score, 0)), 9) AS lost_to_shown
 FROM judged c JOIN judged i USING (item_id) JOIN judged s USING (item_id)
 WHERE c.suite = {literal(suite)} AND c.arm = 'candidate' AND i.suite = {literal(suite)} AND i.arm = 'incumbent'
   AND s.suite = {literal(shown)} AND s.arm = 'incumbent'"""
@@ -428,8 +431,8 @@ once AS (
   SELECT key, min(node) AS node, min(generator) AS generator, bool_or(lessons) AS lessons FROM mine GROUP BY key),
 author AS (SELECT DISTINCT call_key FROM candidates WHERE node IN {of(nodes, "generate")})
 SELECT {by}, count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
-  coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(sum(usd), 0) AS usd,
-  coalesce(sum(usd) FILTER (lessons AND (status <> 'ok' OR key IN (SELECT call_key FROM author))), 0) AS own
+  coalesce(sum(input_tokens + output_tokens), 0) AS tokens, coalesce(round(sum(usd), 9), 0) AS usd,
+  coalesce(round(sum(usd) FILTER (lessons AND (status <> 'ok' OR key IN (SELECT call_key FROM author))), 9), 0) AS own
 FROM calls JOIN once USING (key) GROUP BY {by} ORDER BY {by}"""
 
 
@@ -461,7 +464,7 @@ def verifiers(nodes: Nodes) -> str:
     return f"""SELECT c.task, v.verifier, v.version, count(*) AS judged,
   count(*) FILTER (v.outcome = 'pass') AS passed, count(*) FILTER (v.outcome = 'fail') AS failed,
   count(*) FILTER (v.outcome = 'unknown') AS unknown, count(*) FILTER (v.advisory) AS advisory,
-  coalesce(sum(v.seconds), 0) AS seconds
+  coalesce(round(sum(v.seconds), 9), 0) AS seconds
 FROM verdicts v JOIN candidates c ON c.candidate_id = v.subject_id AND c.node IN {of(nodes, "generate")}
 WHERE v.node IN {of(nodes, "verify")} GROUP BY ALL ORDER BY c.task, v.verifier, v.version"""
 
@@ -587,8 +590,9 @@ def since_first_round(nodes: Nodes) -> str:
     return f"""WITH start AS (
   SELECT suite, item_id, any_value(score) AS score FROM scores WHERE score IS NOT NULL AND model_id IN (
     SELECT model_id FROM samples WHERE node IN {of(nodes, "sample")} AND round = 1) GROUP BY ALL)
-SELECT suite, count(*) AS items, sum(start.score) AS before, sum(after.score) AS after,
-  sum(greatest(after.score - start.score, 0)) AS gained, sum(greatest(start.score - after.score, 0)) AS lost
+SELECT suite, count(*) AS items, round(sum(start.score), 9) AS before, round(sum(after.score), 9) AS after,
+  round(sum(greatest(after.score - start.score, 0)), 9) AS gained,
+  round(sum(greatest(start.score - after.score, 0)), 9) AS lost
 FROM start JOIN scores after USING (suite, item_id)
 WHERE after.node IN {of(nodes, "evaluate")} AND after.arm = 'candidate' AND after.score IS NOT NULL
 GROUP BY suite ORDER BY suite"""
@@ -611,7 +615,7 @@ def turns(chain: Mapping[int, Nodes]) -> str:
     return f"""WITH {_turns(chain)},
 last AS (SELECT node, kind, seconds FROM nodes WHERE status = 'done' {_LAST})
 SELECT turn.iteration, any_value(d.outcome) AS outcome, any_value(a.model_id) AS trained,
-  any_value(a.rows) FILTER (n.kind = 'train') AS rows, coalesce(sum(n.seconds), 0) AS seconds
+  any_value(a.rows) FILTER (n.kind = 'train') AS rows, coalesce(round(sum(n.seconds), 9), 0) AS seconds
 FROM turn LEFT JOIN last n ON n.node = turn.node
 LEFT JOIN decisions d ON d.node = turn.node LEFT JOIN adapters a ON a.node = turn.node
 GROUP BY turn.iteration ORDER BY turn.iteration"""

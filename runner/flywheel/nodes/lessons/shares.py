@@ -68,9 +68,9 @@ class Shares:
         ctx = self._work.ctx
         nodes = [node for node in self._work.earlier_nodes if node in ctx.earlier("generate")]
         rows = ctx.query(
-            """WITH spent AS (SELECT key, sum(usd) AS usd FROM calls GROUP BY key)
+            """WITH spent AS (SELECT key, round(sum(usd), 9) AS usd FROM calls GROUP BY key)
                SELECT c.teacher, count(*) AS tried, count(*) FILTER (j.outcome = 'pass') AS accepted,
-                   coalesce(sum(spent.usd / share.n), 0) AS usd
+                   coalesce(round(sum(spent.usd / share.n), 9), 0) AS usd
                FROM candidates c LEFT JOIN judged j ON j.candidate_id = c.candidate_id AND list_contains(?, j.node)
                LEFT JOIN spent ON spent.key = c.call_key
                LEFT JOIN (SELECT call_key, count(*) AS n FROM candidates WHERE list_contains(?, node) GROUP BY call_key)

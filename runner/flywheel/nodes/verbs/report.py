@@ -146,10 +146,10 @@ def _paid(ctx: Context) -> dict[tuple[str, str], Paid]:
     """(generator, teacher) → what its candidates of this iteration came to."""
     nodes = ctx.fingerprints("generate")
     rows = ctx.query(
-        """WITH spent AS (SELECT key, sum(usd) AS usd FROM calls GROUP BY key),
+        """WITH spent AS (SELECT key, round(sum(usd), 9) AS usd FROM calls GROUP BY key),
            made AS (SELECT *, count(*) OVER (PARTITION BY call_key) AS n FROM candidates WHERE list_contains(?, node))
            SELECT m.generator, m.teacher, count(*) AS tried, count(*) FILTER (j.outcome = 'pass') AS accepted,
-               coalesce(sum(spent.usd / m.n), 0) AS usd
+               coalesce(round(sum(spent.usd / m.n), 9), 0) AS usd
            FROM made m LEFT JOIN judged j ON j.candidate_id = m.candidate_id AND list_contains(?, j.node)
            LEFT JOIN spent ON spent.key = m.call_key GROUP BY ALL""",
         [nodes, ctx.fingerprints("verify")],
