@@ -331,7 +331,7 @@ SQLITE = {
 }
 
 OTHERS = [
-    Other(("executor",), {"kind": "ray", "address": Two("auto", "head.example:6379")}),
+    Other(("executor",), {"kind": "ray", "address": Two("auto", "head.example:6379"), "students": Two(0, 2)}),
     Other(("student",), {"base": "org/student", "revision": Two("0" * 40, "1" * 40)}),
     Other(("allow_unsafe_execution",), Two(False, True), {("verifiers", "right"): {"kind": "code"}}),
     *(

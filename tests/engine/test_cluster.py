@@ -20,6 +20,8 @@ BILL = (
     "SELECT teacher, count(*) AS calls, sum(usd) AS usd, sum(attempts) AS attempts FROM calls GROUP BY ALL ORDER BY ALL"
 )
 VERDICTS = "SELECT node, subject_id, verifier, version, outcome, reason FROM verdicts ORDER BY ALL"
+SCORES = "SELECT node, suite, arm, model_id, item_id, answer, outcome, score, tokens FROM scores ORDER BY ALL"
+ANSWERS = "SELECT node, row_id, answer, tokens, truncated FROM answers ORDER BY ALL"
 DONE = "SELECT node, name, rows_in, kept, rejected, failed FROM nodes ORDER BY ALL"
 
 
@@ -44,6 +46,22 @@ def test_a_cluster_finds_decides_and_pays_what_this_machine_does(domain: Domain,
     assert not other.edit(lambda spec: spec.pop("executor")).plan().pending, "nothing hangs on where it was judged"
 
 
+@pytest.mark.slow
+def test_students_on_a_cluster_answer_what_the_one_here_does(
+    real_domain: Domain, mini_student: Path, tmp_path: Path
+) -> None:
+    other = Domain.written(tmp_path / "other", mini_student)
+    with cluster_of(3) as nodes:
+        other.edit(lambda spec: spec.update(executor={"kind": "ray", "address": nodes.address, "students": 2}))
+        there = other.apply()
+    here = real_domain.apply()
+    assert (there.exit_code, there.promoted, there.error) == (here.exit_code, here.promoted, here.error)
+    assert other.outcome() == real_domain.outcome()
+    for query in (BILL, VERDICTS, DONE, SCORES, ANSWERS):
+        assert other.query(query) == real_domain.query(query)
+    assert not other.edit(lambda spec: spec.pop("executor")).plan().pending, "nothing hangs on where it was answered"
+
+
 def test_a_cluster_that_is_not_there_stops_before_anything_is_asked(domain: Domain) -> None:
     pytest.importorskip("ray", reason='needs Ray: pip install "flywheel-loop[ray]"')
     domain.edit(lambda spec: spec.update(executor={"kind": "ray", "address": "127.0.0.1:9"}))
@@ -56,6 +74,8 @@ def test_a_cluster_that_is_not_there_stops_before_anything_is_asked(domain: Doma
     ("executor", "word"),
     [
         ({"kind": "local", "address": "auto"}, "only a cluster has an address"),
+        ({"students": 2}, "only a cluster has students"),
+        ({"kind": "ray", "students": -1}, "executor.students"),
         ({"kind": "ray", "address": "ray://head:10001"}, "executor.address"),
         ({"kind": "ray", "address": "head"}, "executor.address"),
         ({"kind": "dask"}, "executor.kind"),

@@ -211,3 +211,18 @@ def open_parricide(setup: Any) -> Callable[[Any], Any]:
         return item
 
     return run
+
+
+def read_slowly(payload: tuple[str, int, float], progress: Progress) -> str:
+    """A number, and what stands in the folder's file."""
+    folder, number, seconds = payload
+    for step in range(4):
+        progress({"suite": "one", "done": step, "total": 8})
+        time.sleep(seconds / 4)
+    progress({"suite": "one", "done": 4, "total": 8})
+    return f"{number} {(Path(folder) / 'word.txt').read_text()}"
+
+
+def kill_the_actor(payload: Any, progress: Progress) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(30)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +40,17 @@ def cluster_of(nodes: int) -> Iterator[Any]:
         finally:
             ray.shutdown()
             cluster.shutdown()
+
+
+def stations(nodes: Any, name: str = "Station") -> list[int]:
+    """Process ids of the actors of this class on these nodes; Ray gives a process the name of its actor."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in nodes.worker_nodes}
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and f"ray::{name}".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_cluster import SMALL, cluster_of
+from ray_cluster import SMALL, cluster_of, stations
 
-from flywheel.executor import Pool, Result, WorkerCancelled, WorkerError, WorkerTimeout
+from flywheel.executor import Pool, Result, WorkerCancelled, WorkerError, WorkerTimeout, crew
 from flywheel.executor import cluster as room
 from flywheel.executor.cluster import Cluster, ClusterPool
+from flywheel.executor.crew import Actor, Crew
 from flywheel.executor.pool import _Ticket
 from flywheel.executor.station import versions
 
@@ -58,16 +59,17 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_machine_with_other_versions_is_named_with_both() -> None:
-    cluster = object.__new__(Cluster)
+    ours = versions(["duckdb"])
+    judges = Crew(None, "head:1", lambda: (None, None), lambda: 0, lambda: ours, str)
     with pytest.raises(WorkerError, match=r"far has duckdb 0\.1, and this machine .*Install the same"):
-        cluster._welcome(room._Actor(None), ("far", versions() | {"duckdb": "0.1"}))
+        judges._welcome(Actor(None), ("far", ours | {"duckdb": "0.1"}))
 
 
 def test_an_item_that_is_lost_again_and_again_is_given_up_and_others_are_not() -> None:
     pool, again, done = object.__new__(ClusterPool), deque[_Ticket](), dict[int, Result]()
-    often, once = _Ticket(0, "a", 1.0, room.LOSSES - 1), _Ticket(1, "b", 1.0)
+    often, once = _Ticket(0, "a", 1.0, crew.LOSSES - 1), _Ticket(1, "b", 1.0)
     pool._run_again([often, once], again, done)
-    assert done == {0: Result("crashed", reason=f"its machine was lost {room.LOSSES} times")}
+    assert done == {0: Result("crashed", reason=f"its machine was lost {crew.LOSSES} times")}
     assert again == deque([once._replace(crashes=1)])
 
 
@@ -100,7 +102,7 @@ def test_stations_killed_at_twenty_random_moments_change_no_result(nodes: Any, c
 
     def kill() -> None:
         while len(killed) < 20 and not over.wait(chance.uniform(0.3, 2.5)):
-            working = any(actor.opened for actor in cluster.actors)
+            working = any(actor.opened for actor in cluster.crew.actors)
             if working and (found := stations(nodes)):
                 os.kill(chance.choice(found), signal.SIGKILL)
                 killed.append(1)
@@ -119,20 +121,6 @@ def test_stations_killed_at_twenty_random_moments_change_no_result(nodes: Any, c
     assert all(one == [n * n for n in range(60)] for one in found)
 
 
-def stations(nodes: Any) -> list[int]:
-    """Process ids of the actors on these nodes; Ray gives a process the name of its actor."""
-    raylets = {node.all_processes["raylet"][0].process.pid for node in nodes.worker_nodes}
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in raylets and b"ray::Station" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.slow
 def test_a_node_that_comes_works_and_one_that_goes_costs_nothing(nodes: Any, cluster: Cluster) -> None:
     pool, seen = cluster.pool("executor_jobs:open_slow_squares", 2), []
@@ -141,7 +129,7 @@ def test_a_node_that_comes_works_and_one_that_goes_costs_nothing(nodes: Any, clu
         if number == 50:
             came = nodes.add_node(**SMALL)
         if number == 200:
-            assert len(cluster.actors) == 3, "the new node has a station"
+            assert len(cluster.crew.actors) == 3, "the new node has a station"
             nodes.remove_node(came, allow_graceful=False)
     assert seen == [n * n for n in range(400)]
 
@@ -163,14 +151,16 @@ def test_leaving_a_cluster_ends_a_map_that_waits(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_machine_with_another_version_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "versions", lambda: {"flywheel": "9.9"})
-    with pytest.raises(WorkerError, match=r"has flywheel \S+, and this machine 9\.9: verdicts could differ\. Install"):
+    monkeypatch.setattr(room, "versions", lambda packages: {"flywheel": "9.9"})
+    with pytest.raises(
+        WorkerError, match=r"has flywheel \S+, and this machine 9\.9: what it finds could differ\. Install"
+    ):
         squares(cluster, 3)
 
 
 @pytest.mark.slow
 def test_a_cluster_without_a_free_core_says_so(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(Cluster, "_start", lambda self: None)
-    with pytest.raises(WorkerTimeout, match=r"gave no core within 1 s: it has \d, \d of them free\. Add a machine"):
+    monkeypatch.setattr(crew, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(cluster.crew, "_wanted", lambda: 0)
+    with pytest.raises(WorkerTimeout, match=r"no room within 1 s: it has \d cores, \d of them free\. Add a machine"):
         squares(cluster, 3)

@@ -43,7 +43,7 @@ def test_what_is_there_already_is_used_and_another_content_lies_elsewhere(root: 
 def test_a_copy_that_was_changed_is_refused_and_named(root: Path, change) -> None:
     packed = parcel.pack(root, [])
     change(parcel.unpack(packed) / "checks.py")
-    with pytest.raises(WorkerError, match=r"checks\.py is not the project's checks\.py any more.*Remove .*flywheel-"):
+    with pytest.raises(WorkerError, match=r"checks\.py is not the checks\.py any more that.*Remove .*flywheel-"):
         parcel.unpack(packed)
 
 
@@ -54,13 +54,14 @@ def test_a_project_that_is_too_large_names_its_largest_file(root: Path, monkeypa
         parcel.pack(root, [])
 
 
-def test_the_projects_folder_becomes_the_receivers(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    sent = parcel.send({"path": here, "text": str(here), "other": here / "file", "word": "here"}, here)
-    assert parcel.receive(sent, there) == {
-        "path": there, "text": str(there), "other": here / "file", "word": "here",
+def test_folders_that_were_sent_become_the_receivers(tmp_path: Path) -> None:
+    here, model, there = tmp_path / "here", tmp_path / "here" / "model", tmp_path / "there"
+    sent = parcel.send({"path": here, "text": str(model), "other": here / "file", "word": "here"}, [here, model])
+    places = {str(here): there, str(model): there / "m"}
+    assert parcel.receive(sent, places) == {
+        "path": there, "text": str(there / "m"), "other": here / "file", "word": "here",
     }  # fmt: skip
-    assert isinstance(parcel.receive(parcel.send(here, here), there), Path)
+    assert isinstance(parcel.receive(parcel.send(here, [here]), places), Path)
 
 
 def test_a_folder_that_moved_in_twice_at_once_is_whole(root: Path) -> None:

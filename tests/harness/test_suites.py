@@ -56,6 +56,39 @@ def test_each_item_is_answered_once_and_its_cost_is_known(mini_student: Path) ->
         assert answer.truncated == (answer.tokens == 6)
 
 
+def bare(found: Evaluated) -> dict[str, Any]:
+    """Without the time that answers took."""
+    return {
+        name: [replace(item, answers=tuple(replace(a, seconds=None) for a in item.answers)) for item in items]
+        for name, items in found.suites.items()
+    }
+
+
+@pytest.mark.parametrize("of", [1, 2, 5])
+def test_parts_of_an_evaluation_are_together_the_evaluation(mini_student: Path, named: Path, of: int) -> None:
+    suites = (
+        SuiteJob("holdout", "task", (*ITEMS, LONG)),
+        SuiteJob("sampled", "task", ITEMS[:3], repeats=3),
+        *(SuiteJob(name, lm_eval=name, include_path=str(named)) for name in ("colours", "looks")),
+    )
+    job = EvaluationJob(Arm(str(mini_student), None, "float32", "cpu", "hash"), Asking(Chat(), 6, 2), suites, 1)
+
+    parts = job.parts(of)
+    found = job.joined([evaluate(part, lambda message: None) for part in parts])
+    whole = evaluate(job, lambda message: None)
+
+    assert len(parts) == of
+    assert bare(found) == bare(whole)
+    assert found.settings == whole.settings
+    assert all(found.suites.values())
+
+
+def test_parts_that_ran_on_other_devices_are_no_evaluation(mini_student: Path) -> None:
+    job = EvaluationJob(Arm(str(mini_student), None, "float32", "cpu", "hash"), Asking(Chat(), 6, 2), (), 1)
+    with pytest.raises(NodeFailed, match=r"'cpu'.* and .*'cuda'.*of one kind, or set executor\.students: 0"):
+        job.joined([Evaluated({}, {"device": "cpu"}), Evaluated({}, {"device": "cuda"})])
+
+
 def test_the_answers_are_those_that_the_student_gives_when_probed(mini_student: Path) -> None:
     found = answers(mini_student, SuiteJob("holdout", "task", ITEMS))
 

@@ -56,6 +56,7 @@ NOT_KEPT: Mapping[str, str] = {
     "Train.launch": "where a training runs changes nothing that is wanted of it",
     "Executor.kind": PLACE,
     "Executor.address": PLACE,
+    "Executor.students": PLACE,
     "Verifier.golden": "`flywheel audit` reads it, and no node",
     **{
         f"Columns.{key}": INGEST

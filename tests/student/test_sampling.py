@@ -13,6 +13,7 @@ from flywheel.student import locate, model_id
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, check_adapter, load_base
 from flywheel.student.sampling import collate, completion_losses, generate
+from flywheel.student.work import AnswerJob, Asking, answer
 
 PROMPTS = [(str(i), f"{'word ' * (i % 5)}item {i} is") for i in range(12)]
 
@@ -48,8 +49,8 @@ def test_an_answer_ends_before_the_first_string_to_stop_at(mini: Loaded) -> None
     found = generate(mini, PROMPTS, chat=Chat(), max_new_tokens=8, batch_size=5, stop=stop)
 
     assert [answer.text for answer in found] == [text.split(stop[0])[0] for text in whole]
-    for answer, text in zip(found, whole, strict=True):
-        assert not (answer.truncated and stop[0] in text)
+    for said, text in zip(found, whole, strict=True):
+        assert not (said.truncated and stop[0] in text)
     assert sum(answer.tokens for answer in found) < 8 * len(found), "it stops early"
 
 
@@ -59,6 +60,27 @@ def test_a_sampled_answer_hangs_on_its_own_seed_alone(mini: Loaded) -> None:
 
     assert one == answers(mini, 64, temperature=1.0, seeds=seeds)
     assert one != answers(mini, 3, temperature=1.0, seeds=[seed + 1 for seed in seeds])
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 40])
+def test_parts_of_a_job_are_together_the_job(mini_student: Path, of: int) -> None:
+    """Batch by batch: a model that is asked elsewhere reads the rows that it would have read together here."""
+    asked = (*PROMPTS, ("long", "word " * 600))
+    job = AnswerJob(arm(mini_student), Asking(Chat(), 8, 2), asked, 1.0, seeds=tuple(range(len(asked))))
+    told: list[dict[str, int]] = []
+
+    parts = job.parts(of)
+    found = [answer(part, lambda message: None) for part in parts]
+    for part in parts:
+        ends: list[dict[str, int]] = []
+        answer(part, ends.append)
+        told.append(ends[-1])
+
+    assert len(parts) == min(of, 7)
+    assert job.joined(found) == answer(job, lambda message: None)
+    assert sum(message["done"] for message in told) == len(asked), (
+        "progress adds up, those that do not fit counted once"
+    )
 
 
 def test_a_narrow_nucleus_is_nearly_greedy(mini: Loaded) -> None:

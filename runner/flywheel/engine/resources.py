@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,8 +14,9 @@ from flywheel.executor import Pool, Worker, WorkerCancelled
 from flywheel.records import Generation, LessonRequest, Reply, Subject, Verdict
 from flywheel.spec.models import Task
 from flywheel.store import Store
+from flywheel.student.identity import BUILTIN
 from flywheel.student.loading import Arm
-from flywheel.student.work import AnswerJob, Asking
+from flywheel.student.work import AnswerJob, Asking, Divisible
 from flywheel.teachers import Desk, Spent, drain
 from flywheel.verifiers import Checker
 from flywheel.verifiers.rubric import RubricJudge, Setting, judged_further
@@ -75,18 +77,45 @@ class Resources:
                 self._cluster = None
 
     def connect(self) -> None:
-        """To the cluster that judges, if the spec names one: before anything is asked or paid."""
+        """To the cluster that the spec names, if any: before anything is asked or paid."""
+        spec = self._project.spec
+        if spec.executor.kind == "local":
+            return
         from flywheel.executor.cluster import Cluster  # here: most runs have no use for it
 
-        spec = self._project.spec
-        if spec.executor.kind == "ray" and self._cluster is None:
-            leave_out = ["reports", spec.deploy.path, spec.student.base]
-            self._cluster = Cluster(spec.executor.address or "auto", self._project.root, leave_out)
+        with self._opening:
+            if self._cluster is None:
+                leave_out = ["reports", spec.deploy.path, spec.student.base]
+                address = spec.executor.address or "auto"
+                self._cluster = Cluster(address, self._project.root, leave_out, spec.executor.students)
 
     # -- computing
 
     def compute(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any:
+        """In the model worker; by the students of the cluster, where there are any, what they can divide."""
+        if self._project.spec.executor.students and isinstance(payload, Divisible):
+            return self._divided(function, payload, on_progress)
         return self._worker.call(function, payload, on_progress=on_progress)
+
+    def _divided(self, function: str, job: Divisible, on_progress: Callable[[dict[str, Any]], None]) -> Any:
+        from flywheel.executor.fleet import PARTS_EACH
+
+        self.connect()
+        assert self._cluster is not None
+        assert self._cluster.fleet is not None
+        fleet = self._cluster.fleet
+        if job.arm.gguf is not None:
+            self._worker.call("flywheel.student.work:unpacked", job.arm)
+        return job.joined(fleet.call(function, job.parts(PARTS_EACH * fleet.size), self._sent(job), on_progress))
+
+    def _sent(self, job: Divisible) -> list[Path]:
+        """The folders that the cluster is sent for a job: its adapter, and a base that comes with the project or with
+        flywheel. Another base every machine must have."""
+        arm, root = job.arm, self._project.root.resolve()
+        base = Path(arm.source)
+        ours = base.is_relative_to(root) or base in BUILTIN.values()
+        named = [*([arm.source] if ours else []), *([arm.adapter] if arm.adapter else []), *job.folders()]
+        return [folder for folder in map(Path, named) if folder.is_dir()]
 
     # -- judging
 
@@ -239,5 +268,5 @@ class Resources:
             tuple(seeds),
             stop,
         )
-        found: list[Generation] = self._worker.call("flywheel.student.work:answer", job)
+        found: list[Generation] = self.compute("flywheel.student.work:answer", job, lambda _: None)
         return found

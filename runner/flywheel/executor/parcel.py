@@ -1,4 +1,4 @@
-"""The project's files on another machine: packed once, unpacked under the digest of what they hold, and compared."""
+"""A folder on another machine: packed once, unpacked under the digest of what it holds, and compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -16,15 +16,15 @@ from typing import Any
 from flywheel.executor.faults import WorkerError
 from flywheel.hashing import fingerprint, hash_file
 
-#: More is a model or a data set that no verifier reads.
+#: Of a project. More is a model or a data set that no verifier reads.
 LIMIT_BYTES = 256 << 20
-_ROOT = "the project's folder"
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A project as it was when the run began. `hashes`: file, relative to the project → digest of its content."""
+    """A folder as it was when it was packed, and where. `hashes`: file, relative to it → digest of its content."""
 
+    folder: str
     archive: bytes
     hashes: dict[str, str]
 
@@ -33,23 +33,24 @@ class Parcel:
         return fingerprint(self.hashes)
 
 
-def pack(root: Path, leave_out: Collection[str]) -> Parcel:
-    """All files of the project but hidden ones, caches of Python and the folders `leave_out` (relative to it). Raises
-    WorkerError where they are more than LIMIT_BYTES."""
+def pack(root: Path, leave_out: Collection[str], limit: int | None = None) -> Parcel:
+    """All files of the folder but hidden ones, caches of Python and the folders `leave_out` (relative to it). Raises
+    WorkerError where they are more than `limit` bytes; without one, LIMIT_BYTES."""
+    limit = LIMIT_BYTES if limit is None else limit
     files = list(_files(root, {(root / name).resolve() for name in leave_out}))
     size = sum(file.stat().st_size for file in files)
-    if size > LIMIT_BYTES:
+    if size > limit:
         largest = max(files, key=lambda file: file.stat().st_size)
         raise WorkerError(
-            f"{root}: {size >> 20:,} MiB are too many to send to a cluster, which takes {LIMIT_BYTES >> 20}. The "
-            f"largest file is {largest.relative_to(root)}: move what no verifier reads out of the project, or use "
-            "`executor: {kind: local}`."
+            f"{root}: {size >> 20:,} MiB are too many to send to a cluster, which takes {limit >> 20}. The "
+            f"largest file is {largest.relative_to(root)}: put what is so large outside of the project, at the same "
+            "path of every machine that reads it, or use `executor: {kind: local}`."
         )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
         for file in files:
             archive.add(file, str(file.relative_to(root)))
-    return Parcel(buffer.getvalue(), {str(file.relative_to(root)): hash_file(file) for file in files})
+    return Parcel(str(root), buffer.getvalue(), {str(file.relative_to(root)): hash_file(file) for file in files})
 
 
 def _files(root: Path, left_out: Collection[Path]) -> Iterator[Path]:
@@ -77,8 +78,8 @@ def unpack(parcel: Parcel) -> Path:
     changed = [name for name, digest in parcel.hashes.items() if _digest(place / name) != digest]
     if changed:
         raise WorkerError(
-            f"{place / changed[0]} is not the project's {changed[0]} any more: something on that machine changed it. "
-            f"Remove {place} there and run `flywheel apply` again."
+            f"{place / changed[0]} is not the {changed[0]} any more that was sent: something on that machine changed "
+            f"it. Remove {place} there and run `flywheel apply` again."
         )
     return place
 
@@ -99,32 +100,33 @@ def _digest(file: Path) -> str:
 
 
 class _ToElsewhere(pickle.Pickler):
-    def __init__(self, buffer: io.BytesIO, root: Path) -> None:
+    def __init__(self, buffer: io.BytesIO, folders: Collection[Path]) -> None:
         super().__init__(buffer)
-        self._root = root
+        self._folders = {str(folder) for folder in folders}
 
     def persistent_id(self, obj: Any) -> str | None:
-        if isinstance(obj, Path) and obj == self._root:
-            return f"{_ROOT} as a path"
-        return _ROOT if isinstance(obj, str) and obj == str(self._root) else None
+        if isinstance(obj, str | Path) and str(obj) in self._folders:
+            return f"{'path' if isinstance(obj, Path) else 'text'} {obj}"  # longer than a folder: asked about, too
+        return None
 
 
 class _FromElsewhere(pickle.Unpickler):
-    def __init__(self, buffer: io.BytesIO, root: Path) -> None:
+    def __init__(self, buffer: io.BytesIO, places: Mapping[str, Path]) -> None:
         super().__init__(buffer)
-        self._root = root
+        self._places = places
 
-    def persistent_load(self, name: str) -> Path | str:
-        return str(self._root) if name == _ROOT else self._root
+    def persistent_load(self, said: str) -> Path | str:
+        kind, _, folder = said.partition(" ")
+        return self._places[folder] if kind == "path" else str(self._places[folder])
 
 
-def send(value: Any, root: Path) -> bytes:
-    """Pickled for a machine where the project's folder is another."""
+def send(value: Any, folders: Collection[Path]) -> bytes:
+    """Pickled for a machine where these folders, wherever the value names one as a whole, lie elsewhere."""
     buffer = io.BytesIO()
-    _ToElsewhere(buffer, root).dump(value)
+    _ToElsewhere(buffer, folders).dump(value)
     return buffer.getvalue()
 
 
-def receive(sent: bytes, root: Path) -> Any:
-    """What was sent, with this machine's folder in the place of the sender's."""
-    return _FromElsewhere(io.BytesIO(sent), root).load()
+def receive(sent: bytes, places: Mapping[str, Path]) -> Any:
+    """What was sent, with this machine's folders in the place of the sender's."""
+    return _FromElsewhere(io.BytesIO(sent), places).load()

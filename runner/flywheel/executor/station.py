@@ -1,31 +1,41 @@
-"""What runs on a core of the cluster: an actor that drives one killable child, by the very Pool that runs locally."""
+"""What runs on a machine of the cluster: actors that drive a killable child, by the very Pool or Worker that runs here.
+
+A Station has a core and judges; a ModelStation has a GPU, or a core, and a model.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from flywheel.errors import FlywheelError
 from flywheel.executor.child import describe
 from flywheel.executor.parcel import Parcel, receive, unpack
 from flywheel.executor.pool import Pool, Result
+from flywheel.executor.worker import Worker
 from flywheel.version import installed_version
 
 #: Whose versions can change a verdict.
 JUDGED_WITH = ("duckdb", "jsonschema-rs", "mpmath", "regex", "sqlglot")
+#: … and an answer.
+ANSWERED_WITH = ("lm_eval", "peft", "tokenizers", "torch", "transformers")
 
 Said = tuple[str, Any]
 """`("value", …)`, or `("raised", what `child.describe` made of it)`: an exception of ours may not be picklable."""
 
 
-def versions() -> dict[str, str]:
-    """Of this machine; two machines that judge for one run must agree."""
+def versions(packages: Collection[str]) -> dict[str, str]:
+    """Of this machine; all that work for one run must agree."""
     found = {"python": platform.python_version(), "flywheel": installed_version()}
-    for package in JUDGED_WITH:
+    for package in packages:
         try:
-            found[package] = version(package)
+            found[package] = version(package).partition("+")[0]  # torch's builds for CPU and for CUDA are one version
         except PackageNotFoundError:
             found[package] = "absent"
     return found
@@ -40,8 +50,8 @@ class Station:
     def open(self, parcel: Parcel) -> Said:
         """The machine's name and versions."""
         try:
-            self._root = unpack(parcel)
-            return "value", (platform.node(), versions())
+            self._places = {parcel.folder: unpack(parcel)}
+            return "value", (platform.node(), versions(JUDGED_WITH))
         except Exception as error:
             return "raised", describe(error)
 
@@ -58,6 +68,47 @@ class Station:
 
     def _pool(self, request: bytes) -> Pool:
         if request not in self._pools:
-            function, setup, memory_bytes = receive(request, self._root)
+            function, setup, memory_bytes = receive(request, self._places)
             self._pools[request] = Pool(function, 1, setup=setup, memory_bytes=memory_bytes)
         return self._pools[request]
+
+
+class ModelStation:
+    """One model worker, and the folders with models that were sent here."""
+
+    def __init__(self) -> None:
+        self._worker = Worker(Path(tempfile.gettempdir()) / f"flywheel-{os.getuid()}" / f"worker-{os.getpid()}.log")
+        self._places: dict[str, Path] = {}
+        self._heard: dict[str, dict[str, Any]] = {}
+
+    def open(self) -> Said:
+        """The machine's name and versions."""
+        return "value", (platform.node(), versions(ANSWERED_WITH))
+
+    def receive(self, parcel: Parcel) -> Said:
+        try:
+            self._places[parcel.folder] = unpack(parcel)
+            return "value", parcel.digest
+        except Exception as error:
+            return "raised", describe(error)
+
+    def run(self, function: str, sent: bytes) -> Said:
+        """What the function gives, and the last it told of each thing that it counts."""
+        self._heard = {}
+        try:
+            payload = receive(sent, self._places)
+            return "value", (self._worker.call(function, payload, on_progress=self._hear), self._heard)
+        except FlywheelError as error:
+            error.args = (f"{error} (on {platform.node()}, a machine of the cluster)",)
+            return "raised", describe(error)
+        except Exception as error:
+            return "raised", describe(error)
+
+    def progress(self) -> dict[str, dict[str, Any]]:
+        """What is counted → the last message of it. Answered while `run` runs."""
+        return dict(self._heard)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "done" in message:
+            what = {name: value for name, value in message.items() if name not in ("done", "total")}
+            self._heard[str(what)] = message

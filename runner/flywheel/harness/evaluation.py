@@ -18,8 +18,9 @@ def evaluate(job: EvaluationJob, progress: Progress) -> Evaluated:
     loaded = load(job.arm)
     lm = answering_model(loaded, job.asking, progress)
     results = run_own(lm, loaded, job)
-    for suite in job.suites:
-        if suite.lm_eval is not None:
+    named, share = [suite for suite in job.suites if suite.lm_eval is not None], job.asking.share
+    for number, suite in enumerate(named):
+        if number % share.of == share.number:
             results[suite.name] = run_named(lm, suite, job)
             progress({"suite": suite.name, "done": len(results[suite.name])})
     return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, _settings(loaded, lm, job))

@@ -10,7 +10,7 @@ from typing import Any
 from flywheel.harness.suites import Answer, Progress
 from flywheel.student.chat import Prompter
 from flywheel.student.loading import Loaded
-from flywheel.student.sampling import batches, generation, misfit
+from flywheel.student.sampling import ELSEWHERE, batches, generation, misfit
 from flywheel.student.work import Asking
 
 Key = tuple[str, int]
@@ -80,14 +80,15 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
                 1.0,
                 seeds,
                 stop,
+                asking.share,
             ):
                 seconds = (time.perf_counter() - started) / len(batch)
                 for place, tokens in zip(batch, outputs, strict=True):
                     found[place] = self._answer(tokens, seconds, stop)
                 progress({**counted, "done": len(found)})
                 started = time.perf_counter()
-            for place in sorted(found):
-                self.answers[task, requests[place].doc_id].append(found[place])
+            for place in sorted(fits):
+                self.answers[task, requests[place].doc_id].append(found.get(place) or Answer("", ELSEWHERE))
             return [found[i].text if i in found else "" for i in range(len(requests))]
 
         def _encoded(self, task: str, requests: Sequence[Any]) -> list[list[int]]:

@@ -8,13 +8,14 @@ import logging
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from flywheel.errors import NodeFailed
 from flywheel.hashing import seed_from
 from flywheel.records import Row
 from flywheel.student.loading import Arm, Loaded
+from flywheel.student.sampling import ELSEWHERE
 from flywheel.student.work import Asking
 
 Progress = Callable[[dict[str, Any]], None]
@@ -61,6 +62,38 @@ class EvaluationJob:
     asking: Asking
     suites: tuple[SuiteJob, ...]
     seed: int
+
+    def parts(self, of: int) -> list[Self]:
+        """Batches of our own suites are dealt out, and lm-eval's suites one at a time."""
+        own = max((len(suite.items) * suite.repeats for suite in self.suites), default=0)
+        named = self.asking.batch_size * sum(suite.lm_eval is not None for suite in self.suites)
+        return [replace(self, asking=share) for share in self.asking.shares(of, max(own, named))]
+
+    def joined(self, results: Sequence[Evaluated]) -> Evaluated:
+        """Raises NodeFailed where parts ran on devices, or with numbers, of several kinds."""
+        differing = [found.settings for found in results if found.settings != results[0].settings]
+        if differing:
+            raise NodeFailed(
+                f"parts of one evaluation ran otherwise: {results[0].settings} and {differing[0]}. Let all machines of "
+                "the cluster have accelerators of one kind, or set executor.students: 0."
+            )
+        suites = {suite.name: _joined([found.suites[suite.name] for found in results], suite) for suite in self.suites}
+        return Evaluated(suites, results[0].settings)
+
+    def folders(self) -> Sequence[str]:
+        return sorted({suite.include_path for suite in self.suites if suite.include_path})
+
+
+def _joined(found: Sequence[list[Measured]], suite: SuiteJob) -> list[Measured]:
+    """Of a suite of ours each part has all items, and the answers of its batches; of lm-eval's one part has all."""
+    if suite.lm_eval is not None:
+        return max(found, key=len)
+    return [_whole(items) for items in zip(*found, strict=True)]
+
+
+def _whole(items: Sequence[Measured]) -> Measured:
+    answers = zip(*(item.answers for item in items), strict=True)
+    return replace(items[0], answers=tuple(next(a for a in some if a.tokens != ELSEWHERE) for some in answers))
 
 
 @dataclass(frozen=True)

@@ -409,19 +409,23 @@ class Ablation(SpecModel):
 
 
 class Executor(SpecModel):
-    """Where answers are judged."""
+    """Where answers are judged, and where the student gives them."""
 
     kind: Literal["local", "ray"] = "local"
-    """`local`: on this machine. `ray`: on the cores of a Ray cluster; needs the extra `ray`."""
+    """`local`: on this machine. `ray`: on a Ray cluster; needs the extra `ray`."""
     address: Annotated[str, Field(pattern=r"^(auto|[^\s/:]+:[0-9]{1,5})$")] | None = None
     """Of a Ray cluster: `host:port`, or `auto`, the one that this machine belongs to. Null is `auto`."""
+    students: Annotated[int, Field(ge=0)] = 0
+    """Of a Ray cluster: how many copies of the student answer there, each on a GPU, or on a core where the cluster has
+    no GPU. 0: one, here."""
 
-    @field_validator("address")
+    @field_validator("address", "students")
     @classmethod
-    def _of_a_cluster(cls, address: str | None, info: ValidationInfo) -> str | None:
-        if address is not None and info.data.get("kind") == "local":
-            raise ValueError("only a cluster has an address; write kind: ray, or remove it")
-        return address
+    def _of_a_cluster(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        if value and info.data.get("kind") == "local":
+            what = "an address" if info.field_name == "address" else "students"
+            raise ValueError(f"only a cluster has {what}; write kind: ray, or remove it")
+        return value
 
 
 class Spec(SpecModel):

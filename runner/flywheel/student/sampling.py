@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flywheel.answers import stopped
@@ -11,6 +12,17 @@ from flywheel.student.chat import Chat, Prompter
 from flywheel.student.lengths import CONTEXT_KEYS
 from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import out_of_memory, reading_room
+
+#: As the number of its tokens: an answer that is in another share.
+ELSEWHERE = -1
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of a job's batches each `of`-th, from `number` on: batches are the same, however many models answer them."""
+
+    number: int = 0
+    of: int = 1
 
 
 def generate(
@@ -24,13 +36,15 @@ def generate(
     top_p: float = 1.0,
     seeds: Sequence[int] = (),
     stop: Sequence[str] = (),
+    share: Share = Share(),
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Generation]:
     """Answer `prompts` (id, text), in order. Greedy at temperature 0; else sampled, with a seed for each prompt.
     An answer ends before the first of the strings in `stop`. A prompt that leaves no room for one is not asked.
 
-    Prompts are batched by length, so that little is padded; left padding as causal models need. `progress` is told
-    how many are done, at first those that are not asked.
+    Prompts are batched by length, so that little is padded; left padding as causal models need. With a `share` those
+    of its batches are answered, and the others have ELSEWHERE as their tokens. `progress` is told how many are done, at
+    first those that are not asked.
     """
     prompter, context = Prompter(loaded.tokenizer, chat), context_of(loaded)
     encoded = [prompter.ids(text) for _, text in prompts]
@@ -38,14 +52,16 @@ def generate(
     answers = {i: Generation(prompts[i][0], "", 0, False, problem) for i, problem in enumerate(problems) if problem}
     fit = (i for i, problem in enumerate(problems) if not problem)
     order = sorted(fit, key=lambda i: (-len(encoded[i]), prompts[i][0]))
-    progress(len(answers))
+    done = len(answers) if share.number == 0 else 0
+    progress(done)
     for batch, outputs in batches(
-        loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop
+        loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop, share
     ):
         for index, tokens in zip(batch, outputs, strict=True):
             answers[index] = generation(loaded, prompter, prompts[index][0], tokens, max_new_tokens, stop)
-        progress(len(answers))
-    return [answers[i] for i in range(len(prompts))]
+        done += len(batch)
+        progress(done)
+    return [answers.get(i) or Generation(name, "", ELSEWHERE, False) for i, (name, _) in enumerate(prompts)]
 
 
 def batches(
@@ -59,9 +75,11 @@ def batches(
     top_p: float = 1.0,
     seeds: Sequence[int] = (),
     stop: Sequence[str] = (),
+    share: Share = Share(),
 ) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
-    """Generate for `encoded` in `order`, a batch at a time: (places in `encoded`, new token ids of each)."""
-    for start in range(0, len(order), batch_size):
+    """Generate for `encoded` in `order`, a batch of the share at a time: (places in `encoded`, new token ids of
+    each)."""
+    for start in range(share.number * batch_size, len(order), share.of * batch_size):
         batch = order[start : start + batch_size]
         noise = sampler([seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
         rows = [encoded[i] for i in batch]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
 
 from flywheel.records import Generation
 from flywheel.spec.models import Student
 from flywheel.student.chat import Chat, Prompter
+from flywheel.student.gguf import unpack
 from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
-from flywheel.student.sampling import completion_losses, generate, target_logits
+from flywheel.student.sampling import ELSEWHERE, Share, completion_losses, generate, target_logits
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -28,16 +30,41 @@ class Asking:
     chat: Chat
     max_new_tokens: int
     batch_size: int
+    share: Share = field(default_factory=Share)
 
     @classmethod
     def of(cls, student: Student) -> Self:
         """As the spec says."""
         return cls(chat_of(student), student.max_new_tokens, student.batch_size)
 
+    def shares(self, of: int, prompts: int) -> list[Self]:
+        """At most so many, of so many prompts; none without a batch."""
+        batches = -(-prompts // self.batch_size)
+        number = max(1, min(of, batches))
+        return [replace(self, share=Share(i, number)) for i in range(number)]
+
 
 def chat_of(student: Student) -> Chat:
     """As the spec says."""
     return Chat(student.system, student.chat_template_kwargs)
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """What several model workers can do together, to the same result: everything it needs is in memory or in folders
+    that nobody changes, and nothing is written."""
+
+    @property
+    def arm(self) -> Arm: ...
+
+    def parts(self, of: int) -> Sequence[Any]:
+        """The same job in at most `of` parts."""
+
+    def joined(self, results: Sequence[Any]) -> Any:
+        """What the whole would have given, of what the parts gave."""
+
+    def folders(self) -> Sequence[str]:
+        """That it reads, the model's aside."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,15 @@ class AnswerJob:
     seeds: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
 
+    def parts(self, of: int) -> list[Self]:
+        return [replace(self, asking=share) for share in self.asking.shares(of, len(self.prompts))]
+
+    def joined(self, results: Sequence[Sequence[Generation]]) -> list[Generation]:
+        return [next(one for one in found if one.tokens != ELSEWHERE) for found in zip(*results, strict=True)]
+
+    def folders(self) -> Sequence[str]:
+        return ()
+
 
 @dataclass(frozen=True)
 class LossJob:
@@ -60,6 +96,16 @@ class LossJob:
     arm: Arm
     asking: Asking
     pairs: tuple[tuple[str, str], ...]
+
+    def parts(self, of: int) -> list[Self]:
+        """One: what is read together follows from the memory of who reads it, and the last digit of a loss with it."""
+        return [self]
+
+    def joined(self, results: Sequence[list[float]]) -> list[float]:
+        return results[0]
+
+    def folders(self) -> Sequence[str]:
+        return ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +173,13 @@ def plain_merge_warning(effect: Mapping[str, Any]) -> str:
     )
 
 
+def unpacked(arm: Arm, progress: Progress) -> None:
+    """Makes the folder of a base that is a GGUF file, where it is not there. Raises as `gguf.unpack`."""
+    del progress
+    if arm.gguf is not None:
+        unpack(Path(arm.gguf), Path(arm.source))
+
+
 def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
     """One answer a prompt, in order."""
     return generate(
@@ -139,6 +192,7 @@ def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
         top_p=job.top_p,
         seeds=job.seeds,
         stop=job.stop,
+        share=job.asking.share,
         progress=lambda done: progress({"done": done, "total": len(job.prompts)}),
     )
 
