@@ -30,7 +30,7 @@ def data(data_file: Callable[[str], Path]) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The example as it is committed, without rows."""
-    for name in ("flywheel.yaml", "untargeted.yaml", "prompts/category.md", "prepare.py"):
+    for name in ("flywheel.yaml", "untargeted.yaml", "pretrained.yaml", "prompts/category.md", "prepare.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(EXAMPLE / name, tmp_path / name)
     return tmp_path
@@ -65,6 +65,19 @@ def test_the_spec_is_valid_without_warnings(
     prepare(project, data, monkeypatch)
 
     assert open_project(project / spec).loaded.warnings == ()
+
+
+def test_the_pretrained_students_spec_is_valid_whatever_the_base(
+    project: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are not needed to read it."""
+    prepare(project, data, monkeypatch)
+    spec = project / "pretrained.yaml"
+    weights = "~/.cache/flywheel-weights/smollm2-135m-instruct.gguf"
+    assert weights in spec.read_text()
+    spec.write_text(spec.read_text().replace(weights, "builtin:tiny"))
+
+    assert open_project(spec).loaded.warnings == ()
 
 
 def test_both_specs_ask_for_the_same_number_of_lessons_and_training() -> None:
