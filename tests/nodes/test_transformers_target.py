@@ -1,4 +1,4 @@
-"""A promoted model behind a real server, `transformers serve`, started by a command: what the server answers decides."""
+"""A promoted model behind `transformers serve`, which a command starts: what that server answers decides."""
 
 from __future__ import annotations
 
