@@ -117,7 +117,7 @@ _DATE = re.compile(
 )
 _COMMA_NUMBER = re.compile(numerals.COMMA + r"(?![\d,.])")
 _RANGE = re.compile(r"(?<![\w.^*/+(=_{-])\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)+(?![\w.^*/+(=)-])")
-#: H_2\text{O}: what is set upright right behind an indexed capital is the rest of a compound, and no unit. No grammar has it.
+#: H_2\text{O}: what is set upright right behind an indexed capital is the rest of a compound and no unit.
 _INDEXED, _ELEMENTS = re.compile(r"[A-Z]\}?_(?:\d|\{\d{1,3}\})\s*$"), re.compile(r"[A-Z][A-Za-z]*\d*$")
 _LABEL = re.compile(r"(?:^|(?<=\n)|(?<=\. ))\s*[A-Za-z][A-Za-z ]{0,30}:(?=\s|$)")
 
