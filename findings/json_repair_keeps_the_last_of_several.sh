@@ -9,8 +9,8 @@
 #     {"id": 1} and {"name": "two"}                             loads: both
 #     two calls of tools, in two fences, with the same keys     loads: the second call
 # Expected: all of them, in a list, as where the shapes differ.
-# Why it matters: it reads the answers of models. Where one was asked for examples, rows or calls and gave them one a line (JSON Lines is valid, and
-# as many models write it), all but the last are gone, and what is left is what one answer looks like. Rows with different keys hide it in a test.
+# Why it matters: it reads the answers of models. Where one was asked for examples, rows or calls and gave them one a line, which
+# is JSON Lines, all but the last are gone, and what is left is what one answer looks like. Rows with different keys hide it in a test.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -3,15 +3,15 @@
 #
 # Behaviour: `add_weighted_adapter` of adapters with `use_rslora=True` gives one that is too strong by the square root of its rank. What it adds to the
 # layer's output, in times of the weighted mean of what its two parts add (ranks 8 and 8, weights 0.5 and 0.5):
-#     combination_type     rank of the mixture     plain LoRA     use_rslora
-#     cat                  16                      1.00           4.00
-#     svd, rank 16         16                      1.00           4.00
-#     cat, weights 1 and 0 16                      1.00           4.00, of a mixture that should be its first part
+#     combination_type         rank of the mixture     plain LoRA     use_rslora
+#     cat                      16                      1.00           4.00
+#     svd, svd_rank=16         16                      1.00           4.00
+#     cat, weights 1 and 0     16                      1.00           4.00, of a mixture that should be its first part
 # The parts' own scaling is in the mixture's weights already; it is given lora_alpha = rank so that nothing more is multiplied, and its configuration
 # keeps `use_rslora`, by which that is rank / sqrt(rank).
 # Expected: 1.00; its documentation calls cat and svd precise.
-# Why it matters: rank-stabilized LoRA is switched on where ranks are high. Of two such adapters of rank 64 the mixture is 11 times too strong and writes
-# nonsense; of low ranks it answers somewhat worse, and who compares it with its parts learns that mixing does not help.
+# Why it matters: rank-stabilized LoRA is for high ranks, and of two adapters of rank 64 that factor is 11. The mixture loads, answers and can be deployed; who
+# compares it with its parts measures the factor, and takes it for what mixing does.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
