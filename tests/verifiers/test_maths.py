@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -109,6 +110,23 @@ def test_what_cannot_be_told_is_unknown(check: Check) -> None:
     unreadable = r"x \underbrace{1}_{2} y"
     assert check(subject("5", unreadable)).reason == f"the gold has a formula that cannot be read: {unreadable}"
     assert check(subject(r"7^{7^{7^7}}+1", r"7^{7^{7^7}}")).reason == "numbers too large to be worked out"
+
+
+@pytest.mark.parametrize(
+    ("gold", "wrong"),
+    [
+        (r"\text{H}_2\text{O}", r"\text{H}_2\text{S}"),
+        (r"\text{H}_2\text{O}", r"\text{H}_2"),
+        (r"\mathrm{H}_{2} \mathrm{O}", r"\mathrm{H}_{2} \mathrm{S}"),
+        (r"CH_3\text{OH}", "CH_3"),
+        (r"\text{C}_{12}\text{H}_{24}", r"\text{C}_{12}\text{H}_{22}"),
+    ],
+)
+def test_the_rest_of_a_compound_is_no_unit(check: Check, gold: str, wrong: str) -> None:
+    assert check(subject(f"${gold}$", f"${gold}$")).outcome == "pass"
+    assert check(subject(re.sub(r"\\(?:text|mathrm)\{(\w+)\}", r"\1", f"${gold}$"), f"${gold}$")).outcome == "pass"
+    assert check(subject(f"${wrong}$", f"${gold}$")).outcome != "pass"
+    assert check(subject(f"${gold}$", f"${wrong}$")).outcome != "pass"
 
 
 @pytest.mark.parametrize(

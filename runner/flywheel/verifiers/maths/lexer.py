@@ -18,7 +18,7 @@ class Unreadable(Exception):
 @dataclass(frozen=True, slots=True)
 class Token:
     sort: str
-    """number | comma (two readings) | range | symbol | word | command | mark"""
+    """number | comma (two readings) | range | symbol | word | upright | compound | command | mark"""
     text: str
     spaced: bool = False
     """White space stands before it."""
@@ -117,6 +117,8 @@ _DATE = re.compile(
 )
 _COMMA_NUMBER = re.compile(numerals.COMMA + r"(?![\d,.])")
 _RANGE = re.compile(r"(?<![\w.^*/+(=_{-])\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)+(?![\w.^*/+(=)-])")
+#: H_2\text{O}: what is set upright right behind an indexed capital is the rest of a compound and no unit.
+_INDEXED, _ELEMENTS = re.compile(r"[A-Z]\}?_(?:\d|\{\d{1,3}\})\s*$"), re.compile(r"[A-Z][A-Za-z]*\d*$")
 _LABEL = re.compile(r"(?:^|(?<=\n)|(?<=\. ))\s*[A-Za-z][A-Za-z ]{0,30}:(?=\s|$)")
 
 
@@ -158,9 +160,10 @@ def lex(text: str, plain: bool, bare: bool = False) -> Iterator[Token]:
         spaced = at > 0 and text[at - 1].isspace()
         upright = _UPRIGHT.match(text, at)
         if upright:
-            inner, at = _braced(text, upright.end())
-            yield from _upright(inner, spaced)
-            was = "}"
+            inner, after = _braced(text, upright.end())
+            compound = _INDEXED.search(text, max(0, at - 9), at) and _ELEMENTS.match(inner)
+            yield from [Token("compound", inner)] if compound else _upright(inner, spaced)
+            at, was = after, "}"
             continue
         styled = _STYLED.match(text, at)
         if styled:
