@@ -60,6 +60,29 @@ def test_models_that_take_turns_are_the_same_to_the_bit_and_their_base_is_loaded
     assert len(loads) == 1
 
 
+def test_a_merged_model_answers_the_same_and_leaves_no_trace_in_the_next_one(
+    mini_student: Path, tmp_path: Path
+) -> None:
+    beside = adapted(mini_student, tmp_path / "one", 0.5)
+    base = replace(beside, adapter=None, adapter_hash=None)
+    before = {arm: (logits(arm), said(arm)) for arm in (beside, base)}
+
+    merged = replace(beside, merged=True)
+    assert said(merged) == before[beside][1] != before[base][1]
+    assert (logits(merged) - before[beside][0]).abs().max() < 1e-4
+    assert not any("lora" in name for name, _ in load(merged).model.named_parameters())
+
+    for arm, (values, words) in before.items():
+        assert logits(arm).equal(values)
+        assert said(arm) == words
+        assert said(merged) == before[beside][1]
+
+
+def test_weights_that_would_be_rounded_are_not_merged(mini_student: Path, tmp_path: Path) -> None:
+    coarse = replace(adapted(mini_student, tmp_path / "one", 0.5), dtype="bfloat16", merged=True)
+    assert any("lora" in name for name, _ in load(coarse).model.named_parameters())
+
+
 def test_another_base_is_another_model(mini_student: Path, chat_student: Path) -> None:
     first = load(Arm(str(mini_student), None, "float32", "cpu", "base"))
     second = load(Arm(str(chat_student), None, "float32", "cpu", "other"))

@@ -34,6 +34,8 @@ class Arm:
     adapter_hash: str | None = None
     gguf: str | None = None
     """The file from which the folder `source` is made, where it is not there."""
+    merged: bool = False
+    """Its adapter in the base's weights, where they are float32: fewer sums a token, and the same up to rounding."""
 
 
 def base_arm(files: StudentFiles, dtype: str, device: str) -> Arm:
@@ -67,12 +69,16 @@ def load(arm: Arm) -> Loaded:
 
 
 def _base_of_kept(arm: Arm) -> Loaded | None:
-    """The base of the model that is kept, without its adapter, where `arm` has the same."""
+    """The base of the model that is kept, without its adapter, where `arm` has the same and nothing was merged."""
     for kept, loaded in _kept.items():
-        if replace(kept, adapter=None, adapter_hash=None) == replace(arm, adapter=None, adapter_hash=None):
+        if not kept.merged and _without_adapter(kept) == _without_adapter(arm):
             model = loaded.model if kept.adapter is None else loaded.model.unload()
             return Loaded(model, loaded.tokenizer, loaded.device)
     return None
+
+
+def _without_adapter(arm: Arm) -> Arm:
+    return replace(arm, adapter=None, adapter_hash=None, merged=False)
 
 
 def forget() -> None:
@@ -192,7 +198,31 @@ def _load(arm: Arm, base: Loaded | None) -> Loaded:
         from peft import PeftModel
 
         loaded.model = PeftModel.from_pretrained(loaded.model, arm.adapter, torch_device=loaded.device).eval()
+        if arm.merged and str(loaded.model.dtype) == "torch.float32":
+            untie_adapted(loaded.model)
+            loaded.model = loaded.model.merge_and_unload()
     return loaded
+
+
+def untie_adapted(model: Any) -> bool:
+    """Gives the output layer weights of its own, where it shares the embedding's and the adapter changes one of them.
+
+    An adapter on a shared embedding changes what goes in and not what comes out; merged into the shared weights it
+    would change both. Whoever merges such an adapter must do the same. Gives whether that was so.
+    """
+    torch = prepare_torch()
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    enters, leaves, config = model.get_input_embeddings(), model.get_output_embeddings(), model.get_base_model().config
+    if leaves is None or not any(isinstance(layer, BaseTunerLayer) for layer in (enters, leaves)):
+        return False
+    if leaves.weight.data_ptr() != enters.weight.data_ptr():
+        return False
+    weights = torch.nn.Parameter(leaves.weight.detach().clone(), requires_grad=False)
+    getattr(leaves, "base_layer", leaves).weight = weights
+    for part in (config, config.get_text_config(decoder=True)):
+        part.tie_word_embeddings = False
+    return True
 
 
 def check_adapter(folder: Path, expected_hash: str | None) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
+from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch, untie_adapted
 from flywheel.student.sampling import generate
-from flywheel.student.work import Asking, EffectJob, Merged, answer_logits, compared, untie_adapted
+from flywheel.student.work import Asking, EffectJob, Merged, answer_logits, compared
 
 
 @dataclass(frozen=True)

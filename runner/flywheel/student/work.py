@@ -11,7 +11,7 @@ from flywheel.records import Generation
 from flywheel.spec.models import Student
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.gguf import unpack
-from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch
+from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch, untie_adapted
 from flywheel.student.sampling import ELSEWHERE, Share, completion_losses, generate, target_logits
 
 Progress = Callable[[dict[str, Any]], None]
@@ -238,27 +238,6 @@ def compared(whole: Loaded, job: EffectJob, logits: list[Any]) -> Merged:
         logit_scale=max(float(one.abs().max()) for one in logits),
         dtype=str(whole.model.dtype).removeprefix("torch."),
     )
-
-
-def untie_adapted(model: Any) -> bool:
-    """Gives the output layer weights of its own, where it shares the embedding's and the adapter changes one of them.
-
-    An adapter on a shared embedding changes what goes in and not what comes out; merged into the shared weights it
-    would change both. Whoever merges such an adapter must do the same. Gives whether that was so.
-    """
-    torch = prepare_torch()
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    enters, leaves, config = model.get_input_embeddings(), model.get_output_embeddings(), model.get_base_model().config
-    if leaves is None or not any(isinstance(layer, BaseTunerLayer) for layer in (enters, leaves)):
-        return False
-    if leaves.weight.data_ptr() != enters.weight.data_ptr():
-        return False
-    weights = torch.nn.Parameter(leaves.weight.detach().clone(), requires_grad=False)
-    getattr(leaves, "base_layer", leaves).weight = weights
-    for part in (config, config.get_text_config(decoder=True)):
-        part.tie_word_embeddings = False
-    return True
 
 
 def differing(one: list[Any], other: list[Any]) -> int:

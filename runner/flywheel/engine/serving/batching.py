@@ -156,7 +156,8 @@ class Batcher:
 
     def _ask(self, served: Served, rows: Sequence[tuple[Waiting, Question]], loop: asyncio.AbstractEventLoop) -> None:
         waiting = [one for one, _ in rows]
-        job = QuestionJob(served.arm, Asking.of(served.project.spec.student), tuple(question for _, question in rows))
+        arm = self.deployed.loaded_as(served)
+        job = QuestionJob(arm, Asking.of(served.project.spec.student), tuple(question for _, question in rows))
 
         def hear(told: dict[str, Any]) -> None:
             loop.call_soon_threadsafe(self._hear, told, waiting, served.model_id)

@@ -102,6 +102,11 @@ class CurrentModel:
         takes = tried.trial.takes(unit_of(asked))
         return (self.served if takes else tried.former), tried.trial.name
 
+    def loaded_as(self, served: Served) -> Arm:
+        """With merged weights, which answer sooner, where one model answers everybody; two that take turns share their
+        base, and each has its adapter beside it."""
+        return replace(served.arm, merged=not self.trial)
+
     def judge(self, now: datetime, is_over: Callable[[], bool] = lambda: False) -> None:
         """Look at what people and verifiers said since the promotion, and act on it; let go when `is_over`. A rollback
         that cannot be made now, such as while an apply holds the store, is tried again the next time; the former model
@@ -166,7 +171,7 @@ class CurrentModel:
 
     def _opened(self, project: Workspace) -> Served:
         model_id, arm = chosen_model(project, None)
-        self._worker.call("flywheel.student.serving:ready", arm)
+        self._worker.call("flywheel.student.serving:ready", replace(arm, merged=True))
         return Served(project, model_id, arm, int((_home(project) / "manifest.json").stat().st_mtime))
 
 
