@@ -23,7 +23,7 @@ from flywheel.spec.models import Task
 from flywheel.student import model_id
 from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import AnswerJob, Asking
-from flywheel.text import did_you_mean
+from flywheel.text import did_you_mean, listing
 from flywheel.verifiers import Checker, outcome_of
 
 #: Verifier processes.
@@ -166,7 +166,7 @@ def trained_model(query: Query, iteration: int) -> dict[str, Any]:
     trained = [record for record in finished(query) if record.node in adapters]
     found = [adapters[record.node] for record in trained if record.iteration == iteration]
     if not found:
-        have = ", ".join(str(number) for number in sorted({record.iteration for record in trained}))
+        have = listing((str(number) for number in sorted({record.iteration for record in trained})), str(iteration))
         known = f"Iterations with a model: {have}; 0 is the base." if have else "Run `flywheel apply`; 0 is the base."
         raise UsageError(f"iteration {iteration} has trained no model. {known}")
     return found[-1]

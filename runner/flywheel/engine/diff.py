@@ -19,6 +19,7 @@ from flywheel.report.html import render_diff
 from flywheel.report.items import page_items
 from flywheel.report.scoring import change
 from flywheel.stats import wilson
+from flywheel.text import listing
 
 Row = dict[str, Any]
 Nodes = Mapping[str, Sequence[str]]
@@ -105,7 +106,7 @@ def _finished(query: Query, chain: Mapping[int, Nodes], iteration: int) -> Nodes
     evaluated = [node for n in chain.values() for node in n.get("evaluate", ())]
     have = sorted({record.iteration for record in finished(query, evaluated)})
     if iteration not in have:
-        known = ", ".join(map(str, have)) or "none"
+        known = listing(map(str, have), str(iteration)) or "none"
         raise UsageError(
             f"iteration {iteration} of this spec is not evaluated yet; these are: {known}. Run `flywheel apply"
             f" --iterations {max(1, iteration)}`."

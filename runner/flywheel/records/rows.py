@@ -69,7 +69,7 @@ def read_row_file(path: Path) -> RowFile:
 def _numbered(path: Path) -> _Numbered:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .json, .csv, .tsv, .parquet."
+        hint = did_you_mean(path.suffix, _READERS)
         raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
     faults: list[Fault] = []
     yield from _guarded(reader, path, faults)

@@ -31,7 +31,7 @@ def resolve(text: str, lookup: Lookup, path: tuple[str | int, ...]) -> str:
     def value(match: re.Match[str]) -> str:
         found = lookup(match[1])
         if not found:
-            near = did_you_mean(match[1], (n for n in os.environ if _SECRET_NAME.search(n))) if found is None else ""
+            near = did_you_mean(match[1], filter(_SECRET_NAME.search, os.environ), cut=False) if found is None else ""
             fault = Fault(
                 f"the environment variable {match[1]} is not set.",
                 path,
