@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 
@@ -76,6 +77,14 @@ def pace(each_second: float) -> str:
     if each_second < 1:
         return f"{duration(1 / each_second)} each"
     return f"{each_second:.1f}/s" if each_second < 10 else f"{each_second:,.0f}/s"
+
+
+def usd(amount: float | None) -> str:
+    """Cents, and under ten cents two significant digits; a dash where it is not known."""
+    if amount is None:
+        return "–"
+    digits = 2 if amount == 0 or amount >= 0.1 else 1 - math.floor(math.log10(amount))
+    return f"${amount:,.{digits}f}"
 
 
 def signed(value: float) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from flywheel.records.decision import Precondition
 from flywheel.report import Report, render_junit, render_summary, words
+from flywheel.text import usd
 
 
 def test_the_summary_has_verdict_scores_and_modes(promoted: Report) -> None:
@@ -103,7 +104,7 @@ def test_accepted_lessons_stand_beside_what_people_would_be_paid(promoted: Repor
     strategies = promoted.strategies
     assert strategies.human_usd_per_example == 2.0
     said = words.beside_people(strategies.accepted, strategies.usd, 2.0)
-    assert said.endswith(f"people at $2.00 each: {words.usd(2 * strategies.accepted)}.")
+    assert said.endswith(f"people at $2.00 each: {usd(2 * strategies.accepted)}.")
     assert said in render_summary(promoted)
     free = tuple(row.model_copy(update={"usd": 0.0}) for row in strategies.rows)
     nothing = promoted.model_copy(update={"strategies": strategies.model_copy(update={"rows": free})})

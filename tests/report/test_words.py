@@ -7,6 +7,7 @@ import pytest
 from flywheel.records.decision import RuleResult
 from flywheel.report import Report, words
 from flywheel.report.model import Change, Rate
+from flywheel.text import usd
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_points_carry_a_sign(value: float | None, text: str) -> None:
     ],
 )
 def test_small_money_keeps_two_digits(amount: float | None, text: str) -> None:
-    assert words.usd(amount) == text
+    assert usd(amount) == text
 
 
 def test_direction_needs_the_whole_interval_on_one_side() -> None:
@@ -126,13 +127,6 @@ def test_a_limit_on_refusals_is_told_as_a_share() -> None:
     rule = _at_most("refusals", threshold=0.05, observed=0.012, low=0.0, high=0.03)
     assert words.demand(rule) == "holdout refusals at most 5.0%"
     assert (words.observed(rule), words.observed_interval(rule)) == ("1.2%", "0.0% to 3.0%")
-
-
-def test_what_cost_nothing_is_free_and_what_was_not_asked_has_no_price() -> None:
-    assert words.price(0.0, 7) == "free"
-    assert words.price(0.0, 0) == "$0.00"
-    assert words.price(None, 7) == "–"
-    assert words.price(0.25, 7) == "$0.25"
 
 
 def test_the_headline_names_what_blocks(promoted: Report) -> None:

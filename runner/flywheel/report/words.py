@@ -27,7 +27,7 @@ from flywheel.report.model import (
     Training,
 )
 from flywheel.stats import Needed
-from flywheel.text import duration, plural, printable
+from flywheel.text import duration, plural, printable, usd
 
 #: Slices that the banner names as the weakest.
 SHOWN_WEAKEST = 3
@@ -92,19 +92,6 @@ def interval(of: Rate | Change | None) -> str:
     if isinstance(of, Rate):
         return f"{100 * of.low:.1f} to {100 * of.high:.1f}%"
     return f"{points(of.low)} to {points(of.high)}"
-
-
-def usd(amount: float | None) -> str:
-    """Cents, and under ten cents two significant digits."""
-    if amount is None:
-        return "–"
-    digits = 2 if amount == 0 or amount >= 0.1 else 1 - math.floor(math.log10(amount))
-    return f"${amount:,.{digits}f}"
-
-
-def price(amount: float | None, calls: int) -> str:
-    """Of calls that were made: what they cost, or that they were free."""
-    return "free" if calls and amount == 0 else usd(amount)
 
 
 def beside_people(accepted: int, paid: float, human: float) -> str:
