@@ -168,3 +168,12 @@ def test_lessons_beside_people() -> None:
         "240 accepted lessons for $2.95, $0.012 each; people at $2.00 each: $480.00."
     )
     assert words.beside_people(0, 2.95, 2.0) == words.beside_people(240, 0.0, 2.0) == ""
+
+
+def test_hours_are_saved_where_the_spec_says_how_long_people_work_paid_or_not() -> None:
+    hours = "at 4 min of work each: 16.0 hours of people saved."
+    assert words.beside_people(240, 2.95, 2.0, 4.0) == (
+        f"240 accepted lessons for $2.95, $0.012 each; people at $2.00 each: $480.00; {hours}"
+    )
+    assert words.beside_people(240, 0.0, 2.0, 4.0) == f"240 accepted lessons; {hours}"
+    assert words.beside_people(0, 0.0, 2.0, 4.0) == ""

@@ -146,10 +146,7 @@ def _cost(report: Report) -> str:
         f"{report.funnel.stages[-1].rows:,} new lessons of {report.funnel.stages[0].rows:,} candidates, "
         f"{usd(costs.usd)}, {words.seconds(costs.seconds)}."
     )
-    strategies = report.strategies
-    if strategies.human_usd_per_example is not None:
-        beside = words.beside_people(strategies.accepted, strategies.usd, strategies.human_usd_per_example)
-        line = f"{line} {beside}".strip()
+    line = f"{line} {words.lessons_beside_people(report.strategies)}".strip()
     return f"{line} Simulated teachers: {', '.join(simulated)}." if simulated else line
 
 
