@@ -180,6 +180,18 @@ def test_a_launcher_that_is_not_here_is_a_warning_and_stops_apply_before_anythin
     assert (code, domain.calls("asked")) == (4, [])
     assert said in error
 
+    code, out, _ = flywheel(domain, "doctor")
+    assert code == 1
+    assert 'no program "torchrnu" is here' in out
+    assert 'Did you mean "torchrun"?' in out
+
+
+def test_the_doctor_says_that_a_launcher_is_here_and_nothing_where_there_is_none(domain: Domain, flywheel: Any) -> None:
+    assert "train.launch" not in flywheel(domain, "doctor")[1]
+    domain.edit(lambda spec: spec["train"].update(launch="python -m torch.distributed.run"))
+    line = next(line for line in flywheel(domain, "doctor")[1].splitlines() if "train.launch" in line)
+    assert "python is here" in line
+
 
 def test_where_a_training_runs_is_no_other_training(domain: Domain) -> None:
     domain.edit(lambda spec: spec["loop"].update(iterations=1)).apply()

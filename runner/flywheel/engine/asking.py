@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,20 @@ def _prompt(project: Workspace, task: str, index: int, inputs: Row) -> str:
         return prompt_of(project, task, inputs)
     except SpecInvalid as error:
         have = ", ".join(inputs) or "no column"
-        raise UsageError(f"row {index + 1} (it has {have}) cannot be asked about: {error}") from error
+        why = _lacking(project, task, inputs, error) or error
+        raise UsageError(f"row {index + 1} (it has {have}) cannot be asked about: {why}") from error
+
+
+def _lacking(project: Workspace, task: str, inputs: Row, error: SpecInvalid) -> str:
+    """Of the column that the prompt reads and the row lacks: the prompt is right, and the row is to be mended."""
+    fault = error.faults[0]
+    columns = read_prompt(project.root / project.spec.tasks[task].prompt).columns or {}
+    missing = next((name for name in columns if fault.message.endswith(f"has no attribute '{name}'.")), None)
+    if missing is None:
+        return ""
+    near = get_close_matches(missing, [name for name in inputs if name not in columns], 1)
+    mend = f'Write "{missing}" for "{near[0]}".' if near else f"It reads {listing(columns, missing)}."
+    return f'{fault.file}:{fault.line} reads the column "{missing}", which is not there. {mend}'
 
 
 # --- who is asked -----------------------------------------------------------------------------------------------------
