@@ -121,12 +121,21 @@ def test_rows_without_a_needed_column(project) -> None:
     )
 
 
-def test_many_bad_rows_are_counted(project) -> None:
+def test_what_many_rows_lack_is_said_once_with_their_number(project) -> None:
     rows = [{"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30)]
-    project.write(PROBES, lines(*rows, row()))
+    project.write(PROBES, lines(row(), *rows, row("y", answer=None)))
+    assert project.messages() == [
+        'evals/probes.jsonl:2: tasks.answer.probes: the row lacks the column "b", here and in 29 further rows '
+        "(3, 4, 5, …). Known: a, answer, thing.",
+        'evals/probes.jsonl:32: tasks.answer.probes: the row has null in the column "answer". Give it a value.',
+    ]
+
+
+def test_many_different_faults_are_counted(project) -> None:
+    project.write(PROBES, lines(row()) + "".join(f'{{"thing{"g" * i}" 1}}\n' for i in range(30)))
     found = project.messages()
     assert len(found) == 21
-    assert found[-1] == "evals/probes.jsonl:20: tasks.answer.probes: and 10 more faults."
+    assert found[-1] == "evals/probes.jsonl:21: tasks.answer.probes: and 10 more faults."
 
 
 def test_a_column_that_no_row_has_is_one_fault_of_the_file(project) -> None:
@@ -256,11 +265,14 @@ def test_cases_of_a_verifier_that_judges_several_tasks_name_theirs(project) -> N
     ]
 
 
-def test_many_bad_cases_are_counted(project) -> None:
-    project.edit(GOLDEN).write(CASES, lines(*[case(expect="no")] * 25))
-    found = project.messages()
-    assert len(found) == 21
-    assert found[-1] == "evals/cases.jsonl:20: verifiers.same.golden: and 5 more faults."
+def test_cases_that_all_lack_one_column_are_one_fault_with_their_number(project) -> None:
+    bare = {"thing": "boats", "a": 1, "b": 2, "expect": "pass"}
+    project.edit(GOLDEN).write(CASES, lines(case(expect="no"), *[bare] * 25))
+    assert project.messages() == [
+        "evals/cases.jsonl:1: verifiers.same.golden: column \"expect\" is 'no'. Write pass or fail.",
+        'evals/cases.jsonl:2: verifiers.same.golden: missing column "answer", here and in 24 further rows '
+        "(3, 4, 5, …). Write the answer that is judged.",
+    ]
 
 
 # --- probes and holdouts

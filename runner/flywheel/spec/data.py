@@ -6,14 +6,13 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.answers import final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
-from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
+from flywheel.records.rows import RowFile, few, read_row_file, shown, target_text
 from flywheel.spec.canaries import canary_of, canary_problem
 from flywheel.spec.document import Document
 from flywheel.spec.models import Task
@@ -48,9 +47,9 @@ def data_faults(document: Document, root: Path, outline: Outline, good: dict[Pat
     for use in uses:
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
-            faults += _cut(use.place, _row_faults(use, files[use.place], columns))
-            faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
-            faults += _cut(use.place, _unjudged(root, outline, use, files[use.place]))
+            faults += few(_row_faults(use, files[use.place], columns))
+            faults += few(_gold_faults(outline, use, files[use.place], good))
+            faults += few(_unjudged(root, outline, use, files[use.place]))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
@@ -363,15 +362,6 @@ def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]
             yield Fault(f'the row {what} the column "{column}".', place, hint, file, line)
 
 
-def _cut(place: Path_, faults: Iterator[Fault]) -> list[Fault]:
-    shown_faults = list(islice(faults, MAX_FAULTS))
-    rest = sum(1 for _ in faults)
-    if rest:
-        more = f"and {plural(rest, 'more fault')}."
-        shown_faults.append(Fault(more, place, file=shown_faults[0].file, line=shown_faults[-1].line))
-    return shown_faults
-
-
 # --- cases that people judged -------------------------------------------------------------------------------
 
 
@@ -421,7 +411,7 @@ def _cases(
             yield from _read(document, Use(place, "case", "", None, (), (), {}), good[place], files)
             needed = {task: _case_columns(task, tasks[task], verifier, label, prompts, columns) for task in tasks}
             for file in files.values():
-                yield from _cut(place, _case_faults(place, file, tasks, label, needed))
+                yield from few(_case_faults(place, file, tasks, label, needed))
 
 
 def _case_columns(
@@ -459,7 +449,7 @@ def _canaries(document: Document, outline: Outline, good: dict[Path_, Path], pro
     files: dict[Path_, RowFile] = {}
     yield from _read(document, Use(place, "canary", "", None, (), (), {}), good[place], files)
     for file in files.values():
-        yield from _cut(place, _canary_faults(place, file, outline, prompts))
+        yield from few(_canary_faults(place, file, outline, prompts))
 
 
 def _canary_faults(place: Path_, file: RowFile, outline: Outline, prompts: Prompts) -> Iterator[Fault]:
