@@ -90,6 +90,55 @@ def test_a_prompt_for_lessons(project) -> None:
     ]
 
 
+SHARED = """{{ n }}
+{% if task.name == "answer" %}
+{{ row.a }} {{ row.b }}
+{% elif task["name"] in ["other"] %}
+{{ row.colour }}
+{% else %}
+{{ row.nobodys }}
+{% endif %}
+{{ row.a if task.target == "answer" else row.colour }} {{ "x" if task.name == "other" and row.colour else "y" }}
+"""
+
+
+def shared_by_two(project, text: str):
+    """One prompt file for the lessons of two tasks whose rows have other columns."""
+    second = "tasks:\n  other: {prompt: prompts/other.md, target: label, probes: evals/other.jsonl, verify: [same]}\n"
+    project.edit(
+        ("tasks:\n", second),
+        ("{name: targeted,", "{name: colours, task: other, prompt: prompts/shared.md,"),
+        ("{name: practice,", "{name: practice, task: answer, prompt: prompts/shared.md,"),
+        ("accept: 10, parse: text}", "accept: 10, parse: text}\n  - {name: more, task: answer, teachers: [terse], "
+         "prompt: prompts/shared.md, second_opinion: [chatty], accept: 5}"),
+    )  # fmt: skip
+    project.write("evals/other.jsonl", lines(*({"colour": f"c{i}", "label": "1"} for i in range(3))))
+    return project.write("prompts/other.md", "{{ row.colour }}").write("prompts/shared.md", text)
+
+
+def test_of_a_prompt_file_that_several_tasks_share_each_has_its_own_branches(project) -> None:
+    assert [fault.message for fault in shared_by_two(project, SHARED).load().warnings] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% if task.name != 'answer' %}\n{{ row.colr }}{% endif %}",
+        "{% if mode == 'x' %}\n{{ row.colr if task.name != 'answer' }}{% endif %}",
+        "{% if task.name == 'answer' %}{{ row.a }}{% else %}\n{{ row.colr }}{% endif %}",
+        "{% if task.name != 'answer' and mode %}\n{{ row.colr }}{% endif %}",
+    ],
+)
+def test_in_the_branch_of_a_task_its_columns_are_looked_for_with_their_line(project, text: str) -> None:
+    [message] = shared_by_two(project, text).messages()
+    assert message == ('prompts/shared.md:2: generate[0].prompt: no row has the column "colr". Did you mean "colour"?')
+
+
+def test_where_task_is_another_name_in_the_file_every_branch_counts(project) -> None:
+    text = "{% for task in failures %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endfor %}"
+    assert 'no row has the column "colr"' in shared_by_two(project, text).faults()
+
+
 # --- rows
 
 
