@@ -162,6 +162,41 @@ def test_validate_names_what_is_not_set_and_is_content(domain: Domain, monkeypat
     assert done.stderr.startswith("warning: flywheel.yaml:")
 
 
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_litellm_refuses_is_a_warning_and_stops_apply_before_anybody_is_asked(
+    domain: Domain, flywheel: Any
+) -> None:
+    model = {"kind": "litellm", "model": "my-model", "api_base": "http://127.0.0.1:9/v1"}
+    domain.edit(lambda spec: spec["teachers"].update(smart=model))
+    teachers = ["careful", "careless", "smart"]
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=teachers, prompt="prompts/colour.md"))
+    said = 'teachers.smart.model: litellm knows no provider for "my-model"'
+
+    code, out, error = flywheel(domain, "validate")
+    assert (code, out, error.count("warning: ")) == (0, "flywheel.yaml: valid\n", 1)
+    assert error.startswith("warning: flywheel.yaml:")
+    assert said in error
+    assert "Write openai/my-model" in error
+
+    code, _, error = flywheel(domain, "apply")
+    assert (code, ran(domain)) == (4, [])
+    assert said in error
+
+
+def test_models_that_were_found_right_are_not_looked_for_again(
+    domain: Domain, flywheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain.edit(lambda spec: spec["teachers"].update(smart={"kind": "litellm", "model": "gpt-4o-mini"}))
+    teachers = ["careful", "careless", "smart"]
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=teachers, prompt="prompts/colour.md"))
+    assert flywheel(domain, "validate")[2] == ""
+
+    monkeypatch.setattr("flywheel.engine.project.unrouted", lambda *_: pytest.fail("asked again"))
+    assert flywheel(domain, "validate")[2] == ""
+
+
 # --- training by a command --------------------------------------------------------------------------------------------
 
 

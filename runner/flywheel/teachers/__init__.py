@@ -7,6 +7,7 @@ from flywheel.teachers.journal import drain, read_journal
 from flywheel.teachers.money import Spent
 from flywheel.teachers.parameters import parameters
 from flywheel.teachers.prices import check_prices
+from flywheel.teachers.routes import check_routes
 from flywheel.teachers.secrets import Redactor, redactor_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Repeats",
     "Spent",
     "check_prices",
+    "check_routes",
     "drain",
     "is_final",
     "parameters",
