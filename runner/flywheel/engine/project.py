@@ -89,7 +89,7 @@ class Workspace:
 
     @property
     def _unrouted(self) -> list[Fault]:
-        """Teachers whose model litellm refuses; where there are none it is not asked again: loading it takes seconds."""
+        """Teachers whose model litellm refuses. Where there are none it is not asked again: loading it takes long."""
         asked = asked_teachers(self.spec)
         routed = [teacher for name, teacher in self.spec.teachers.items() if name in asked and teacher.routed_as]
         kept = _KnownRight(self.state / "routes", _digest_of_routes(routed))

@@ -15,11 +15,11 @@ from jinja2.visitor import NodeTransformer
 def reached(tree: nodes.Node, task: Mapping[str, Any]) -> Iterator[nodes.Node]:
     """Every node below `tree` that may be rendered where `task` has these values; `tree` is changed on the way."""
     if not any(name.ctx == "store" for name in tree.find_all(nodes.Name) if name.name == "task"):
-        _Told(task).visit(tree)
+        _FilledIn(task).visit(tree)
     yield from _reached(tree)
 
 
-class _Told(NodeTransformer):
+class _FilledIn(NodeTransformer):
     """Puts what is known of `task` in the place of `task.name` and `task["name"]`."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
