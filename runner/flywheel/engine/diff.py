@@ -13,7 +13,7 @@ from typing import Any
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
-from flywheel.plan import apart
+from flywheel.plan import changes
 from flywheel.records.nodes import Query, finished
 from flywheel.report import queries
 from flywheel.report.html import render_diff
@@ -135,8 +135,9 @@ def _inputs(one: DiffSide, two: DiffSide) -> list[Row]:
     before, now = _read(one), _read(two)
     parts = {(step, part) for step, part in {*before, *now} if before.get((step, part)) != now.get((step, part))}
     shared = {step for step, _ in before} & {step for step, _ in now}
-    found = {part: (before.get((step, part)), now.get((step, part))) for step, part in parts if step in shared}
-    return [{"part": at, "a": a, "b": b} for part in sorted(found) for at, a, b in apart(part, *found[part])]
+    found = [(step, part) for step, part in parts if step in shared]
+    read = ({part: side[step, part] for step, part in found if (step, part) in side} for side in (before, now))
+    return [{"part": part, "a": a, "b": b} for part, a, b in changes(*read)]
 
 
 def _read(side: DiffSide) -> dict[tuple[str, str], Any]:

@@ -1,4 +1,4 @@
-"""In what two readings of a part differ, entry by entry, and in words."""
+"""In what two readings of a node's inputs differ, entry by entry, and in words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,34 @@ _PLACES = {
     re.compile(r"taxonomy\.[^.]+"): ("place", "severity", "when", "task"),
     re.compile(r"evals\.[^.]+"): ("task", "data", "lm_eval"),
 }
+#: A part that is an entry of a list.
+_ENTRY = re.compile(r"(.+)\[(\d+)\]")
 #: Of a text that changed somewhere in the middle, what is shown before and from there on.
 _BEFORE, _SHOWN = 12, 48
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(place, old, new) of each entry in which two readings of parts differ. An entry of a list that only has another
+    place, because one came before it or went, is no change."""
+    kept = dict(_kept(old, new))
+    before = {part: value for part, value in old.items() if part not in kept}
+    now = {part: value for part, value in new.items() if part not in kept.values()}
+    for part in sorted(before.keys() | now.keys()):
+        yield from apart(part, before.get(part), now.get(part))
+    if before == now and old != new:  # nothing but places
+        yield "order", list(kept), list(kept.values())
+
+
+def _kept(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Entries of lists that stay what they are, as (place before, place now)."""
+    left = [part for part in new if _ENTRY.fullmatch(part)]
+    for part, value in old.items():
+        if entry := _ENTRY.fullmatch(part):
+            same = [other for other in left if other.startswith(f"{entry[1]}[") and new[other] == value]
+            if same:
+                found = part if part in same else same[0]
+                left.remove(found)
+                yield part, found
 
 
 def apart(part: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

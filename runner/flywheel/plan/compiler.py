@@ -9,7 +9,7 @@ from typing import Any
 
 from flywheel.errors import FlywheelError
 from flywheel.hashing import fingerprint
-from flywheel.plan.changes import apart, in_words
+from flywheel.plan.changes import changes, in_words
 from flywheel.plan.estimates import History, calibrations, priced, seconds_before
 from flywheel.plan.model import Estimate, Plan, PlanNode
 from flywheel.plan.parts import Iteration, ProjectFacts
@@ -121,8 +121,7 @@ def _with_status(
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], parents: list[PlanNode]) -> Iterator[str]:
     """`train.rank 16 → 32`, or which parents are new where nothing of its own changed."""
-    parts = sorted(old.keys() | new.keys())
-    changes = [change for part in parts for change in apart(part, old.get(part), new.get(part))]
-    yield from (in_words(*change) for change in changes)
-    if not changes:
+    found = list(changes(old, new))
+    yield from (in_words(*change) for change in found)
+    if not found:
         yield "after " + (", ".join(p.name for p in parents if p.status != "reused") or "an earlier history")
