@@ -279,7 +279,7 @@ SPEC: dict[str, Any] = {
     "loop": {
         "iterations": Two(2, 3), "max_usd": Two(None, 1.0), "max_calls": Two(None, 10_000),
         "max_tokens": Two(None, 10**9), "max_unknown": Two(1.0, 0.9), "stop_when_decided": Two(False, True),
-        "human_usd_per_example": Two(2.0, 3.0),
+        "human_usd_per_example": Two(2.0, 3.0), "human_minutes_per_example": Two(None, 4.0),
     },
     "traffic": {
         "match": {

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from flywheel.errors import Fault, UsageError
+from flywheel.text import listing
 
 if TYPE_CHECKING:
     from flywheel.engine.apply import ApplyOutcome
@@ -151,7 +152,7 @@ class Project:
         found = self.reports()
         number = max(found, default=0) if iteration is None else iteration
         if number not in found:
-            have = f"There are: {', '.join(map(str, found))}." if found else "Run `flywheel apply` first."
+            have = f"There are: {listing(map(str, found), str(number))}." if found else "Run `flywheel apply` first."
             raise UsageError(f"no report of iteration {number}. {have}" if found else f"no report yet. {have}")
         return dict(json.loads((found[number] / "report.json").read_text(encoding="utf-8")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 
@@ -14,13 +15,28 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`Did you mean "x"?` for the nearest known word, or the list of known ones when short, or nothing."""
+#: Names that one message lists.
+NAMES_SHOWN = 12
+
+
+def did_you_mean(word: str, known: Iterable[str], cut: bool = True) -> str:
+    """`Did you mean "x"?` for the nearest known word, else the known ones as a `listing`, or nothing where there are
+    none; without `cut` also where the listing would leave some out."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f'Did you mean "{near[0]}"?'
-    return f"Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
+    return f"Known: {listing(names, word)}." if names and (cut or len(names) <= NAMES_SHOWN) else ""
+
+
+def listing(names: Iterable[str], word: str = "") -> str:
+    """`a, b, c` in the order given; of more than `NAMES_SHOWN` those nearest to `word`, then `and 30 more`."""
+    found = list(dict.fromkeys(names))
+    if len(found) <= NAMES_SHOWN:
+        return ", ".join(found)
+    if word:
+        found.sort(key=lambda name: -difflib.SequenceMatcher(None, name, word).ratio())
+    return f"{', '.join(found[:NAMES_SHOWN])} and {len(found) - NAMES_SHOWN:,} more"
 
 
 def printable(text: str, limit: int = 2_000) -> str:
@@ -61,6 +77,14 @@ def pace(each_second: float) -> str:
     if each_second < 1:
         return f"{duration(1 / each_second)} each"
     return f"{each_second:.1f}/s" if each_second < 10 else f"{each_second:,.0f}/s"
+
+
+def usd(amount: float | None) -> str:
+    """Cents, and under ten cents two significant digits; a dash where it is not known."""
+    if amount is None:
+        return "–"
+    digits = 2 if amount == 0 or amount >= 0.1 else 1 - math.floor(math.log10(amount))
+    return f"${amount:,.{digits}f}"
 
 
 def signed(value: float) -> str:

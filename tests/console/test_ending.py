@@ -23,6 +23,13 @@ def test_what_lessons_cost_stands_beside_people(applied: Domain) -> None:
     assert "people" not in said(applied, {"accepted": 20, "usd": 0.0})
 
 
+def test_hours_saved_are_said_once_the_spec_says_how_long_people_work(applied: Domain) -> None:
+    applied.edit(lambda spec: spec["loop"].update(human_minutes_per_example=4.5))
+    told = "so far:  20 accepted lessons; at 4.5 min of work each: 1.5 hours of people saved."
+
+    assert told in said(applied, {"accepted": 20, "usd": 0.0})
+
+
 def test_the_status_counts_all_accepted_lessons_and_all_calls(applied: Domain) -> None:
     found = status(applied.root / ".flywheel")["lessons"]
 

@@ -162,6 +162,41 @@ def test_validate_names_what_is_not_set_and_is_content(domain: Domain, monkeypat
     assert done.stderr.startswith("warning: flywheel.yaml:")
 
 
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_litellm_refuses_is_a_warning_and_stops_apply_before_anybody_is_asked(
+    domain: Domain, flywheel: Any
+) -> None:
+    model = {"kind": "litellm", "model": "my-model", "api_base": "http://127.0.0.1:9/v1"}
+    domain.edit(lambda spec: spec["teachers"].update(smart=model))
+    teachers = ["careful", "careless", "smart"]
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=teachers, prompt="prompts/colour.md"))
+    said = 'teachers.smart.model: litellm knows no provider for "my-model"'
+
+    code, out, error = flywheel(domain, "validate")
+    assert (code, out, error.count("warning: ")) == (0, "flywheel.yaml: valid\n", 1)
+    assert error.startswith("warning: flywheel.yaml:")
+    assert said in error
+    assert "Write openai/my-model" in error
+
+    code, _, error = flywheel(domain, "apply")
+    assert (code, ran(domain)) == (4, [])
+    assert said in error
+
+
+def test_models_that_were_found_right_are_not_looked_for_again(
+    domain: Domain, flywheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain.edit(lambda spec: spec["teachers"].update(smart={"kind": "litellm", "model": "gpt-4o-mini"}))
+    teachers = ["careful", "careless", "smart"]
+    domain.edit(lambda spec: spec["generate"][0].update(teachers=teachers, prompt="prompts/colour.md"))
+    assert flywheel(domain, "validate")[2] == ""
+
+    monkeypatch.setattr("flywheel.engine.project.unrouted", lambda *_: pytest.fail("asked again"))
+    assert flywheel(domain, "validate")[2] == ""
+
+
 # --- training by a command --------------------------------------------------------------------------------------------
 
 
@@ -179,6 +214,18 @@ def test_a_launcher_that_is_not_here_is_a_warning_and_stops_apply_before_anythin
     code, _, error = flywheel(domain, "apply")
     assert (code, domain.calls("asked")) == (4, [])
     assert said in error
+
+    code, out, _ = flywheel(domain, "doctor")
+    assert code == 1
+    assert 'no program "torchrnu" is here' in out
+    assert 'Did you mean "torchrun"?' in out
+
+
+def test_the_doctor_says_that_a_launcher_is_here_and_nothing_where_there_is_none(domain: Domain, flywheel: Any) -> None:
+    assert "train.launch" not in flywheel(domain, "doctor")[1]
+    domain.edit(lambda spec: spec["train"].update(launch="python -m torch.distributed.run"))
+    line = next(line for line in flywheel(domain, "doctor")[1].splitlines() if "train.launch" in line)
+    assert "python is here" in line
 
 
 def test_where_a_training_runs_is_no_other_training(domain: Domain) -> None:

@@ -37,7 +37,7 @@ def test_it_is_the_step_of_the_first_iteration_that_is_not_done(applied: Domain)
     assert not applied.query("SELECT * FROM nodes WHERE iteration = 4")
 
 
-@pytest.mark.parametrize(("step", "hint"), [("currate", "did you mean curate?"), ("sample", "Its steps are probe, ")])
+@pytest.mark.parametrize(("step", "hint"), [("currate", 'Did you mean "curate"?'), ("sample", "Known: budget, ")])
 def test_a_step_that_is_not_there_is_said_before_anything_runs(domain: Domain, step: str, hint: str) -> None:
     with pytest.raises(UsageError, match=f"--until {step}: iteration 1 has no such step.*") as error:
         domain.apply(until=step)

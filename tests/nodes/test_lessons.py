@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "teachers"))
+
+from stub_server import StubServer, answers
 
 import stand_in
 from flywheel.store import Store
@@ -180,8 +186,26 @@ def test_an_unknown_verdict_is_neither_right_nor_wrong(domain: Domain) -> None:
     for row in outcomes:
         assert row["outcome"] == expected.get(row["row"]["text"].split()[1], "pass"), row
     assert {row["outcome"] for row in outcomes} == {"pass", "fail", "unknown"}
+    assert {row["reason"] for row in outcomes if row["outcome"] == "unknown"} == {
+        "no reference to compare with: the second opinion of second failed: crashed"
+    }
     learned = domain.query("SELECT \"row\" FROM dataset WHERE origin = 'new'")
     assert {row["row"]["text"].split()[1] for row in learned} <= {"jeans", "sapphire"}
+
+
+def test_a_second_opinion_that_was_cut_off_is_said_of_what_has_no_reference(domain: Domain) -> None:
+    with StubServer() as server:
+        server.usual = answers("Let me think about this", finish="length")
+        remote = {"kind": "litellm", "model": "hosted_vllm/stub-1", "api_base": server.url, "max_tokens": 50}
+        domain.edit(lambda spec: spec["teachers"].update(second=remote))
+        domain.edit(lambda spec: spec["verifiers"].update(same={"kind": "exact"}))
+        domain.edit(lambda spec: spec["tasks"]["colour"]["verify"].append("same"))
+        domain.edit(lambda spec: spec["generate"][0].update(teachers=["careful"], second_opinion=["second"], rounds=1))
+        domain.apply(until="curate")
+
+    said = "no reference to compare with: the second opinion of second was cut off: it met max_tokens"
+    for table in ("verdicts", "judged"):
+        assert domain.query(f"SELECT DISTINCT reason FROM {table} WHERE outcome = 'unknown'") == [{"reason": said}]
 
 
 # --- curate -----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class ScriptedServer:
         self.busy = 0
         self.address = ""
         self.status = 200
+        self.refusal = ""
 
     def get(self) -> tuple[int, Any]:
         cards = [{"id": "base", "root": "/models/base", "parent": None}]
@@ -60,6 +61,8 @@ class ScriptedServer:
 
     def load(self, body: Any) -> tuple[int, Any]:
         name, path = body["lora_name"], Path(body["lora_path"])
+        if self.refusal:
+            return 401, {"error": {"message": self.refusal}}
         if name in self.adapters and not body.get("load_inplace"):
             return 400, {"error": {"message": f"The lora adapter '{name}' has already been loaded.", "code": 400}}
         if not (path / "adapter_config.json").exists():
@@ -311,6 +314,20 @@ def test_the_key_is_sent_and_never_stored(
     assert not [path for path in files if b"word-of-the-server" in path.read_bytes()]
 
 
+def test_what_a_refusing_server_says_is_passed_on_without_secrets_also_where_it_is_cut(
+    turned: Domain, vllm: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVING", "word-of-the-server")
+    monkeypatch.setenv("OTHER_API_KEY", "key-of-somebody-else")
+    for said in ("bad key word-of-the-server, not key-of-somebody-else", "x" * 285 + " word-of-the-server"):
+        vllm.refusal = said
+        to_server(turned, vllm, api_key="${env:SERVING}").apply()
+        assert "answered 401" in why(turned)["why"]
+        assert "[sec" in why(turned)["why"]
+        assert "word-of" not in why(turned)["why"]
+        assert "key-of" not in why(turned)["why"]
+
+
 # --- others -----------------------------------------------------------------------------------------------------------
 
 TELLER = """
@@ -344,6 +361,15 @@ def test_a_command_that_fails_has_not_deployed(turned: Domain) -> None:
     telling(turned).apply()
     assert "ended with 1: the disk is full" in why(turned)["why"]
     assert current(turned) is None
+
+
+def test_what_a_failing_command_says_is_passed_on_without_secrets(
+    turned: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "token-of-the-hub")
+    refuse = "import os, sys; sys.exit('no: ' + os.environ['HUB_TOKEN'])"
+    deploying(turned, kind="command", command=[sys.executable, "-c", refuse]).apply()
+    assert "ended with 1: no: [secret]" in why(turned)["why"]
 
 
 def test_after_a_command_the_model_is_asked_where_it_says(turned: Domain, vllm: ScriptedServer) -> None:

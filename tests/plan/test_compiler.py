@@ -201,7 +201,12 @@ def test_everything_is_new_at_first_and_reused_when_done(domain: Domain) -> None
          "teachers.careful.options.wrong nothing → 0.5"),
         (lambda s: s["train"].update(rank=8), "i1.train", "train.rank 4 → 8"),
         (lambda s: s["train"].update(rank=8), "i1.gate", "after i1.evaluate"),
-        (lambda s: s["gate"][0].update(better_by=0.5), "i1.gate", "0.5"),
+        (lambda s: s["gate"][0].update(better_by=0.5), "i1.gate", "gate[0].better_by 0.05 → 0.5"),
+        (lambda s: s["gate"].append({"suite": "guard", "at_least": 0.2}), "i1.gate", "gate[2] nothing → {suite: "),
+        (lambda s: s["gate"].reverse(), "i1.gate", "order [gate[0], gate[1]] → [gate[1], gate[0]]"),
+        (lambda s: s["gate"].pop(), "i1.gate", "not_worse_than: 0.9, confidence: 0.95} → nothing"),
+        (lambda s: s["taxonomy"][0].update(severity="minor"), "i1.diagnose", "not_blue.severity critical → minor"),
+        (lambda s: s["evals"]["holdout"].update(slices=["label"]), "i1.evaluate", "evals.holdout.slices [] → [label]"),
     ],
 )  # fmt: skip
 def test_a_changed_node_says_what_changed(domain: Domain, change: Any, node: str, why: str) -> None:
@@ -212,6 +217,24 @@ def test_a_changed_node_says_what_changed(domain: Domain, change: Any, node: str
 
     assert found.status == "changed"
     assert why in "; ".join(found.why)
+
+
+def test_a_rule_that_came_before_others_is_the_only_change(domain: Domain) -> None:
+    done = done_by(domain)
+    domain.edit(lambda s: s["gate"].insert(0, {"suite": "guard", "at_least": 0.2}))
+
+    [why] = plan_after(domain, done)["i1.gate"].why
+    assert why.startswith("gate[0] nothing → {suite: guard, ")
+
+
+def test_a_predicate_that_changed_far_behind_shows_where(domain: Domain) -> None:
+    long = "answer IS NOT NULL AND length(answer) > 0 AND gold = 'blue' AND answer <> gold"
+    domain.edit(lambda s: s["taxonomy"][0].update(when=f"{long} AND length(answer) < 20"))
+    done = done_by(domain)
+    domain.edit(lambda s: s["taxonomy"][0].update(when=f"{long} AND length(answer) < 30"))
+
+    [why] = plan_after(domain, done)["i1.diagnose"].why
+    assert why == "taxonomy.not_blue.when …h(answer) < 20 → …h(answer) < 30"
 
 
 def test_a_teachers_temperature_is_named_with_its_values(domain: Domain) -> None:

@@ -193,9 +193,17 @@ def test_deep_and_long_json() -> None:
 
 
 def test_every_bad_line_up_to_a_bound() -> None:
-    found = refused("a.jsonl", "x\n" * 30).split("\n")
+    found = refused("a.jsonl", "".join(f"{'[' * (i + 1)}x\n" for i in range(30))).split("\n")
     assert len([line for line in found if line.startswith("a.jsonl:")]) == 21
-    assert found[-1] == "a.jsonl: and 10 more faults."
+    assert found[-1] == "a.jsonl:20: and 10 more faults."
+
+
+def test_one_fault_of_many_lines_is_said_once() -> None:
+    found = refused("a.jsonl", "x\n" * 30).split("\n")
+    assert len([line for line in found if line.startswith("a.jsonl:")]) == 1
+    assert found[0].startswith(
+        "a.jsonl:1: not JSON: Expecting value at column 1, here and in 29 further rows (2, 3, 4, …)."
+    )
 
 
 def test_a_file_that_is_not_there() -> None:

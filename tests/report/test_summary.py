@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from flywheel.records.decision import Precondition
-from flywheel.report import Report, render_junit, render_summary, words
+from flywheel.report import Report, render, render_junit, render_summary, words
+from flywheel.text import usd
 
 
 def test_the_summary_has_verdict_scores_and_modes(promoted: Report) -> None:
@@ -103,8 +104,18 @@ def test_accepted_lessons_stand_beside_what_people_would_be_paid(promoted: Repor
     strategies = promoted.strategies
     assert strategies.human_usd_per_example == 2.0
     said = words.beside_people(strategies.accepted, strategies.usd, 2.0)
-    assert said.endswith(f"people at $2.00 each: {words.usd(2 * strategies.accepted)}.")
+    assert said.endswith(f"people at $2.00 each: {usd(2 * strategies.accepted)}.")
     assert said in render_summary(promoted)
     free = tuple(row.model_copy(update={"usd": 0.0}) for row in strategies.rows)
     nothing = promoted.model_copy(update={"strategies": strategies.model_copy(update={"rows": free})})
     assert "people at" not in render_summary(nothing), "what cost nothing has no price to compare"
+
+
+def test_hours_saved_are_in_summary_and_page_where_the_spec_says_how_long_people_work(promoted: Report) -> None:
+    assert "hours" not in render_summary(promoted)
+    timed = promoted.strategies.model_copy(update={"human_minutes_per_example": 6.0})
+    report = promoted.model_copy(update={"strategies": timed})
+    said = f"at 6 min of work each: {timed.accepted / 10:,.1f} hours of people saved."
+    assert said in render_summary(report)
+    assert said in render(report)
+    assert "loop.human_minutes_per_example" in render(report)

@@ -7,6 +7,7 @@ import pytest
 from flywheel.records.decision import RuleResult
 from flywheel.report import Report, words
 from flywheel.report.model import Change, Rate
+from flywheel.text import usd
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_points_carry_a_sign(value: float | None, text: str) -> None:
     ],
 )
 def test_small_money_keeps_two_digits(amount: float | None, text: str) -> None:
-    assert words.usd(amount) == text
+    assert usd(amount) == text
 
 
 def test_direction_needs_the_whole_interval_on_one_side() -> None:
@@ -128,13 +129,6 @@ def test_a_limit_on_refusals_is_told_as_a_share() -> None:
     assert (words.observed(rule), words.observed_interval(rule)) == ("1.2%", "0.0% to 3.0%")
 
 
-def test_what_cost_nothing_is_free_and_what_was_not_asked_has_no_price() -> None:
-    assert words.price(0.0, 7) == "free"
-    assert words.price(0.0, 0) == "$0.00"
-    assert words.price(None, 7) == "–"
-    assert words.price(0.25, 7) == "$0.25"
-
-
 def test_the_headline_names_what_blocks(promoted: Report) -> None:
     text = words.headline("reject", promoted.scores.suites[0], promoted.verdict.rules, ("no overlap", "in a box"), "")
     assert "Blocked, because this does not hold: no overlap; in a box. The incumbent stays." in text
@@ -174,3 +168,12 @@ def test_lessons_beside_people() -> None:
         "240 accepted lessons for $2.95, $0.012 each; people at $2.00 each: $480.00."
     )
     assert words.beside_people(0, 2.95, 2.0) == words.beside_people(240, 0.0, 2.0) == ""
+
+
+def test_hours_are_saved_where_the_spec_says_how_long_people_work_paid_or_not() -> None:
+    hours = "at 4 min of work each: 16.0 hours of people saved."
+    assert words.beside_people(240, 2.95, 2.0, 4.0) == (
+        f"240 accepted lessons for $2.95, $0.012 each; people at $2.00 each: $480.00; {hours}"
+    )
+    assert words.beside_people(240, 0.0, 2.0, 4.0) == f"240 accepted lessons; {hours}"
+    assert words.beside_people(0, 0.0, 2.0, 4.0) == ""

@@ -90,6 +90,55 @@ def test_a_prompt_for_lessons(project) -> None:
     ]
 
 
+SHARED = """{{ n }}
+{% if task.name == "answer" %}
+{{ row.a }} {{ row.b }}
+{% elif task["name"] in ["other"] %}
+{{ row.colour }}
+{% else %}
+{{ row.nobodys }}
+{% endif %}
+{{ row.a if task.target == "answer" else row.colour }} {{ "x" if task.name == "other" and row.colour else "y" }}
+"""
+
+
+def shared_by_two(project, text: str):
+    """One prompt file for the lessons of two tasks whose rows have other columns."""
+    second = "tasks:\n  other: {prompt: prompts/other.md, target: label, probes: evals/other.jsonl, verify: [same]}\n"
+    project.edit(
+        ("tasks:\n", second),
+        ("{name: targeted,", "{name: colours, task: other, prompt: prompts/shared.md,"),
+        ("{name: practice,", "{name: practice, task: answer, prompt: prompts/shared.md,"),
+        ("accept: 10, parse: text}", "accept: 10, parse: text}\n  - {name: more, task: answer, teachers: [terse], "
+         "prompt: prompts/shared.md, second_opinion: [chatty], accept: 5}"),
+    )  # fmt: skip
+    project.write("evals/other.jsonl", lines(*({"colour": f"c{i}", "label": "1"} for i in range(3))))
+    return project.write("prompts/other.md", "{{ row.colour }}").write("prompts/shared.md", text)
+
+
+def test_of_a_prompt_file_that_several_tasks_share_each_has_its_own_branches(project) -> None:
+    assert [fault.message for fault in shared_by_two(project, SHARED).load().warnings] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% if task.name != 'answer' %}\n{{ row.colr }}{% endif %}",
+        "{% if mode == 'x' %}\n{{ row.colr if task.name != 'answer' }}{% endif %}",
+        "{% if task.name == 'answer' %}{{ row.a }}{% else %}\n{{ row.colr }}{% endif %}",
+        "{% if task.name != 'answer' and mode %}\n{{ row.colr }}{% endif %}",
+    ],
+)
+def test_in_the_branch_of_a_task_its_columns_are_looked_for_with_their_line(project, text: str) -> None:
+    [message] = shared_by_two(project, text).messages()
+    assert message == ('prompts/shared.md:2: generate[0].prompt: no row has the column "colr". Did you mean "colour"?')
+
+
+def test_where_task_is_another_name_in_the_file_every_branch_counts(project) -> None:
+    text = "{% for task in failures %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endfor %}"
+    assert 'no row has the column "colr"' in shared_by_two(project, text).faults()
+
+
 # --- rows
 
 
@@ -121,12 +170,21 @@ def test_rows_without_a_needed_column(project) -> None:
     )
 
 
-def test_many_bad_rows_are_counted(project) -> None:
+def test_what_many_rows_lack_is_said_once_with_their_number(project) -> None:
     rows = [{"thing": f"x{i}", "a": 1, "answer": "2"} for i in range(30)]
-    project.write(PROBES, lines(*rows, row()))
+    project.write(PROBES, lines(row(), *rows, row("y", answer=None)))
+    assert project.messages() == [
+        'evals/probes.jsonl:2: tasks.answer.probes: the row lacks the column "b", here and in 29 further rows '
+        "(3, 4, 5, …). Known: a, answer, thing.",
+        'evals/probes.jsonl:32: tasks.answer.probes: the row has null in the column "answer". Give it a value.',
+    ]
+
+
+def test_many_different_faults_are_counted(project) -> None:
+    project.write(PROBES, lines(row()) + "".join(f'{{"thing{"g" * i}" 1}}\n' for i in range(30)))
     found = project.messages()
     assert len(found) == 21
-    assert found[-1] == "evals/probes.jsonl:20: tasks.answer.probes: and 10 more faults."
+    assert found[-1] == "evals/probes.jsonl:21: tasks.answer.probes: and 10 more faults."
 
 
 def test_a_column_that_no_row_has_is_one_fault_of_the_file(project) -> None:
@@ -256,11 +314,14 @@ def test_cases_of_a_verifier_that_judges_several_tasks_name_theirs(project) -> N
     ]
 
 
-def test_many_bad_cases_are_counted(project) -> None:
-    project.edit(GOLDEN).write(CASES, lines(*[case(expect="no")] * 25))
-    found = project.messages()
-    assert len(found) == 21
-    assert found[-1] == "evals/cases.jsonl:20: verifiers.same.golden: and 5 more faults."
+def test_cases_that_all_lack_one_column_are_one_fault_with_their_number(project) -> None:
+    bare = {"thing": "boats", "a": 1, "b": 2, "expect": "pass"}
+    project.edit(GOLDEN).write(CASES, lines(case(expect="no"), *[bare] * 25))
+    assert project.messages() == [
+        "evals/cases.jsonl:1: verifiers.same.golden: column \"expect\" is 'no'. Write pass or fail.",
+        'evals/cases.jsonl:2: verifiers.same.golden: missing column "answer", here and in 24 further rows '
+        "(3, 4, 5, …). Write the answer that is judged.",
+    ]
 
 
 # --- probes and holdouts

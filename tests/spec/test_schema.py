@@ -65,6 +65,16 @@ def test_every_key_has_a_meaning_and_is_in_the_reference() -> None:
     assert all(f"`{key}`" in reference for key in fields_by_key(Spec))
 
 
+def test_the_reference_shows_the_default_of_a_list_and_its_choices_as_they_are_written() -> None:
+    reference = generated_files()["docs/spec.md"]
+    wrong = '[{"name": "wrong", "severity": "major", "description": "any wrong answer"}]'
+    assert f"| `taxonomy` | list of mappings | `{wrong}` |" in reference
+    assert Spec.model_validate(yaml.safe_load(SMALL.read_text()) | {"taxonomy": yaml.safe_load(wrong)}).taxonomy
+    choices = r"list of `harder` \| `broader` \| `constrained`"
+    assert f'| `directions` | {choices} | `["harder", "broader", "constrained"]` |' in reference
+    assert "`s |" not in reference
+
+
 def test_keys_are_as_written_in_yaml() -> None:
     models = json_schema()["$defs"]
     assert "from" in models["Targeted"]["properties"]

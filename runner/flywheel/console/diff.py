@@ -9,7 +9,7 @@ from flywheel.console.looks import table_text
 from flywheel.engine.diff import Diff
 from flywheel.report import words
 from flywheel.report.model import Change
-from flywheel.text import one_line, plural
+from flywheel.text import one_line, plural, usd
 
 Row = dict[str, Any]
 
@@ -75,7 +75,7 @@ def _items(moved: Sequence[Row], movement: str, a: str, b: str) -> str:
 def _cost(row: Row) -> Row:
     return {
         "iteration": row["iteration"],
-        "price": words.price(row["usd"], row["calls"]),
+        "price": usd(row["usd"]),
         "tokens": row["tokens"],
         "calls": row["calls"],
         "time": words.seconds(row["seconds"]),

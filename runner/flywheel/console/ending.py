@@ -33,7 +33,9 @@ def ending_text(
 def _so_far(project: Workspace, lessons: Row) -> list[str]:
     from flywheel.report.words import beside_people  # with it comes all of the report: not where nothing was done
 
-    beside = beside_people(lessons["accepted"], lessons["usd"], project.spec.loop.human_usd_per_example)
+    loop = project.spec.loop
+    prices = loop.human_usd_per_example, loop.human_minutes_per_example
+    beside = beside_people(lessons["accepted"], lessons["usd"], *prices)
     return [f"  so far:  {beside}"] if beside else []
 
 

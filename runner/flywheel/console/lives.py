@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flywheel.console.looks import cell
-from flywheel.text import one_line, plural, printable
+from flywheel.text import one_line, plural, printable, usd
 
 Row = dict[str, Any]
 Chapter = tuple[str, Row]
@@ -56,7 +56,7 @@ def _asked_for(row: Row) -> Iterator[str]:
 
 def _call(row: Row) -> Iterator[str]:
     mode = f" for {row['mode']}" if row["mode"] else ""
-    cost = f", ${row['usd']:.4f}" if row["usd"] else ""
+    cost = f", {usd(row['usd'])}" if row["usd"] else ""
     yield f"call {row['key']}: {row['teacher']}, {row['purpose']}{mode}: {row['status']}{cost}"
     yield from _texts(row, said="text")
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flywheel.console.view import NodeView, RunView
 from flywheel.plan.verbs import VERBS
-from flywheel.text import duration, one_line, plural
+from flywheel.text import duration, one_line, plural, usd
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -86,7 +86,7 @@ def _shares(groups: Sequence[_Group], room: int | None) -> list[int]:
 
 
 def _head(view: RunView, now: float) -> _Group:
-    cost = f" · ${view.usd:,.4f}" if view.usd else ""
+    cost = f" · {usd(view.usd)}" if view.usd else ""
     said = f"{view.name or 'preparing'} · {duration(now - view.began)} · {plural(view.calls, 'teacher call')}{cost}"
     return _Group([Text(said, style="bold")])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flywheel.plan import Plan, PlanNode
-from flywheel.text import one_line, plural
+from flywheel.text import one_line, plural, usd
 
 _MARKS = {"new": "+", "changed": "~", "reused": "=", "blocked": "!"}
 
@@ -55,7 +55,7 @@ def _estimate(node: PlanNode) -> str:
     if found.tokens:
         parts.append(f"~{found.tokens:,} tokens")
     if found.usd:
-        parts.append(f"~${found.usd:,.2f}")
+        parts.append(f"~{usd(found.usd)}")
     if found.seconds is not None and node.status != "reused":
         parts.append(span(*found.seconds))
     return ", ".join(parts)
@@ -69,8 +69,8 @@ def totals(plan: Plan) -> str:
     counted = [f"{plural(len(pending) - blocked, 'node')} to run"]
     if blocked:
         counted.append(f"{blocked} blocked")
-    calls, usd = sum(n.estimate.calls for n in pending), sum(n.estimate.usd for n in pending)
-    counted.append(f"about {plural(calls, 'teacher call')}, ${usd:,.2f}")
+    calls, price = sum(n.estimate.calls for n in pending), sum(n.estimate.usd for n in pending)
+    counted.append(f"about {plural(calls, 'teacher call')}, {usd(price)}")
     counted.append(f"{span(*plan.seconds)}{_untimed(plan)}")
     return "; ".join(counted) + "."
 

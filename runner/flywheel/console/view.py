@@ -10,7 +10,7 @@ from typing import Any
 from flywheel.plan.verbs import VERBS
 from flywheel.records.fates import in_words
 from flywheel.student.work import plain_merge_warning
-from flywheel.text import about, duration, one_line, pace, plural, signed
+from flywheel.text import about, duration, one_line, pace, plural, signed, usd
 
 Event = dict[str, Any]
 
@@ -135,7 +135,7 @@ def _calls_in_words(said: Event) -> str:
         f"{said['failed']:,} failed" if said["failed"] else "",
         pace(each_second) if each_second else "",
         f"{about((asked - done) / each_second)} left" if each_second else "",
-        f"${said['usd']:,.4f}" if said["usd"] else "",
+        usd(said["usd"]) if said["usd"] else "",
     )
     return "  ".join(part for part in parts if part)
 

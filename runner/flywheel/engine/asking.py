@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from flywheel.spec.models import Task
 from flywheel.student import model_id
 from flywheel.student.loading import Arm, base_arm
 from flywheel.student.work import AnswerJob, Asking
-from flywheel.text import did_you_mean
+from flywheel.text import did_you_mean, listing
 from flywheel.verifiers import Checker, outcome_of
 
 #: Verifier processes.
@@ -142,7 +143,20 @@ def _prompt(project: Workspace, task: str, index: int, inputs: Row) -> str:
         return prompt_of(project, task, inputs)
     except SpecInvalid as error:
         have = ", ".join(inputs) or "no column"
-        raise UsageError(f"row {index + 1} (it has {have}) cannot be asked about: {error}") from error
+        why = _lacking(project, task, inputs, error) or error
+        raise UsageError(f"row {index + 1} (it has {have}) cannot be asked about: {why}") from error
+
+
+def _lacking(project: Workspace, task: str, inputs: Row, error: SpecInvalid) -> str:
+    """Of the column that the prompt reads and the row lacks: the prompt is right, and the row is to be mended."""
+    fault = error.faults[0]
+    columns = read_prompt(project.root / project.spec.tasks[task].prompt).columns or {}
+    missing = next((name for name in columns if fault.message.endswith(f"has no attribute '{name}'.")), None)
+    if missing is None:
+        return ""
+    near = get_close_matches(missing, [name for name in inputs if name not in columns], 1)
+    mend = f'Write "{missing}" for "{near[0]}".' if near else f"It reads {listing(columns, missing)}."
+    return f'{fault.file}:{fault.line} reads the column "{missing}", which is not there. {mend}'
 
 
 # --- who is asked -----------------------------------------------------------------------------------------------------
@@ -166,7 +180,7 @@ def trained_model(query: Query, iteration: int) -> dict[str, Any]:
     trained = [record for record in finished(query) if record.node in adapters]
     found = [adapters[record.node] for record in trained if record.iteration == iteration]
     if not found:
-        have = ", ".join(str(number) for number in sorted({record.iteration for record in trained}))
+        have = listing((str(number) for number in sorted({record.iteration for record in trained})), str(iteration))
         known = f"Iterations with a model: {have}; 0 is the base." if have else "Run `flywheel apply`; 0 is the base."
         raise UsageError(f"iteration {iteration} has trained no model. {known}")
     return found[-1]

@@ -13,12 +13,14 @@ from typing import Any
 from flywheel.engine.planning import make_plan
 from flywheel.engine.project import Workspace
 from flywheel.errors import UsageError
+from flywheel.plan import changes
 from flywheel.records.nodes import Query, finished
 from flywheel.report import queries
 from flywheel.report.html import render_diff
 from flywheel.report.items import page_items
 from flywheel.report.scoring import change
 from flywheel.stats import wilson
+from flywheel.text import listing
 
 Row = dict[str, Any]
 Nodes = Mapping[str, Sequence[str]]
@@ -105,7 +107,7 @@ def _finished(query: Query, chain: Mapping[int, Nodes], iteration: int) -> Nodes
     evaluated = [node for n in chain.values() for node in n.get("evaluate", ())]
     have = sorted({record.iteration for record in finished(query, evaluated)})
     if iteration not in have:
-        known = ", ".join(map(str, have)) or "none"
+        known = listing(map(str, have), str(iteration)) or "none"
         raise UsageError(
             f"iteration {iteration} of this spec is not evaluated yet; these are: {known}. Run `flywheel apply"
             f" --iterations {max(1, iteration)}`."
@@ -133,8 +135,9 @@ def _inputs(one: DiffSide, two: DiffSide) -> list[Row]:
     before, now = _read(one), _read(two)
     parts = {(step, part) for step, part in {*before, *now} if before.get((step, part)) != now.get((step, part))}
     shared = {step for step, _ in before} & {step for step, _ in now}
-    found = {part: (before.get((step, part)), now.get((step, part))) for step, part in parts if step in shared}
-    return [{"part": part, "a": found[part][0], "b": found[part][1]} for part in sorted(found)]
+    found = [(step, part) for step, part in parts if step in shared]
+    read = ({part: side[step, part] for step, part in found if (step, part) in side} for side in (before, now))
+    return [{"part": part, "a": a, "b": b} for part, a, b in changes(*read)]
 
 
 def _read(side: DiffSide) -> dict[tuple[str, str], Any]:

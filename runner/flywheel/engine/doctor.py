@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import site
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from flywheel.errors import FlywheelError
 from flywheel.sandbox import Capability, capability
 from flywheel.spec.loader import load
+from flywheel.spec.models import Train
 from flywheel.student import four_bits
 from flywheel.version import DISTRIBUTION
 
@@ -42,16 +44,16 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(root: Path | None, deep: bool = False, in_4_bits: bool = False) -> list[Diagnosis]:
+def examine(root: Path | None, deep: bool = False, train: Train | None = None) -> list[Diagnosis]:
     """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device.
-    `in_4_bits`: the project trains so."""
+    `train`: how the project trains, where its spec is valid."""
     findings = [
         python_version(),
         *packages(),
         path_files([Path(folder) for folder in (*site.getsitepackages(), site.getusersitepackages())]),
         sandbox(capability()),
         device_in_depth() if deep else device(),
-        *([quantizing(four_bits.lack(deep))] if in_4_bits else []),
+        *(training(train, deep) if train is not None else []),
     ]
     return findings + (project(root) if root is not None else [])
 
@@ -148,17 +150,30 @@ def device_in_depth() -> Diagnosis:
     return Diagnosis("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
-def trains_in_4_bits(file: Path) -> bool:
-    """On this machine. False where there is no spec, or none that is valid: `validate` names its faults."""
+def how_it_trains(file: Path) -> Train | None:
+    """None where there is no spec, or none that is valid: `validate` names its faults."""
     try:
-        train = load(file).spec.train if file.is_file() else None
+        return load(file).spec.train if file.is_file() else None
     except FlywheelError:
-        return False
-    return train is not None and train.quantize is not None and train.launch is None
+        return None
+
+
+def training(train: Train, deep: bool) -> list[Diagnosis]:
+    """Whether the project's trainings can run; all else can without. With `launch` they run where that leads."""
+    if train.launch is not None:
+        return [launching(train.launch)]
+    return [] if train.quantize is None else [quantizing(four_bits.lack(deep))]
+
+
+def launching(command: str) -> Diagnosis:
+    from flywheel.training.launching import lack  # with it comes the student's room
+
+    if (missing := lack(command)) is None:
+        return Diagnosis("train.launch", "ok", f"{shlex.split(command)[0]} is here")
+    return Diagnosis("train.launch", "broken", *missing)
 
 
 def quantizing(lack: four_bits.Lack | None) -> Diagnosis:
-    """Whether the project's trainings can run; all else can without."""
     if lack is None:
         return Diagnosis("train.quantize", "ok", "a GPU and bitsandbytes are here")
     return Diagnosis("train.quantize", "broken", *lack)

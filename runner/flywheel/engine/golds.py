@@ -17,12 +17,12 @@ from flywheel.errors import Fault, FlywheelError, Path_, SpecInvalid
 from flywheel.files import write_text
 from flywheel.hashing import fingerprint
 from flywheel.records import Subject
-from flywheel.records.rows import MAX_FAULTS, read_row_file, target_text
+from flywheel.records.rows import few, read_row_file, target_text
 from flywheel.spec.loader import LoadedSpec
 from flywheel.spec.models import Spec, Task
 from flywheel.spec.outline import judged_columns
 from flywheel.spec.verifiers import Verifier
-from flywheel.text import one_line, plural
+from flywheel.text import one_line
 
 
 class Gold(NamedTuple):
@@ -116,7 +116,7 @@ def _faults(asked: _Asked, root: Path) -> list[Fault]:
         for same, verdicts in zip(asked.alike.values(), checker.judge(subjects, asked.tasks), strict=True):
             said = [f"{v.verifier} refuses the gold: {v.reason}" for v in verdicts if v.outcome == "fail"]
             refused |= {(gold.place, gold.line): (gold, reason) for gold in same for reason in said[:1]}
-    return _cut([_fault(gold, reason) for _, (gold, reason) in sorted(refused.items(), key=lambda item: item[0])])
+    return few([_fault(gold, reason) for _, (gold, reason) in sorted(refused.items(), key=lambda item: item[0])])
 
 
 def _cheap(spec: Spec) -> tuple[dict[str, Verifier], dict[str, str]]:
@@ -145,7 +145,7 @@ def gold_doubts(spec: Spec, root: Path) -> list[Fault]:
         verifiers = {name: chosen[name] for name, _ in here}
         if here:
             faults += _linted(here, (verifiers, root, confined))
-    return _cut([replace(fault, warning=True) for fault in dict.fromkeys(faults)])
+    return few([replace(fault, warning=True) for fault in dict.fromkeys(faults)])
 
 
 def _linted(asked: Sequence[tuple[str, Gold]], setup: tuple[object, Path, bool]) -> Iterator[Fault]:
@@ -162,8 +162,3 @@ def _linted(asked: Sequence[tuple[str, Gold]], setup: tuple[object, Path, bool])
 def _fault(gold: Gold, message: str) -> Fault:
     hint = f"Mend the row: {one_line(gold.subject.answer, 100)}"
     return Fault(f"{message}.", gold.place, hint, gold.file, gold.line)
-
-
-def _cut(faults: list[Fault]) -> list[Fault]:
-    rest = faults[MAX_FAULTS:]
-    return [*faults[:MAX_FAULTS], *([Fault(f"and {plural(len(rest), 'more fault')}.", rest[0].path)] if rest else [])]

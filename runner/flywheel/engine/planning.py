@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
 from flywheel.engine.history import done_nodes, measured, open_lookup
 from flywheel.engine.mining import with_traffic_then
@@ -13,7 +12,7 @@ from flywheel.errors import PlanMoved, UsageError
 from flywheel.plan import Plan, PlanNode, ProjectFacts, compile_plan
 from flywheel.plan.estimates import History, Speed
 from flywheel.records.nodes import Query, finished
-from flywheel.text import plural
+from flywheel.text import did_you_mean, plural
 from flywheel.training.recipe import in_words, preference_rate
 
 
@@ -99,11 +98,7 @@ def up_to(plan: Plan, step: str) -> Plan:
     at_work = next((node.iteration for node in plan.pending), plan.iterations)
     steps = list(dict.fromkeys(node.kind for node in plan.nodes if node.iteration == at_work))
     if step not in steps:
-        near = get_close_matches(step, steps, 1)
-        raise UsageError(
-            f"--until {step}: iteration {at_work} has no such step{f'; did you mean {near[0]}?' if near else '.'} "
-            f"Its steps are {', '.join(steps)}"
-        )
+        raise UsageError(f"--until {step}: iteration {at_work} has no such step. {did_you_mean(step, steps)}")
     wanted = {node.name for node in plan.of(step) if node.iteration == at_work}
     for node in reversed(plan.nodes):  # each comes after its parents
         if node.name in wanted:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +18,12 @@ from flywheel.files import write_text
 from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.nodes import Query
 from flywheel.records.rows import read_rows
+from flywheel.spec import secrets
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
 from flywheel.spec.models import Spec
-from flywheel.spec.outline import asked_by, judges_of, with_fallbacks
+from flywheel.spec.outline import asked_by, asked_teachers, judges_of, with_fallbacks
+from flywheel.spec.teachers import Teacher
 from flywheel.student import StudentFiles, four_bits, locate, model_folder
 from flywheel.version import installed_version
 
@@ -62,8 +66,9 @@ class Workspace:
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
-        set, a training that this machine cannot do."""
-        absent = (replace(fault, warning=True) for fault in (*missing_env(self.loaded), *_cannot_train(self.loaded)))
+        set, models that litellm refuses, a training that this machine cannot do."""
+        lacking = (*missing_env(self.loaded), *self._unrouted, *_cannot_train(self.loaded))
+        absent = (replace(fault, warning=True) for fault in lacking)
         return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *absent)
 
     @cached_property
@@ -78,6 +83,19 @@ class Workspace:
         from flywheel.engine.lengths import too_long
 
         found = too_long(self.loaded, folder)
+        if not found:
+            kept.keep()
+        return found
+
+    @property
+    def _unrouted(self) -> list[Fault]:
+        """Teachers whose model litellm refuses. Where there are none it is not asked again: loading it takes long."""
+        asked = asked_teachers(self.spec)
+        routed = [teacher for name, teacher in self.spec.teachers.items() if name in asked and teacher.routed_as]
+        kept = _KnownRight(self.state / "routes", _digest_of_routes(routed))
+        if not routed or kept.is_right:
+            return []
+        found = unrouted(self, asked)
         if not found:
             kept.keep()
         return found
@@ -210,7 +228,8 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
     """What would fail in the middle, for the whole machine or spec, fails before anything runs or is paid.
 
     Raises SandboxUnavailable where programs are judged and no sandbox works, SpecInvalid where a variable is not set or
-    makes no address, a limit of dollars stands beside a price that is not known, or this machine cannot train so.
+    makes no address, litellm refuses a model, a limit of dollars stands beside a price that is not known, or this
+    machine cannot train so.
     """
     from flywheel.plan import VERBS
 
@@ -222,7 +241,7 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
     from flywheel.teachers import check_prices
 
     spec = project.spec
-    if faults := _unset(project, plan):
+    if faults := [*_unset(project, plan), *unrouted(project, _asked_by(project, plan))]:
         raise SpecInvalid(faults)
     if faults := check_prices(spec.teachers, spec.loop):
         raise SpecInvalid([project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults])
@@ -230,9 +249,16 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
         Sandbox(unsafe=spec.allow_unsafe_execution, workers=1).close()
 
 
-def _unset(project: Workspace, plan: Plan) -> list[Fault]:
-    """Variables and addresses without which a pending node could not ask its teachers, a verifier its server, or
-    deploy its target."""
+def unrouted(project: Workspace, names: Collection[str]) -> list[Fault]:
+    """Of these teachers those whose model litellm refuses."""
+    from flywheel.teachers import check_routes
+
+    faults = check_routes((name, teacher) for name, teacher in project.spec.teachers.items() if name in names)
+    return [project.loaded.fault(fault.path, fault.message, fault.hint) for fault in faults]
+
+
+def _asked_by(project: Workspace, plan: Plan) -> list[str]:
+    """The teachers that pending nodes may ask."""
     from flywheel.plan import VERBS
 
     spec = project.spec
@@ -241,7 +267,13 @@ def _unset(project: Workspace, plan: Plan) -> list[Fault]:
     asked |= {judge.asks for task in spec.tasks for judge in judges_of(spec, task).values() if judge.asks is not None}
     if any(VERBS[node.kind].asks_teachers_of_suites for node in plan.pending):
         asked |= {name for suite in spec.evals.values() for name in suite.teachers}
-    needed = with_fallbacks(spec, sorted(asked))
+    return with_fallbacks(spec, sorted(asked))
+
+
+def _unset(project: Workspace, plan: Plan) -> list[Fault]:
+    """Variables and addresses without which a pending node could not ask its teachers, a verifier its server, or
+    deploy its target."""
+    spec, needed = project.spec, _asked_by(project, plan)
     judging = {name for task in spec.tasks.values() for name in task.verify}
     told = {*spec.deploy.variables} if any(node.kind == "deploy" for node in plan.pending) else set[str]()
     waited_for = {"teachers": {*needed}, "verifiers": judging, "deploy": told}
@@ -291,6 +323,14 @@ class _KnownRight:
     def keep(self) -> None:
         with suppress(OSError, FlywheelError):  # where nothing can be kept, it is asked again
             write_text(self.file, self.digest)
+
+
+def _digest_of_routes(teachers: Sequence[Teacher]) -> str:
+    """Changes with everything that could make litellm refuse a model; of a variable counts whether it is set."""
+    addresses = [teacher.address or "" for teacher in teachers]
+    is_set = [[bool(os.environ.get(name)) for name in secrets.names(address)] for address in addresses]
+    models = [teacher.routed_as for teacher in teachers]
+    return fingerprint([models, addresses, is_set, version("litellm"), installed_version()])
 
 
 def _digest_of_prompts(loaded: LoadedSpec, student: Path) -> str:

@@ -20,6 +20,7 @@ from flywheel.spec.models import Spec
 from flywheel.store import Store
 from flywheel.student.loading import Arm
 from flywheel.student.work import AnswerJob, Asking
+from flywheel.text import listing
 
 #: Rows asked in the smoke evaluation.
 SMOKE_ROWS = 16
@@ -88,7 +89,7 @@ def _target(history: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
     if not history:
         raise UsageError("nothing was ever deployed. Run `flywheel apply` first.")
     current = history[-1]["model_id"]
-    known = f"Deployed so far: {', '.join(dict.fromkeys(row['model_id'] for row in history))}."
+    known = f"Deployed so far: {listing((row['model_id'] for row in reversed(history)), to or '')}."
     if to is not None:
         found = [row for row in history if row["model_id"].startswith(to)]
         if not found:

@@ -24,7 +24,7 @@ _MADE = {".flywheel", "reports", "deploy", "__pycache__"}
 def template_folder(name: str) -> Path:
     """Where a template's files are. Raises UsageError for an unknown one."""
     if name not in (found := _folders()):
-        hint = did_you_mean(name, list(found)) or "`flywheel init --template list` shows them."
+        hint = f"{did_you_mean(name, found)} `flywheel init --template list` describes them."
         raise UsageError(f'there is no template "{name}". {hint}')
     return found[name]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flywheel.errors import NodeFailed
 from flywheel.harness.suites import Answer, EvaluationJob, Measured, SuiteJob, named_faults, sampled
+from flywheel.text import listing
 
 
 def run_named(lm: Any, suite: SuiteJob, job: EvaluationJob) -> list[Measured]:
@@ -66,7 +67,7 @@ def _one_filter(suite: SuiteJob, samples: list[dict[str, Any]]) -> Iterable[dict
     if wanted and wanted not in known:
         raise NodeFailed(
             f'suite {suite.name}: no filter "{wanted}". Set evals.{suite.name}.metric to <metric>,<filter> '
-            f"with one of: {', '.join(known)}."
+            f"with one of: {listing(known, wanted)}."
         )
     return [sample for sample in samples if sample["filter"] == (wanted or known[0])]
 
@@ -75,7 +76,7 @@ def _measured(lm: Any, suite: SuiteJob, task: str, place: int, sample: dict[str,
     """`place`: among the documents that were asked; `doc_id`: among all of the task's."""
     metric = (suite.metric or "").partition(",")[0] or next((m for m in sample["metrics"] if _is_share(sample[m])), "")
     if not _is_share(sample.get(metric)):
-        known = ", ".join(sample["metrics"])
+        known = listing(sample["metrics"], metric)
         raise NodeFailed(
             f"suite {suite.name}: lm-eval task {task} gives no per-item score in [0, 1] under "
             f'"{metric or "any metric"}". Set evals.{suite.name}.metric to one of: {known}.'

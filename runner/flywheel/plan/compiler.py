@@ -8,7 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from flywheel.errors import FlywheelError
-from flywheel.hashing import fingerprint, short
+from flywheel.hashing import fingerprint
+from flywheel.plan.changes import changes, in_words
 from flywheel.plan.estimates import History, calibrations, priced, seconds_before
 from flywheel.plan.model import Estimate, Plan, PlanNode
 from flywheel.plan.parts import Iteration, ProjectFacts
@@ -120,18 +121,7 @@ def _with_status(
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], parents: list[PlanNode]) -> Iterator[str]:
     """`train.rank 16 → 32`, or which parents are new where nothing of its own changed."""
-    found = False
-    for part in sorted(old.keys() | new.keys()):
-        if old.get(part) != new.get(part):
-            found = True
-            yield f"{part} {_shown(part, old.get(part))} → {_shown(part, new.get(part))}"
+    found = list(changes(old, new))
+    yield from (in_words(*change) for change in found)
     if not found:
         yield "after " + (", ".join(p.name for p in parents if p.status != "reused") or "an earlier history")
-
-
-def _shown(part: str, value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, str) and len(value) == 64:
-        return short(value)
-    return str(value)

@@ -530,10 +530,11 @@ class ReportStep(Verb):
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         """What the page shows of the spec and no step before it reads."""
         spec = it.spec
-        price = spec.loop.human_usd_per_example
-        usual = type(spec.loop).model_fields["human_usd_per_example"].default  # with it a report stays what it was
+        of_people = spec.loop.model_dump(include={"human_usd_per_example", "human_minutes_per_example"})
+        usual = {key: type(spec.loop).model_fields[key].default for key in of_people}
         return {
-            **({"loop.human_usd_per_example": price} if price != usual else {}),
+            # With the defaults a report stays what it was.
+            **{f"loop.{key}": value for key, value in of_people.items() if value != usual[key]},
             "name": spec.name,
             "description": spec.description,
             "deploy.approve": spec.deploy.approve,

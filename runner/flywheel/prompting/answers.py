@@ -65,7 +65,8 @@ def _row_problem(item: Any, columns: Sequence[str]) -> str:
     for column in columns:
         if item.get(column) is None:
             state = "is null" if column in item else "is missing"
-            return f'column "{column}" {state}. {did_you_mean(column, set(item) - set(columns))}'.rstrip(" .")
+            near = did_you_mean(column, set(item) - set(columns), cut=False)
+            return f'column "{column}" {state}. {near}'.rstrip(" .")
     return "" if _encodable([item[column] for column in columns]) else "not valid Unicode (a lone surrogate)"
 
 

@@ -15,12 +15,12 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import Fault, FlywheelError, SpecInvalid
+from flywheel.errors import Fault, FlywheelError, Path_, SpecInvalid
 from flywheel.hashing import canonical
 from flywheel.json_text import distinct
 from flywheel.records import Row
@@ -28,6 +28,8 @@ from flywheel.text import did_you_mean, one_line, plural
 
 MAX_FAULTS = 20
 """Faults shown for one file; the rest is counted."""
+SAME_FAULTS = 3
+"""Rows with one and the same fault that are each shown with their line."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ def read_row_file(path: Path) -> RowFile:
 def _numbered(path: Path) -> _Numbered:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        hint = did_you_mean(path.suffix, _READERS) or "Known: .jsonl, .json, .csv, .tsv, .parquet."
+        hint = did_you_mean(path.suffix, _READERS)
         raise SpecInvalid([Fault(f'unknown kind of data file "{path.suffix}".', file=shown(path), hint=hint)])
     faults: list[Fault] = []
     yield from _guarded(reader, path, faults)
     if faults:
-        raise SpecInvalid(_cut(faults))
+        raise SpecInvalid(few(faults))
 
 
 def rows_of_text(text: str, name: str) -> list[Row]:
@@ -82,7 +84,7 @@ def rows_of_text(text: str, name: str) -> list[Row]:
     faults: list[Fault] = []
     rows = [row for _, row in _lines(text.split("\n"), name, faults)]
     if faults:
-        raise SpecInvalid(_cut(faults))
+        raise SpecInvalid(few(faults))
     return rows
 
 
@@ -343,8 +345,24 @@ def _encodable(value: Any) -> bool:
     return True
 
 
-def _cut(faults: list[Fault]) -> list[Fault]:
-    if len(faults) <= MAX_FAULTS:
-        return faults
-    rest = len(faults) - MAX_FAULTS
-    return [*faults[:MAX_FAULTS], Fault(f"and {plural(rest, 'more fault')}.", file=faults[0].file)]
+def few(faults: Iterable[Fault]) -> list[Fault]:
+    """Faults of rows as they are told: what is wrong with more than `SAME_FAULTS` rows of a file in the same words is
+    said once, at the first, and with their number; after `MAX_FAULTS` follows how many more there are."""
+    found = list(faults)
+    alike: dict[tuple[str, str, Path_], list[int]] = {}
+    for index, fault in enumerate(found):
+        alike.setdefault((fault.message, fault.file, fault.path), []).append(index)
+    told: list[tuple[int, Fault]] = []
+    for (message, _, _), same in alike.items():
+        if len(same) > SAME_FAULTS:
+            some = ", ".join(str(found[index].line) for index in same[1 : SAME_FAULTS + 1])
+            others = f"{plural(len(same) - 1, 'further row')} ({some}{', …' if len(same) > SAME_FAULTS + 1 else ''})"
+            told.append((same[0], replace(found[same[0]], message=f"{message.rstrip('.')}, here and in {others}.")))
+        else:
+            told += [(index, found[index]) for index in same]
+    shown = [fault for _, fault in sorted(told, key=lambda entry: entry[0])]
+    if len(shown) <= MAX_FAULTS:
+        return shown
+    last, rest = shown[MAX_FAULTS - 1], len(shown) - MAX_FAULTS
+    more = Fault(f"and {plural(rest, 'more fault')}.", last.path, file=last.file, line=last.line, warning=last.warning)
+    return [*shown[:MAX_FAULTS], more]

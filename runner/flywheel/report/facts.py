@@ -102,6 +102,8 @@ class ReportFacts:
     """How many the plan has."""
     human_usd_per_example: float = 2.0
     """What a person would be paid for an accepted example."""
+    human_minutes_per_example: float | None = None
+    """How long a person would work on it, where the spec says."""
     method: str = "sft"
     """How the student learns; beyond `sft` also from its own judged answers, so many `rounds` of them."""
     rounds: int = 0

@@ -16,7 +16,7 @@ from flywheel.report import charts, words
 from flywheel.report.index import IndexEntry
 from flywheel.report.items import ItemPage, Pasts, held, page_item
 from flywheel.report.model import Change, Rate, Report, ShownItem, Trend
-from flywheel.text import plural
+from flywheel.text import plural, usd
 
 #: Longest text that a page shows in one place, whoever made the report.
 SHOWN = 60_000
@@ -93,7 +93,7 @@ def _environment() -> Environment:
         percent=words.percent,
         points=words.points,
         interval=words.interval,
-        usd=words.usd,
+        usd=usd,
         seconds=words.seconds,
         measured=words.measured,
         answer_time=words.answer_time,

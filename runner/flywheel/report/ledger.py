@@ -66,8 +66,13 @@ def strategies(
         _strategy(known.get(name, GeneratorFact(name, "unknown")), _entry(rows, "generator", name, fell), rounds[name])
         for name in _names(known, rows, "generator")
     )
-    price, queried = facts.human_usd_per_example, {f"{what}_query": text for what, text in sql.items()}
-    return Strategies(rows=found, human_usd_per_example=price, taught_query=queries.taught(nodes), **queried)
+    return Strategies(
+        rows=found,
+        human_usd_per_example=facts.human_usd_per_example,
+        human_minutes_per_example=facts.human_minutes_per_example,
+        taught_query=queries.taught(nodes),
+        **{f"{what}_query": text for what, text in sql.items()},
+    )
 
 
 def _strategy(fact: GeneratorFact, entry: dict[str, Any], rounds: list[Row]) -> Strategy:

@@ -541,6 +541,8 @@ class Strategies(ReportPart):
     rows: tuple[Strategy, ...]
     human_usd_per_example: float | None = None
     """What the spec says that a person is paid for an accepted example; None in reports from before there was a key."""
+    human_minutes_per_example: float | None = None
+    """Minutes of a person's work for one, where the spec says."""
 
     @property
     def accepted(self) -> int:

@@ -8,6 +8,7 @@ from flywheel.records.decision import RuleResult
 from flywheel.report import words
 from flywheel.report.markdown import plain, table
 from flywheel.report.model import AuditRate, Rate, Report, Score
+from flywheel.text import usd
 
 _SIGNS = {"holds": "✅ holds", "fails": "❌ fails", "undecided": "❔ undecided"}
 
@@ -113,7 +114,7 @@ def _strategies(report: Report) -> str:
             plain(row.name),
             f"{row.candidates:,}",
             f"{row.accepted:,} ({_share(row.acceptance)})",
-            words.price(row.usd_per_accepted, row.calls),
+            usd(row.usd_per_accepted),
             words.percent(row.dataset_share),
         ]
         for row in report.strategies.rows
@@ -143,12 +144,9 @@ def _cost(report: Report) -> str:
     costs, simulated = report.costs, [plain(t.name) for t in report.teachers.rows if t.simulated]
     line = (
         f"{report.funnel.stages[-1].rows:,} new lessons of {report.funnel.stages[0].rows:,} candidates, "
-        f"{words.usd(costs.usd)}, {words.seconds(costs.seconds)}."
+        f"{usd(costs.usd)}, {words.seconds(costs.seconds)}."
     )
-    strategies = report.strategies
-    if strategies.human_usd_per_example is not None:
-        beside = words.beside_people(strategies.accepted, strategies.usd, strategies.human_usd_per_example)
-        line = f"{line} {beside}".strip()
+    line = f"{line} {words.lessons_beside_people(report.strategies)}".strip()
     return f"{line} Simulated teachers: {', '.join(simulated)}." if simulated else line
 
 

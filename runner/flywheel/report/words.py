@@ -24,10 +24,11 @@ from flywheel.report.model import (
     Score,
     Scores,
     ShadowReplay,
+    Strategies,
     Training,
 )
 from flywheel.stats import Needed
-from flywheel.text import duration, plural, printable
+from flywheel.text import duration, plural, printable, usd
 
 #: Slices that the banner names as the weakest.
 SHOWN_WEAKEST = 3
@@ -94,28 +95,28 @@ def interval(of: Rate | Change | None) -> str:
     return f"{points(of.low)} to {points(of.high)}"
 
 
-def usd(amount: float | None) -> str:
-    """Cents, and under ten cents two significant digits."""
-    if amount is None:
-        return "–"
-    digits = 2 if amount == 0 or amount >= 0.1 else 1 - math.floor(math.log10(amount))
-    return f"${amount:,.{digits}f}"
-
-
-def price(amount: float | None, calls: int) -> str:
-    """Of calls that were made: what they cost, or that they were free."""
-    return "free" if calls and amount == 0 else usd(amount)
-
-
-def beside_people(accepted: int, paid: float, human: float) -> str:
-    """What accepted lessons cost, beside what people would be paid for as many; `human`: dollars an example. Nothing
-    where nothing was paid: then there is no price to compare."""
-    if not accepted or not paid:
+def beside_people(accepted: int, paid: float, human: float, minutes: float | None = None) -> str:
+    """What accepted lessons cost, beside what people would be paid for as many and how long they would work; `human`:
+    dollars an example, `minutes`: of work. Nothing is said of prices where nothing was paid, nor of hours without
+    `minutes`; where neither is left, the text is empty."""
+    if not accepted or (not paid and minutes is None):
         return ""
-    return (
-        f"{plural(accepted, 'accepted lesson')} for {usd(paid)}, {usd(paid / accepted)} each; "
-        f"people at {usd(human)} each: {usd(accepted * human)}."
-    )
+    lessons = plural(accepted, "accepted lesson")
+    said = []
+    if paid:
+        lessons += f" for {usd(paid)}, {usd(paid / accepted)} each"
+        said.append(f"people at {usd(human)} each: {usd(accepted * human)}")
+    if minutes is not None:
+        said.append(f"at {minutes:,g} min of work each: {accepted * minutes / 60:,.1f} hours of people saved")
+    return f"{lessons}; {'; '.join(said)}."
+
+
+def lessons_beside_people(strategies: Strategies) -> str:
+    """The same of an iteration's lessons; empty in reports from before there was a price of people."""
+    human = strategies.human_usd_per_example
+    if human is None:
+        return ""
+    return beside_people(strategies.accepted, strategies.usd, human, strategies.human_minutes_per_example)
 
 
 def measured(value: float | None, digits: int = 1) -> str:

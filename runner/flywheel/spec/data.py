@@ -6,14 +6,13 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.answers import final_answer
 from flywheel.errors import Fault, Path_, SpecInvalid
 from flywheel.records import Row
-from flywheel.records.rows import MAX_FAULTS, RowFile, read_row_file, shown, target_text
+from flywheel.records.rows import RowFile, few, read_row_file, shown, target_text
 from flywheel.spec.canaries import canary_of, canary_problem
 from flywheel.spec.document import Document
 from flywheel.spec.models import Task
@@ -48,9 +47,9 @@ def data_faults(document: Document, root: Path, outline: Outline, good: dict[Pat
     for use in uses:
         if use.place in files:
             faults += _own_columns(document, use, files[use.place])
-            faults += _cut(use.place, _row_faults(use, files[use.place], columns))
-            faults += _cut(use.place, _gold_faults(outline, use, files[use.place], good))
-            faults += _cut(use.place, _unjudged(root, outline, use, files[use.place]))
+            faults += few(_row_faults(use, files[use.place], columns))
+            faults += few(_gold_faults(outline, use, files[use.place], good))
+            faults += few(_unjudged(root, outline, use, files[use.place]))
     for place, prompt in prompts.items():
         faults += _prompt_faults(outline, place, prompt, columns)
     faults += _overlaps(outline, uses, files)
@@ -87,19 +86,27 @@ def _read_prompts(outline: Outline, good: dict[Path_, Path]) -> tuple[dict[Path_
     for place in [*task_prompts, *generators, *rubrics]:
         if place in good:
             try:
-                prompts[place] = read_prompt(good[place])
+                prompts[place] = read_prompt(good[place], _what_task_is(outline, place))
             except SpecInvalid as invalid:
                 faults += [replace(fault, path=place) for fault in invalid.faults]
     return prompts, faults
 
 
-def read_prompt(path: Path) -> Prompt:
-    """Parses a Jinja file without rendering it. Raises `SpecInvalid` at its file and line."""
+def _what_task_is(outline: Outline, place: Path_) -> dict[str, str | None]:
+    """What is known, before anything is asked, of the variable `task` that a generator's prompt sees."""
+    name = _task_of_prompt(outline, place) if place[0] == "generate" else ""
+    task = outline.tasks.get(name)
+    return {} if task is None else {"name": name, "description": task.description, "target": task.target}
+
+
+def read_prompt(path: Path, task: Mapping[str, str | None] | None = None) -> Prompt:
+    """Parses a Jinja file without rendering it; `task`: known values of that variable, which decide branches. Raises
+    `SpecInvalid` at its file and line."""
     import jinja2
 
     text = _read_text(path)
     try:
-        return _prompt(path, jinja2.Environment().parse(text))
+        return _prompt(path, jinja2.Environment().parse(text), task or {})
     except jinja2.TemplateSyntaxError as error:
         lines = text.splitlines()
         source = one_line(lines[error.lineno - 1]) if error.lineno <= len(lines) else ""
@@ -118,7 +125,7 @@ def _read_text(path: Path) -> str:
         raise SpecInvalid([Fault(f"cannot be read: {error.strerror}.", file=shown(path))]) from None
 
 
-def _prompt(path: Path, tree: nodes.Template) -> Prompt:
+def _prompt(path: Path, tree: nodes.Template, task: Mapping[str, str | None]) -> Prompt:
     from jinja2 import meta, nodes
 
     for include in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
@@ -126,17 +133,20 @@ def _prompt(path: Path, tree: nodes.Template) -> Prompt:
         raise SpecInvalid([Fault(message, file=shown(path), line=include.lineno, hint=hint)])
     unknown = meta.find_undeclared_variables(tree) - {"row", "range"}
     lines = {name.name: name.lineno for name in tree.find_all(nodes.Name) if name.name in unknown}
-    return Prompt(shown(path), _row_columns(tree), lines)
+    return Prompt(shown(path), _row_columns(tree, task), lines)
 
 
-def _row_columns(tree: nodes.Template) -> dict[str, int] | None:
+def _row_columns(tree: nodes.Template, task: Mapping[str, str | None]) -> dict[str, int] | None:
     from jinja2 import nodes
 
+    from flywheel.spec.branches import reached
+
     columns: dict[str, int] = {}
-    uses = sum(1 for name in tree.find_all(nodes.Name) if name.name == "row")
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+    found = list(reached(tree, task))
+    uses = sum(1 for name in found if isinstance(name, nodes.Name) and name.name == "row")
+    for node in found:
         inner = getattr(node, "node", None)
-        if not isinstance(inner, nodes.Name) or inner.name != "row":
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or not _is_row(inner):
             continue
         column = getattr(node, "attr", None) or getattr(getattr(node, "arg", None), "value", None)
         if not isinstance(column, str) or column in _DICT_METHODS:
@@ -144,6 +154,12 @@ def _row_columns(tree: nodes.Template) -> dict[str, int] | None:
         columns.setdefault(column, node.lineno)
         uses -= 1
     return columns if uses == 0 else None
+
+
+def _is_row(node: object) -> bool:
+    from jinja2 import nodes
+
+    return isinstance(node, nodes.Name) and node.name == "row"
 
 
 _DICT_METHODS = frozenset(name for name in dir(dict) if not name.startswith("_"))
@@ -363,15 +379,6 @@ def _lacking(place: Path_, file: str, line: int, row: Row, needed: Iterable[str]
             yield Fault(f'the row {what} the column "{column}".', place, hint, file, line)
 
 
-def _cut(place: Path_, faults: Iterator[Fault]) -> list[Fault]:
-    shown_faults = list(islice(faults, MAX_FAULTS))
-    rest = sum(1 for _ in faults)
-    if rest:
-        more = f"and {plural(rest, 'more fault')}."
-        shown_faults.append(Fault(more, place, file=shown_faults[0].file, line=shown_faults[-1].line))
-    return shown_faults
-
-
 # --- cases that people judged -------------------------------------------------------------------------------
 
 
@@ -421,7 +428,7 @@ def _cases(
             yield from _read(document, Use(place, "case", "", None, (), (), {}), good[place], files)
             needed = {task: _case_columns(task, tasks[task], verifier, label, prompts, columns) for task in tasks}
             for file in files.values():
-                yield from _cut(place, _case_faults(place, file, tasks, label, needed))
+                yield from few(_case_faults(place, file, tasks, label, needed))
 
 
 def _case_columns(
@@ -459,7 +466,7 @@ def _canaries(document: Document, outline: Outline, good: dict[Path_, Path], pro
     files: dict[Path_, RowFile] = {}
     yield from _read(document, Use(place, "canary", "", None, (), (), {}), good[place], files)
     for file in files.values():
-        yield from _cut(place, _canary_faults(place, file, outline, prompts))
+        yield from few(_canary_faults(place, file, outline, prompts))
 
 
 def _canary_faults(place: Path_, file: RowFile, outline: Outline, prompts: Prompts) -> Iterator[Fault]:

@@ -392,6 +392,8 @@ class Loop(SpecModel):
     error rates (`docs/gate.md`). Suites of lm-eval's own tasks are answered whole."""
     human_usd_per_example: Usd = 2.0
     """What a person would be paid for one accepted example: the report puts the teachers' price beside it."""
+    human_minutes_per_example: Annotated[float, Field(gt=0, le=1e5)] | None = None
+    """Minutes of a person's work for one accepted example: with it the report says how many hours were saved."""
 
 
 class Ablation(SpecModel):

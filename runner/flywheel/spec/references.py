@@ -15,7 +15,7 @@ from flywheel.spec.models import GateRule, Loop, Measure, Preference, Suite, Tra
 from flywheel.spec.outline import Outline, kinds_of
 from flywheel.spec.strategies import Generator
 from flywheel.spec.verifiers import Verifier, pattern_faults
-from flywheel.text import did_you_mean
+from flywheel.text import did_you_mean, listing
 
 COMPARISONS = ("better_by", "not_worse_than", "at_least", "at_most", "falls_by")
 
@@ -128,7 +128,7 @@ def _tasks_left_out(document: Document, outline: Outline) -> Iterator[Fault]:
         return
     for index, generator in outline.generate.items():
         if generator.task is None:
-            hint = f"Add one of {', '.join(tasks)}."
+            hint = f"Add one of {listing(tasks)}."
             yield document.fault(("generate", index), 'missing key "task": there are several tasks.', hint)
 
 

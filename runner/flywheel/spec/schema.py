@@ -161,10 +161,21 @@ def _cell(text: str) -> str:
 
 
 def _default(value: Schema) -> str:
+    """As YAML takes it; of a mapping with keys of its own their table says it, and nothing where there is none."""
     default = value.get("default")
-    if default in (None, "") or (isinstance(default, dict | list) and default):
+    if default in (None, "") or (isinstance(default, dict) and default):
         return ""
-    return f"`{json.dumps(default, ensure_ascii=False)}`"
+    return f"`{json.dumps(_without_nulls(default), ensure_ascii=False)}`"
+
+
+def _without_nulls(default: Any) -> Any:
+    """Entries of a list without the keys that stand for nothing."""
+    if not isinstance(default, list):
+        return default
+    return [
+        {key: item for key, item in entry.items() if item is not None} if isinstance(entry, dict) else entry
+        for entry in default
+    ]
 
 
 def _type(value: Schema) -> str:
@@ -194,7 +205,8 @@ def _scalar(value: Schema) -> str:
 
 
 def _plural(word: str) -> str:
-    return word if word == "text" else f"{word}s"
+    """Choices are no noun, and stay as they are."""
+    return word if word == "text" or word.endswith("`") else f"{word}s"
 
 
 def write(folder: Path) -> list[Path]:

@@ -85,6 +85,11 @@ class Teacher(Kind):
         return ""
 
     @property
+    def routed_as(self) -> str:
+        """The name by which litellm must find who serves the model; empty where litellm is not asked."""
+        return ""
+
+    @property
     def usd_limit(self) -> float | None:
         """Hard stop: dollars per run."""
         return None
@@ -172,6 +177,10 @@ class LitellmTeacher(Teacher):
 
     @property
     def priced_as(self) -> str:
+        return self.model
+
+    @property
+    def routed_as(self) -> str:
         return self.model
 
     @property

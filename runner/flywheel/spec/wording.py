@@ -20,7 +20,7 @@ from flywheel.spec.strategies import STRATEGIES
 from flywheel.spec.targets import TARGETS
 from flywheel.spec.teachers import TEACHERS
 from flywheel.spec.verifiers import VERIFIERS
-from flywheel.text import did_you_mean, one_line
+from flywheel.text import did_you_mean, listing, one_line
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -155,7 +155,7 @@ def _not_one_of(document: Document, path: Path_, raw: Any, choices: list[str]) -
     near = did_you_mean(raw, choices)
     hint = near if near.startswith("Did") and len(choices) > 1 else ""
     one = "" if len(choices) == 1 else "one of "
-    return document.fault(path, f'"{one_line(raw, 60)}" is not {one}{", ".join(choices)}.', hint)
+    return document.fault(path, f'"{one_line(raw, 60)}" is not {one}{listing(choices, raw)}.', hint)
 
 
 def _kind_of(raw: Any) -> str:

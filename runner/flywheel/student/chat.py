@@ -262,7 +262,7 @@ class Prompter:
         whose = self.tokenizer.name_or_path
         if not self._template:
             raise FlywheelError(f"student.chat_template_kwargs: {whose} has no chat template. Take {name} out.")
-        hint = did_you_mean(name, set(re.findall(r"\b[a-z_]{4,}\b", self._template)))
+        hint = did_you_mean(name, set(re.findall(r"\b[a-z_]{4,}\b", self._template)), cut=False)
         raise FlywheelError(
             f'student.chat_template_kwargs: the chat template of {whose} reads no "{name}". {hint}'.rstrip()
         )

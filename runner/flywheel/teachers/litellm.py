@@ -47,6 +47,24 @@ def known_price(model: str) -> Price | None:
     )
 
 
+def priced_models() -> list[str]:
+    """The models of litellm's table of prices."""
+    return [name for name in _litellm().model_cost if isinstance(name, str)]
+
+
+def is_refused(model: str, api_base: str | None) -> bool:
+    """Whether litellm finds no provider for `model`, by its name or its address; any other complaint of litellm's may
+    pass by the time of the call."""
+    litellm = _litellm()
+    try:
+        litellm.get_llm_provider(model=model, api_base=api_base)
+    except litellm.BadRequestError as error:
+        return "LLM Provider NOT provided" in str(error)
+    except Exception:
+        return False
+    return False
+
+
 class Litellm:
     """`Transport` through `litellm.acompletion`. The model's name in an answer is not checked: routes and deployments
     have names of their own.

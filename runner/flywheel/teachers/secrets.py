@@ -31,7 +31,7 @@ def resolve(text: str, lookup: Lookup, path: tuple[str | int, ...]) -> str:
     def value(match: re.Match[str]) -> str:
         found = lookup(match[1])
         if not found:
-            near = did_you_mean(match[1], (n for n in os.environ if _SECRET_NAME.search(n))) if found is None else ""
+            near = did_you_mean(match[1], filter(_SECRET_NAME.search, os.environ), cut=False) if found is None else ""
             fault = Fault(
                 f"the environment variable {match[1]} is not set.",
                 path,
@@ -46,11 +46,16 @@ def resolve(text: str, lookup: Lookup, path: tuple[str | int, ...]) -> str:
 def redactor(teachers: Iterable[Teacher], lookup: Lookup) -> Redactor:
     """For what these teachers say: their keys, what is secret in their addresses, the environment's own keys and
     tokens; in what is told of a call, also all else that a reference in an address resolved to."""
+    return redactor_of(((teacher.key_reference, teacher.address) for teacher in teachers), lookup)
+
+
+def redactor_of(reached: Iterable[tuple[str | None, str | None]], lookup: Lookup) -> Redactor:
+    """The same for whoever is reached by a key and an address, as the spec writes them."""
     secret = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= _SHORT}
     other: set[str] = set()
-    for teacher in teachers:
-        secret |= {lookup(name) or "" for name in _REFERENCE.findall(teacher.key_reference or "")}
-        template = teacher.address or ""
+    for key, address_of in reached:
+        secret |= {lookup(name) or "" for name in _REFERENCE.findall(key or "")}
+        template = address_of or ""
         address = _REFERENCE.sub(lambda match: lookup(match[1]) or "", template)
         secret |= {_REFERENCE.sub(lambda match: lookup(match[1]) or "", v) for v in credentials(template, address)}
         other |= {lookup(name) or "" for name in _REFERENCE.findall(template)} | set(users(address))

@@ -42,7 +42,7 @@ def read_items(path: Path) -> Numbered:
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     reader = _READERS.get(suffix.lower())
     if reader is None:
-        hint = did_you_mean(suffix, _READERS) or f"Known: {', '.join(_READERS)}, each also with .gz."
+        hint = f"{did_you_mean(suffix, _READERS)} Each may have .gz behind it."
         raise _fault(path, 0, f'unknown kind of file "{suffix}".', hint)
     try:
         yield from reader(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from flywheel.errors import Fault, SpecInvalid
 from flywheel.hashing import fingerprint
 from flywheel.records import Outcome, Row, Subject
-from flywheel.records.rows import MAX_FAULTS, read_row_file, target_text
+from flywheel.records.rows import few, read_row_file, target_text
 from flywheel.spec.data import case_problem, case_task, gold_column
 from flywheel.stats import cohen_kappa
 from flywheel.text import plural
@@ -103,7 +103,7 @@ def read_cases(path: Path, tasks: dict[str, Task], label: str) -> list[LabelledC
         else:
             faults.append(Fault(found[0], file=file.file, line=line, hint=found[1]))
     if faults:
-        raise SpecInvalid(faults[:MAX_FAULTS])
+        raise SpecInvalid(few(faults))
     return cases
 
 

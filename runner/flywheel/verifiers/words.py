@@ -73,7 +73,7 @@ def _unknown_label(said: frozenset[str], labels: Labels) -> Finding | None:
     strange = sorted(said - labels.known)
     if not strange:
         return None
-    hint = did_you_mean(strange[0], labels.known)
+    hint = did_you_mean(strange[0], labels.known, cut=False)  # rows keep it
     return fail(f'unknown label: "{one_line(strange[0], 60)}"' + (f". {hint}" if hint else ""))
 
 

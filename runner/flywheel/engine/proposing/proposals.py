@@ -17,6 +17,7 @@ from flywheel.hashing import fingerprint
 from flywheel.records import Verdict
 from flywheel.records.nodes import Query, finished
 from flywheel.store.taxonomy import Failed, held, open_table
+from flywheel.text import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,8 @@ def chosen(found: Sequence[Unnamed], names: Sequence[str]) -> list[Proposal]:
     """The named ones that have a predicate. Raises UsageError where one is not among them."""
     known = {one.name: one for task in found for one in task.proposals if one.when}
     if strange := [name for name in names if name not in known]:
-        raise UsageError(f'no mode "{strange[0]}" is proposed; these are: {", ".join(known) or "none"}.')
+        near = did_you_mean(strange[0], known) or "None is."
+        raise UsageError(f'no mode "{strange[0]}" is proposed. {near}')
     return [known[name] for name in dict.fromkeys(names)]
 
 

@@ -26,7 +26,7 @@ from flywheel.errors import FlywheelError
 from flywheel.records.reviews import Review, Words, categories, last_words, settled
 from flywheel.report.html import render_review
 from flywheel.stats import krippendorff_alpha
-from flywheel.text import one_line
+from flywheel.text import listing, one_line
 
 #: Bytes of a form; an answer of a student has tens of thousands at most.
 MOST_BYTES = 1 << 20
@@ -210,7 +210,7 @@ def _value(item: ReviewItem, text: str) -> str:
     if not value:
         raise FormRefused(HTTPStatus.BAD_REQUEST, "An answer is needed, or say that there is no right one.")
     if item.choices and value not in item.choices:
-        raise FormRefused(HTTPStatus.BAD_REQUEST, f"The answers are: {', '.join(item.choices)}.")
+        raise FormRefused(HTTPStatus.BAD_REQUEST, f"The answers are: {listing(item.choices, value)}.")
     return value
 
 

@@ -30,6 +30,7 @@ from flywheel.engine.serving.requests import (
 )
 from flywheel.errors import FlywheelError
 from flywheel.json_text import as_json
+from flywheel.text import listing
 
 Handler = Callable[[Request], Awaitable[Response]]
 #: By HTTP status, what OpenAI calls a fault; all others are the request's.
@@ -99,7 +100,7 @@ class Routes:
     async def model(self, request: Request) -> Response:
         served, name = self._served, request.path_params["name"]
         if name not in served.names:
-            known = ", ".join(served.names)
+            known = listing(served.names, name)
             raise Refusal(404, f"no such model. Known: {known}.", param="model", code="model_not_found")
         return JSONResponse(_model(served, name))
 

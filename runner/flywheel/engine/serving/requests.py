@@ -16,7 +16,7 @@ from flywheel.errors import FlywheelError
 from flywheel.json_text import distinct
 from flywheel.records import Row
 from flywheel.student.serving import Question
-from flywheel.text import did_you_mean, one_line
+from flywheel.text import did_you_mean, listing, one_line
 
 #: Parameters that change no answer of this server: taken, and not looked at.
 _WITHOUT_EFFECT = frozenset(
@@ -210,10 +210,9 @@ def asked_of(body: ChatBody | CompletionBody, served: Served) -> Asked:
 def refuse_other_model(name: str, served: Served) -> None:
     """Raise Refusal where `name` is none of the served model's; it is looked at again when the model has changed."""
     if name not in served.names:
-        known = ", ".join(served.names)
         raise Refusal(
             404,
-            f'no model "{one_line(name, 80)}" is served here. Known: {known}.',
+            f'no model "{one_line(name, 80)}" is served here. Known: {listing(served.names, name)}.',
             param="model",
             code="model_not_found",
         )

@@ -12,7 +12,7 @@ from typing import Any
 from flywheel.engine.starting.tables import SourceTable
 from flywheel.errors import UsageError
 from flywheel.records.rows import target_text
-from flywheel.text import did_you_mean
+from flywheel.text import did_you_mean, listing
 
 #: Names that say that a column is the answer, the surest first; without accents.
 _ANSWER_NAMES = """
@@ -89,8 +89,7 @@ def choose(
 def _known(table: SourceTable, flag: str, columns: Iterable[str]) -> None:
     for column in columns:
         if column not in table.columns:
-            near = did_you_mean(column, table.columns) or f"Its columns: {', '.join(table.columns)}."
-            raise UsageError(f'{flag}: {table.name} has no column "{column}". {near}')
+            raise UsageError(f'{flag}: {table.name} has no column "{column}". {did_you_mean(column, table.columns)}')
 
 
 # --- the target -------------------------------------------------------------------------------------------------------
@@ -153,9 +152,7 @@ def _recurs_at_all(values: Sequence[Any]) -> bool:
 
 def no_answers(table: SourceTable, why: str, columns: Sequence[str] = ()) -> str:
     """What to do with rows that nobody has answered. `columns`: those of which one may hold answers all the same."""
-    name_one = (
-        f" If one of its columns holds them, name it: --target with one of {', '.join(columns)}" if columns else ""
-    )
+    name_one = f" If one of its columns holds them, name it: --target with one of {listing(columns)}" if columns else ""
     return (
         f"{table.name} has no right answers ({why}), and without some nothing says what better is. Add a column, "
         "such as label, with the right answer to 100 rows or more, and name it: --target label. The other rows may "

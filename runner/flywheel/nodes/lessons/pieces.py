@@ -38,7 +38,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Piece:
-    """Something a reply held: a candidate, or a problem with it. `status`: parsed, unparsed or filtered."""
+    """Something a reply held: a candidate, or a problem with it. `status`: parsed, unparsed or filtered; where it is
+    parsed, `problem` says why it has no second opinion."""
 
     candidate: Candidate
     status: Literal["parsed", "unparsed", "filtered"] = "parsed"

@@ -10,7 +10,7 @@ from typing import Any
 from flywheel.hashing import seed_from
 from flywheel.nodes.context import Context, judge_all
 from flywheel.nodes.lessons.pieces import Ask, Assignment, Piece
-from flywheel.nodes.lessons.replies import Exchange, Heard, Reader, refuse_silence
+from flywheel.nodes.lessons.replies import CUT_OFF, Exchange, Heard, Reader, refuse_silence
 from flywheel.nodes.lessons.requests import Requests
 from flywheel.nodes.lessons.shares import Shares, asked_of
 from flywheel.nodes.lessons.sources import Sources
@@ -66,7 +66,8 @@ class Round:
     # -- second opinions
 
     def second_opinions(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
-        """Pieces without a known answer, answered again by somebody who did not write them."""
+        """Pieces without a known answer, answered again by somebody who did not write them; where no answer came of
+        that, the piece's `problem` says why."""
         if not self.generator.opinions:
             return pieces
         pieces = list(pieces)
@@ -84,9 +85,12 @@ class Round:
         found = pieces
         for i, reply in zip(need, replies, strict=True):
             row = found[i].candidate.row
-            if reply.status == "ok" and (answer := self.ctx.read(self.work.task_name, reply.text, row)):
+            answer = self.ctx.read(self.work.task_name, reply.text, row) if reply.status == "ok" else ""
+            if answer:
                 opinion = Reference(answer, "teacher", reply.teacher)
                 found[i] = replace(found[i], candidate=replace(found[i].candidate, reference=opinion))
+            else:
+                found[i] = replace(found[i], problem=f"the second opinion {_lack(reply)}")
         return found
 
     def other_than(self, author: str) -> str | None:
@@ -105,6 +109,15 @@ class Round:
         request = replace(request, seed=seed, row=candidate.row)
         prompt = None if self.teacher(teacher).is_student else self.generator.prompts.get("second_opinion_prompt")
         return self.requests.for_answer(request, prompt)
+
+
+def _lack(reply: Reply) -> str:
+    """Why a reply brought no answer."""
+    if reply.fault == CUT_OFF:
+        why = "was cut off: it met max_tokens"
+    else:
+        why = f"failed: {reply.fault}" if reply.status == "failed" else "holds no answer"
+    return f"of {reply.teacher} {why}"
 
 
 def subject_of(candidate: Candidate) -> Subject:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flywheel.errors import FlywheelError
 from flywheel.files import copy_folder
-from flywheel.nodes.targets.release import Action, AskServed, Release, Server, TargetRefused
+from flywheel.nodes.targets.release import Action, AskServed, Release, Server, TargetRefused, hiding
 from flywheel.project_code import where
 from flywheel.spec.secrets import resolve_env
 from flywheel.spec.targets import CommandDeploy, Deploy, HubDeploy, WebhookDeploy
@@ -36,7 +36,7 @@ class Told:
             return
         address, name = self.told.asked_at
         try:
-            check(Server(address, self.told.key_reference, 120.0), name)
+            check(Server(address, self.told.key_reference, 120.0, hiding(self.told)), name)
         except TargetRefused as error:
             raise TargetRefused(f"{error}{self._put_back(model, former)}") from None
 
@@ -76,14 +76,14 @@ class CommandTarget(Told):
                 f"{name} did not end within {self.spec.timeout_seconds:g} s (deploy.timeout_seconds)."
             ) from None
         if process.returncode != 0:
-            last = one_line(said.strip().rpartition("\n")[2], 200) or "it said nothing"
+            last = one_line(hiding(self.spec).detail(said.strip().rpartition("\n")[2]), 200) or "it said nothing"
             raise TargetRefused(f"{name} ended with {process.returncode}: {last}")
 
 
 class WebhookTarget(Told):
     def __init__(self, spec: WebhookDeploy) -> None:
         super().__init__(spec)
-        self._server = Server(spec.url, None, spec.timeout_seconds)
+        self._server = Server(spec.url, None, spec.timeout_seconds, hiding(spec))
         self._secret = resolve_env(spec.secret).encode()
 
     def say(self, model: Release, action: Action) -> None:
@@ -110,7 +110,7 @@ class StrangerTarget(Told):
         try:
             self.told.tell(model.home, dict(model.manifest))
         except Exception as error:
-            raise TargetRefused(f"{type(self.told).__name__}: {where(error)}") from error
+            raise TargetRefused(f"{type(self.told).__name__}: {hiding(self.told).detail(where(error))}") from error
 
 
 class HubTarget:
@@ -144,4 +144,5 @@ class HubTarget:
                 delete_patterns="*",
             )  # fmt: skip
         except (HfHubHTTPError, OSError, ValueError) as error:
-            raise TargetRefused(f"the hub did not take {self._spec.repo}: {one_line(str(error), 200)}") from None
+            said = one_line(hiding(self._spec).detail(str(error)), 200)
+            raise TargetRefused(f"the hub did not take {self._spec.repo}: {said}") from None

@@ -115,5 +115,5 @@ def _text(server: Server, found: Any) -> str:
         choice = found["choices"][0]
         return str((choice["message"]["content"] if "message" in choice else choice["text"]) or "")
     except (KeyError, IndexError, TypeError):
-        said = one_line(str(found), 120)
+        said = server.shown(str(found), 120)
         raise TargetRefused(f"{server.place} does not answer as OpenAI's protocol wants it: {said}.") from None

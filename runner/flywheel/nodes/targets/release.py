@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import httpx
 
 from flywheel.errors import FlywheelError
 from flywheel.spec.secrets import resolve_env
+from flywheel.spec.targets import Deploy
+from flywheel.teachers import Redactor, redactor_of
 from flywheel.text import one_line
 
 Action = Literal["deploy", "rollback", "withdraw"]
@@ -44,10 +47,16 @@ class AskServed(Protocol):
     def __call__(self, server: Server, model: str) -> None: ...
 
 
-class Server:
-    """Requests to one address, tried again a few times where it cannot be reached."""
+def hiding(spec: Deploy) -> Redactor:
+    """For what a target says: nothing that the spec's references hold, nor the environment's own keys, is passed on."""
+    return redactor_of([(None, getattr(spec, name)) for name in spec.variables], os.environ.get)
 
-    def __init__(self, address: str, key: str | None, timeout: float) -> None:
+
+class Server:
+    """Requests to one address, tried again a few times where it cannot be reached. `hide`: what it must not show."""
+
+    def __init__(self, address: str, key: str | None, timeout: float, hide: Redactor) -> None:
+        self._hide = hide
         self.address = resolve_env(address).rstrip("/")
         headers = {} if key is None else {"Authorization": f"Bearer {resolve_env(key)}"}
         self._client = httpx.Client(headers=headers, timeout=timeout)
@@ -57,6 +66,10 @@ class Server:
         """As it may be shown: path, query and user may be secret."""
         parts = urlsplit(self.address)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def shown(self, said: str, limit: int) -> str:
+        """What the server said, in one line and without secrets: they go before the text is cut."""
+        return one_line(self._hide.detail(said), limit)
 
     def get(self, path: str) -> Any:
         return self._answered("GET", path).json()
@@ -75,11 +88,11 @@ class Server:
             try:
                 answer = self._client.request(method, self.address + path, **what)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                problem = f"{self.place} cannot be reached: {one_line(str(error) or type(error).__name__, 120)}"
+                problem = f"{self.place} cannot be reached: {self.shown(str(error) or type(error).__name__, 120)}"
             else:
                 if answer.is_success:
                     return answer
-                problem = f"{self.place}{path} answered {answer.status_code}: {one_line(_said(answer), 300)}"
+                problem = f"{self.place}{path} answered {answer.status_code}: {self.shown(_said(answer), 300)}"
                 if answer.status_code not in _BUSY:
                     break
             if pause is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flywheel.nodes.targets.release import Action, AskServed, Release, Server, TargetRefused
+from flywheel.nodes.targets.release import Action, AskServed, Release, Server, TargetRefused, hiding
 from flywheel.spec.targets import ServerDeploy
 
 
@@ -18,7 +18,7 @@ class VllmServer:
     def __init__(self, spec: ServerDeploy) -> None:
         self.spec = spec
         address = spec.url.rstrip("/").removesuffix("/v1")
-        self.openai = Server(f"{address}/v1", spec.api_key, spec.timeout_seconds)
+        self.openai = Server(f"{address}/v1", spec.api_key, spec.timeout_seconds, hiding(spec))
         self.admin = self.openai
 
     def tell(self, model: Release, former: Release | None, check: AskServed, action: Action) -> None:
@@ -112,7 +112,8 @@ class SglangServer(VllmServer):
 
     def __init__(self, spec: ServerDeploy) -> None:
         super().__init__(spec)
-        self.admin = Server(spec.url.rstrip("/").removesuffix("/v1"), spec.api_key, spec.timeout_seconds)
+        address = spec.url.rstrip("/").removesuffix("/v1")
+        self.admin = Server(address, spec.api_key, spec.timeout_seconds, hiding(spec))
 
     def asked_as(self, name: str) -> str:
         base = next((str(model["id"]) for model in self._models() if not model.get("parent")), "")

@@ -85,6 +85,7 @@ def facts_of(ctx: Context) -> ReportFacts:
         approve=spec.deploy.approve,
         iterations=max(ctx.chain),
         human_usd_per_example=spec.loop.human_usd_per_example,
+        human_minutes_per_example=spec.loop.human_minutes_per_example,
         method=spec.train.method,
         rounds=spec.train.rounds,
     )

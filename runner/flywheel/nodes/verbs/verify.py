@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from flywheel.nodes.context import Context, NodeResult, Unknowns, verdict_rows, watched
@@ -28,6 +29,7 @@ def verify(ctx: Context) -> NodeResult:
         subjects = [subject_of_row(row) for row in rows]
         so_far = fates.total(), fates["pass"] + fates["spare"]
         verdicts = watched(ctx, ctx.judge(subjects, cascade=True), total, *so_far)
+        verdicts = [_with_problem(row, found) for row, found in zip(rows, verdicts, strict=True)]
         unknowns.add(subjects, verdicts)
         judged = [_judged(ctx, subject, found) for subject, found in zip(subjects, verdicts, strict=True)]
         select(generator, rows, judged, ctx.spec.curate.dedup.answers_per_question)
@@ -69,6 +71,13 @@ def _blocks(ctx: Context) -> Iterator[list[dict[str, Any]]]:
             [*_chosen(ctx), after, end, end],
         )
         after = end or ""
+
+
+def _with_problem(row: dict[str, Any], found: list[Verdict]) -> list[Verdict]:
+    """What is unknown of a candidate whose second opinion did not come says so, too: a verifier cannot know."""
+    if not row["problem"]:
+        return found
+    return [replace(v, reason=f"{v.reason}: {row['problem']}") if v.outcome == "unknown" else v for v in found]
 
 
 def _judged(ctx: Context, subject: Subject, found: list[Verdict]) -> dict[str, Any]:
