@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -111,6 +112,13 @@ def test_what_is_too_near_to_earlier_questions_is_filtered_before_it_is_verified
     assert filtered
     assert {c["outcome"] for c in filtered} == {None}
     assert any(c["problem"].startswith("ROUGE-L") for c in filtered)
+
+
+def test_what_is_near_by_characters_is_filtered_as_well(domain: Domain) -> None:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, novelty=0.6, novelty_by="characters")
+    problems = [c["problem"] for c in applied(domain) if c["status"] == "filtered"]
+    assert problems
+    assert all(re.fullmatch(r"ratio (0\.[6-9]\d|1\.00) with an earlier question", problem) for problem in problems)
 
 
 def test_no_second_opinion_is_paid_for_on_what_is_filtered(domain: Domain) -> None:

@@ -51,6 +51,8 @@ class Generator(Kind):
     novelty: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Drop a candidate whose question has a ROUGE-L (F) above this with a seed or any earlier candidate. Self-Instruct
     uses 0.7."""
+    novelty_by: Literal["words", "characters"] = "words"
+    """What `novelty` counts. By `characters` it is rapidfuzz's ratio, of which OpenThoughts allows 0.95."""
     min_words: Count = 0
     """Fewest words of a question."""
     max_words: Positive | None = None
@@ -171,6 +173,8 @@ class Generator(Kind):
             yield (), 'missing key "data": from: data reads a file.', "Name it."
         if self.data is not None and self.source != "data":
             yield ("data",), "data is read only with from: data.", "Add from: data, or remove it."
+        if self.novelty is None and self.novelty_by != "words":
+            yield ("novelty_by",), "novelty_by is read only with novelty.", "Add novelty: 0.95, or remove it."
         for number, pattern in enumerate(self.forbid):
             yield from pattern_faults(("forbid", number), pattern)
 
