@@ -338,7 +338,7 @@ class Trace(Taught):
     sample solves is always dropped."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 3
+    implementation: ClassVar[int] = 4
 
     @property
     def answers_each(self) -> int:
@@ -363,7 +363,7 @@ class Rationalize(Taught):
     """Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in the lesson."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 3
+    implementation: ClassVar[int] = 4
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
@@ -404,6 +404,7 @@ class CodeWithTests(Taught):
 
     brings_reference: ClassVar[bool] = True
     needs_programs_run: ClassVar[bool] = True
+    implementation: ClassVar[int] = 2
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
@@ -457,6 +458,7 @@ class SelfPlay(Taught):
     by_student_alone: ClassVar[bool] = True
     brings_reference: ClassVar[bool] = True
     starts_from_rows: ClassVar[bool] = True
+    implementation: ClassVar[int] = 2
 
     @property
     def shown(self) -> Shown:
