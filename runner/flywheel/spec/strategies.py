@@ -52,7 +52,7 @@ class Generator(Kind):
     """Drop a candidate whose question has a ROUGE-L (F) above this with a seed or any earlier candidate. Self-Instruct
     uses 0.7."""
     novelty_by: Literal["words", "characters"] = "words"
-    """What `novelty` counts. By `characters` it is rapidfuzz's ratio, of which OpenThoughts allows 0.95."""
+    """What `novelty` counts. By `characters` it is rapidfuzz's ratio; OpenThoughts drops from 0.95 on."""
     min_words: Count = 0
     """Fewest words of a question."""
     max_words: Positive | None = None
