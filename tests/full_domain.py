@@ -82,7 +82,8 @@ FUNCTION = {"kind": "python", "function": Two("every.py:teach", "every.py:write"
 LESSONS = {
     "max_candidates": Two(None, 50),
     "rounds": Two(1, 2),
-    "novelty": Two(None, 0.99),
+    "novelty": Two(0.99, 0.98),
+    "novelty_by": Two("words", "characters"),
     "min_words": Two(0, 1),
     "max_words": Two(None, 50),
     "forbid": Two([], ["forbidden"]),
@@ -230,7 +231,7 @@ SPEC: dict[str, Any] = {
             "near": Two(0.9, 0.8), "answers_per_question": Two(1, 2), "semantic": Two(0.95, 0.9),
             "embedder": Two("embedder", "embedder2"),
         },
-        "decontaminate": {"ngram": Two(13, 12)},
+        "decontaminate": {"ngram": Two(13, 12), "ratio": Two(None, 0.9)},
         "length": {"min_chars": Two(1, 2), "max_chars": Two(20_000, 10_000)},
         "rank": {"difficulty": Two(0.5, 0.6)},
         "mix": {"replay": Two(1.0, 0.9), "window": Two(1, 0), "seeds": Two(0.1, 0.2)},

@@ -1,4 +1,5 @@
-"""Two simulated teachers: `write` makes requests from what it is shown, `read` turns one into a command.
+"""Simulated teachers: `write` makes requests from what it is shown, `write_many` so many that some replies are cut off,
+`read` turns one into a command.
 
 They stand in for language models. Each is wrong at its declared `error_rate`, by the request's seed.
 """
@@ -89,6 +90,17 @@ def spoilt(rng: random.Random, text: str, command: str) -> tuple[str, str]:
         (", ".join([text] * 3), command),
         (command.split(" ")[1], command),
     ])  # fmt: skip
+
+
+def write_many(request: dict[str, Any]) -> str:
+    """What `write` says, with outputs that no instance filter lets through; some replies meet their longest length."""
+    rng, options = random.Random(f"{request['seed']} many"), request["options"]
+    rows = json.loads(write(request))
+    for row in rows:
+        if rng.random() < options["faulty_rate"]:
+            row["command"] = rng.choice(["", row["request"], f"{row['command']}; then:"])
+    text = json.dumps(rows)
+    return text[: rng.randrange(len(text) // 2, len(text) - 2)] if rng.random() < options["cut_rate"] else text
 
 
 def read(request: dict[str, Any]) -> str:

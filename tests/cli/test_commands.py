@@ -184,6 +184,17 @@ def test_query_gives_a_table_or_json(applied: Domain, flywheel) -> None:
     assert all(str(row["n"]) in table for row in rows)
 
 
+def test_a_query_may_call_text_what_is_json_elsewhere(applied: Domain, flywheel) -> None:
+    sql = """SELECT request->>'$.task' AS request, 'more' AS row, summary FROM calls, nodes LIMIT 1"""
+
+    code, out, error = flywheel(applied, "query", sql, "--json")
+
+    assert code == 0, error
+    [found] = json.loads(out)
+    assert (found["request"], found["row"]) == ("colour", "more")
+    assert isinstance(found["summary"], dict)
+
+
 @pytest.mark.parametrize(
     "sql",
     [

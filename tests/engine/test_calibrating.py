@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flywheel.engine.asking import example_row
 from flywheel.engine.planning import timed_plan, training_in_words
 from flywheel.engine.project import Workspace, open_project
 from flywheel.plan import Plan
@@ -93,3 +94,24 @@ def test_what_cannot_be_trained_here_is_not_measured_here(
     assert ("train" in untimed(plan)) == (lack is not None)
     assert (sized.root / ".flywheel" / "calibration.json").exists() == (lack is None)
     assert json.dumps(plan.to_json())
+
+
+def test_a_task_that_only_a_generators_questions_show_is_measured_by_these(sized: Domain) -> None:
+    """Nobody knows what is right there: it has no probes, no seeds and no suite."""
+    sized.write_rows("evals/questions.jsonl", [{"text": f"odd sea {n}"} for n in range(20)])
+    open_task = {"prompt": "prompts/colour.md", "target": "label", "verify": ["shape"]}
+    guessed = {"name": "guessed", "task": "open", "strategy": "trace", "teachers": ["careful"], "from": "data",
+               "data": "evals/questions.jsonl", "samples": 1, "accept": 5, "too_easy": None}  # fmt: skip
+    sized.edit(lambda spec: spec["tasks"].update(open=open_task))
+    sized.edit(lambda spec: spec["verifiers"].update(shape={"kind": "regex", "pattern": "(?s).+"}))
+    sized.edit(lambda spec: spec["generate"][0].update(task="colour"))
+    sized.edit(lambda spec: spec["generate"].append(guessed))
+
+    project, plan, said = timed(sized)
+
+    assert said
+    assert not {"probe", "train", "evaluate"} & untimed(plan)
+    assert example_row(project, "open") == "text='odd sea 0'"
+    outcome = sized.apply(until="curate")
+    assert not outcome.error
+    assert sized.query("SELECT count(*) AS n FROM dataset WHERE task = 'open' AND origin = 'new'")[0]["n"] == 5

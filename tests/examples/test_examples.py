@@ -102,3 +102,22 @@ def test_one_turn_accepts_lessons_of_each_generator_and_the_score_rises(project:
     if project.name == "code":
         seeds = [row["seed"] for row in asked(project, REPAIRS)]
         assert len(set(seeds)) == len(seeds) > 1, "repairs that share a seed err alike"
+
+
+@pytest.mark.slow
+def test_nobody_writes_tests_of_a_problem_that_a_rule_drops(tmp_path: Path, tiny: str) -> None:
+    project = copied("code", tmp_path)
+    spec = project / "flywheel.yaml"
+    spec.write_text(spec.read_text().replace("accept: 300", "accept: 20\n    rounds: 1\n    forbid: [plus]"))
+    probes = project / "rows" / "probes.jsonl"
+    probes.write_text("".join(probes.read_text().splitlines(keepends=True)[:20]))
+    command = [sys.executable, "-c", "from flywheel.cli import main; main()", "apply", "--until", "generate"]
+    subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+
+    found = asked(project, "SELECT row->>'$.question' AS question, row->>'$.tests' AS tests, status FROM candidates")
+    dropped = [row for row in found if row["status"] == "filtered"]
+    assert dropped
+    assert all("plus" in row["question"] and row["tests"] is None for row in dropped)
+    tested = asked(project, "SELECT request->>'$.row.question' AS question FROM calls WHERE teacher = 'tester'")
+    assert len(tested) == sum(row["status"] == "parsed" for row in found) > 0
+    assert not any("plus" in row["question"] for row in tested)

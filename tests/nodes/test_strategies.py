@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import stand_in
 from flywheel.nodes.lessons.queue import heal, queued_rows
+from flywheel.records import Generation
 from mini_domain import ADJECTIVES, BLUES, Domain, rows
 
 TEACHER = """
@@ -113,6 +115,13 @@ def test_what_is_too_near_to_earlier_questions_is_filtered_before_it_is_verified
     assert any(c["problem"].startswith("ROUGE-L") for c in filtered)
 
 
+def test_what_is_near_by_characters_is_filtered_as_well(domain: Domain) -> None:
+    using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, novelty=0.6, novelty_by="characters")
+    problems = [c["problem"] for c in applied(domain) if c["status"] == "filtered"]
+    assert problems
+    assert all(re.fullmatch(r"ratio (0\.[6-9]\d|1\.00) with an earlier question", problem) for problem in problems)
+
+
 def test_no_second_opinion_is_paid_for_on_what_is_filtered(domain: Domain) -> None:
     using(domain, {}, strategy="self_instruct", **{"from": "seeds"}, second_opinion=["other"], novelty=0.5)
     found = applied(domain)
@@ -202,7 +211,7 @@ def teach(request):
 
 
 def thinking(domain: Domain, **task: Any) -> Domain:
-    using(domain, {}, strategy="trace", samples=3, **{"from": "data"}, data="asked.jsonl", forbid=["sky"])
+    using(domain, {}, strategy="trace", samples=3, **{"from": "data"}, data="asked.jsonl", forbid=["the sky"])
     (domain.root / "solver.py").write_text(THINKER)
     domain.write_rows("asked.jsonl", [{"text": row["text"]} for row in rows(700, 6)])
     domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
@@ -212,7 +221,7 @@ def thinking(domain: Domain, **task: Any) -> Domain:
 def test_thoughts_are_kept_in_lessons_where_the_task_says_so_and_rules_see_them(domain: Domain) -> None:
     found = applied(thinking(domain, thoughts="keep"))
     assert {c["target"] for c in found if c["outcome"] == "pass"} == {"<think>\na rose?\n</think>\n\nblue"}
-    assert {c["problem"] for c in found if c["status"] == "filtered"} == {'forbidden: "sky"'}
+    assert {c["problem"] for c in found if c["status"] == "filtered"} == {'forbidden: "the sky"'}
     assert {row["target"] for row in domain.query("SELECT target FROM dataset WHERE origin = 'new'")} == {
         "<think>\na rose?\n</think>\n\nblue"
     }
@@ -266,6 +275,27 @@ def test_a_question_that_stands_twice_in_a_file_is_asked_and_counted_once(domain
     assert set(Counter(c["group_id"] for c in found).values()) == {3}
 
 
+@pytest.mark.parametrize("strategy", ["trace", "rationalize"])
+def test_a_question_that_a_rule_drops_is_answered_by_nobody_and_has_had_its_turn(domain: Domain, strategy: str) -> None:
+    options = {"trace": True, "wrong_every": 3}
+    using(domain, options, strategy=strategy, samples=3, **{"from": "data"}, data="asked.jsonl", forbid=["figure"])
+    pictured = [{"text": f"see sky {n} in the figure", "label": "blue"} for n in range(2)]
+    domain.write_rows("asked.jsonl", [*rows(700, 6), *pictured])
+    with_final_answers(domain)
+    domain.edit(lambda spec: spec["verifiers"].update(right={"kind": "exact"}))
+
+    found = applied(domain)
+
+    dropped = [c for c in found if c["status"] == "filtered"]
+    assert {c["row"]["text"] for c in dropped} == {row["text"] for row in pictured}
+    assert {(c["problem"], c["call_key"], c["target"]) for c in dropped} == {('forbidden: "figure"', "", "")}
+    assert len(dropped) == 2
+    assert domain.query("SELECT count(*) AS n FROM calls WHERE teacher = 'solver'")[0]["n"] == 6 * 3
+    assert summary(domain)["asked"] == {"solver/": 8 * 3}, "the next round goes on behind them"
+    assert summary(domain)["filtered"] == {"forbidden": 2}
+    assert domain.query("SELECT count(*) AS n FROM dataset WHERE origin = 'new'")[0]["n"] == 6
+
+
 def test_the_student_answers_anew_what_it_was_asked_before(domain: Domain) -> None:
     using(domain, {}, strategy="trace", samples=2, rounds=2, **{"from": "data"}, data="asked.jsonl")
     domain.write_rows("asked.jsonl", rows(700, 4))
@@ -308,11 +338,11 @@ def test_rationalizing_hints_only_where_nothing_was_right_and_the_hint_is_not_in
     assert all(row["target"].endswith("blue") for row in lessons)
 
 
-def test_self_play_keeps_what_the_student_solves_sometimes(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flywheel.records import Generation
+@pytest.fixture
+def playing(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> Domain:
+    """A student that asks itself about things; of "sky" it is unsure, "rose" it knows."""
 
     def answer(job: Any, progress: Any) -> list[Any]:
-        """Proposes things; of "sky" it is unsure, "rose" it knows."""
         found = []
         for i, (name, prompt) in enumerate(job.prompts):
             if job.seeds and "propose" in prompt:
@@ -336,12 +366,26 @@ def test_self_play_keeps_what_the_student_solves_sometimes(domain: Domain, monke
             }
         ]  # fmt: skip
 
-    domain.edit(change)
-    found = applied(domain)
+    return domain.edit(change)
+
+
+def test_self_play_keeps_what_the_student_solves_sometimes(playing: Domain) -> None:
+    found = applied(playing)
     kept = [c for c in found if c["outcome"] == "pass"]
     assert kept
     assert all("sky" in c["row"]["text"] and 0 < c["pass_rate"] < 1 for c in kept)
     assert all("too easy" in (c["reason"] or "") for c in found if "rose" in c["row"]["text"])
+
+
+def test_what_the_student_asks_and_a_rule_drops_it_does_not_answer(playing: Domain) -> None:
+    playing.edit(lambda spec: spec["generate"][0].update(forbid=["rose"]))
+
+    found = applied(playing)
+
+    assert {c["status"] for c in found if "rose" in c["row"]["text"]} == {"filtered"}
+    answered = playing.query("SELECT request->>'$.row.text' AS text FROM calls WHERE purpose = 'answer'")
+    assert answered
+    assert all("sky" in row["text"] for row in answered)
 
 
 def test_an_empty_queue_never_blocks_and_what_people_answer_is_taken_once(domain: Domain) -> None:

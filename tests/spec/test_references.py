@@ -236,7 +236,8 @@ def test_one_fault(project, changes: list[tuple[str, str]], message: str) -> Non
 TWO_TASKS = [
     (
         "    verify: [same]\n",
-        "    verify: [same]\n  other:\n    {prompt: prompts/answer.md, target: answer, verify: [same]}\n",
+        "    verify: [same]\n  other:\n"
+        "    {prompt: prompts/answer.md, target: answer, probes: evals/probes.jsonl, verify: [same]}\n",
     ),
     (PRACTICE, ""),
 ]
@@ -246,6 +247,16 @@ def test_with_two_tasks_a_generator_says_which(project) -> None:
     assert project.edit(*TWO_TASKS).messages() == [
         'flywheel.yaml:23:5: generate[0]: missing key "task": there are several tasks. Add one of answer, other.'
     ]
+
+
+def test_a_task_has_rows_somewhere(project) -> None:
+    project.edit(*TWO_TASKS, ("name: targeted,", "name: targeted, task: answer,"))
+    rowless = (", probes: evals/probes.jsonl, verify: [same]}", ", verify: [same]}")
+
+    assert project.edit(rowless).messages() == [
+        'flywheel.yaml:11:3: tasks.other: task "other" has no rows, and no suite measures it. Add tasks.other.probes.'
+    ]
+    project.edit(("evals:\n", "evals:\n  more: {task: other, data: evals/holdout.jsonl}\n")).load()
 
 
 def test_a_task_without_a_generator_is_a_warning(project) -> None:
@@ -403,6 +414,10 @@ JUDGE = "{kind: judge, teacher: chatty, rubric: prompts/answer.md}"
         (
             [("name: practice,", "name: practice, data: evals/holdout.jsonl,")],
             "generate[1].data: data is read only with from: data. Add from: data, or remove it.",
+        ),
+        (
+            [("name: practice,", "name: practice, novelty_by: characters,")],
+            "generate[1].novelty_by: novelty_by is read only with novelty. Add novelty: 0.95, or remove it.",
         ),
         (
             [("[terse, chatty]", "[terse], strategy: self_play"), (SECOND, "")],

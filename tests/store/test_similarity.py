@@ -307,6 +307,23 @@ def test_overlap_is_found_in_three_ways(question: str, how: str | None) -> None:
     assert not found or (found[0].suite, found[0].item_id) == ("holdout", "item")
 
 
+@pytest.mark.parametrize(
+    ("question", "how"),
+    [(f"{ITEM} now", "95%"), (ITEM.replace("a", "aa", 1), "95%"), (f"now, {ITEM} if you can tell me", None)],
+)
+def test_with_a_ratio_a_question_that_is_nearly_an_items_overlaps_whatever_the_answers(
+    question: str, how: str | None
+) -> None:
+    items = [("far", "other", "How many lamps are there", "How many lamps are there"), ("holdout", "item", ITEM, ITEM)]
+
+    assert contaminated([(question, question)], items, 50) == {}
+    found = contaminated([(question.upper(), f"{question} 5")], items, 50, 0.95)
+
+    assert {place: (one.suite, one.item_id, one.how) for place, one in found.items()} == (
+        {0: ("holdout", "item", how)} if how else {}
+    )
+
+
 CHINESE = "小明有四十八个苹果，他把其中的一半分给了三个朋友，然后又买了十二个苹果，请问他现在一共有多少个苹果？"
 JAPANESE = "太郎さんはりんごを四十八個持っていて、その半分を三人の友だちに分けました。いま何個のりんごがありますか。"
 THAI = "สมชายมีแอปเปิ้ลสี่สิบแปดผลและแบ่งครึ่งหนึ่งให้เพื่อนสามคนแล้วซื้อเพิ่มอีกสิบสองผล ตอนนี้เขามีแอปเปิ้ลกี่ผล"

@@ -86,13 +86,13 @@ def example_row(project: Workspace, task: str) -> str:
     """What a person can type as the row in `flywheel ask TASK ROW`: the columns that the prompt reads of the task's
     first row, or the file where they are no short texts."""
     wanted = project.spec.tasks[task]
-    path = wanted.probes or wanted.seeds or next(s.data for s in project.spec.evals.values() if s.task == task)
-    row = read_rows(project.root / str(path))[0]
+    path = project.spec.rows_of(task)
+    row = read_rows(project.root / path)[0]
     columns = read_prompt(project.root / wanted.prompt).columns or [name for name in row if name != wanted.target]
     values = {name: row.get(name) for name in columns}
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items() if isinstance(value, str))
     is_short = len(words) <= 100 and "\n" not in words and all(isinstance(value, str) for value in values.values())
-    return words if is_short and all(name.isidentifier() for name in values) else shlex.quote(str(path))
+    return words if is_short and all(name.isidentifier() for name in values) else shlex.quote(path)
 
 
 def new_worker(project_root: Path, log: str = "asking.log") -> Worker:

@@ -100,12 +100,11 @@ def _measured(project: Workspace, settings: dict[str, Any] | None, say: Callable
 
 
 def _pairs(project: Workspace) -> list[tuple[str, str]]:
-    """The first rows of each task, as (prompt, right answer)."""
+    """The first rows of each task, as (prompt, right answer, empty where the file has none)."""
     found = []
     tasks = project.spec.tasks
     for name, task in tasks.items():
-        path = task.probes or task.seeds or next(s.data for s in project.spec.evals.values() if s.task == name)
-        for row in islice(read_rows(project.root / str(path)), max(1, ROWS // len(tasks))):
+        for row in islice(read_rows(project.root / project.spec.rows_of(name)), max(1, ROWS // len(tasks))):
             inputs = {column: value for column, value in row.items() if column != task.target}
-            found.append((prompt_of(project, name, inputs), target_text(row[task.target])))
+            found.append((prompt_of(project, name, inputs), target_text(row.get(task.target, ""))))
     return found

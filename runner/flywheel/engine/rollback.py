@@ -168,11 +168,10 @@ def _asked_alike(project: Workspace, task: str, inputs: Mapping[str, Any]) -> bo
 
 
 def probe_prompts(project: Workspace) -> list[str]:
-    """Of the first task's probes, or of the rows of a suite where it has none."""
+    """Of the first task's probes, or of other rows of it where it has none."""
     spec: Spec = project.spec
     name, task = next(iter(spec.tasks.items()))
-    path = task.probes or next(s.data for s in spec.evals.values() if s.task == name)
-    rows = read_rows(project.root / str(path))[:SMOKE_ROWS]
+    rows = read_rows(project.root / spec.rows_of(name))[:SMOKE_ROWS]
     return [prompt_of(project, name, {k: v for k, v in row.items() if k != task.target}) for row in rows]
 
 

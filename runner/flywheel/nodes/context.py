@@ -253,8 +253,8 @@ def columns_of_task(spec: Spec, root: Path, name: str) -> list[str]:
     read = read_prompt(root / task.prompt).columns
     if read is not None:
         return list(dict.fromkeys([*read, *judged_columns(spec.verifiers[verifier] for verifier in task.verify)]))
-    path = task.seeds or task.probes or next(s.data for s in spec.evals.values() if s.task == name)
-    return [column for column in read_rows(root / str(path))[0] if column != task.target]
+    path = task.seeds or spec.rows_of(name)
+    return [column for column in read_rows(root / path)[0] if column != task.target]
 
 
 class Unknowns:

@@ -150,6 +150,9 @@ class Decontaminate(SpecModel):
     """Words in a row shared with an eval item that make a lesson contaminated (exact and normalised always count).
     Where a script puts no blanks between words: one and a half times as many Chinese or Japanese characters, three
     times as many Thai, Lao, Khmer, Burmese or Tibetan ones."""
+    ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Likeness of two questions over characters (rapidfuzz's ratio) from which a lesson is contaminated, too;
+    OpenThoughts uses 0.95. Numbers count like any characters. Null: off."""
 
 
 class Length(SpecModel):
@@ -484,6 +487,14 @@ class Spec(SpecModel):
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""
         return generator.task or next(iter(self.tasks))
+
+    def rows_of(self, task: str) -> str:
+        """A file with rows of the task, probes before all others; in what generators start from the target may be
+        missing. A spec of which none can be named is refused."""
+        known = self.tasks[task]
+        suites = [suite.data for suite in self.evals.values() if suite.task == task]
+        started = [generator.data for generator in self.generate if self.task_of(generator) == task]
+        return next(path for path in (known.probes, known.seeds, *suites, known.practice, *started) if path is not None)
 
     def shots_of(self, suite: Suite) -> int:
         """Solved seeds before each question of a suite over a task."""

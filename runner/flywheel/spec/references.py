@@ -321,6 +321,18 @@ _ABLATED = {"verifier": "verifiers", "teacher": "teachers", "generator": "genera
 CURATE_STAGES = ("length", "quality", "dedup", "decontaminate", "rank")
 
 
+def _rowless(document: Document, outline: Outline) -> Iterator[Fault]:
+    """Of each task there is a row somewhere: what is asked is else known to nobody."""
+    if not (outline.whole("generate") and outline.whole("evals")):
+        return
+    known = {suite.task for suite in outline.evals.values()}
+    known |= {outline.task_of(generator.task) for generator in outline.generate.values() if generator.data is not None}
+    for name, task in outline.tasks.items():
+        if name not in known and not (task.probes or task.seeds or task.practice):
+            message = f'task "{name}" has no rows, and no suite measures it.'
+            yield document.fault(("tasks", name), message, f"Add tasks.{name}.probes.")
+
+
 def _sources(document: Document, outline: Outline) -> Iterator[Fault]:
     """Rows that a generator starts from must be declared."""
     for index, generator in outline.generate.items():
@@ -539,6 +551,7 @@ _CHECKS = (
     _shots,
     _quantized,
     _preference,
+    _rowless,
     _sources,
     _own,
     _unused,

@@ -51,6 +51,8 @@ class Generator(Kind):
     novelty: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Drop a candidate whose question has a ROUGE-L (F) above this with a seed or any earlier candidate. Self-Instruct
     uses 0.7."""
+    novelty_by: Literal["words", "characters"] = "words"
+    """What `novelty` counts. By `characters` it is rapidfuzz's ratio; OpenThoughts drops from 0.95 on."""
     min_words: Count = 0
     """Fewest words of a question."""
     max_words: Positive | None = None
@@ -171,6 +173,8 @@ class Generator(Kind):
             yield (), 'missing key "data": from: data reads a file.', "Name it."
         if self.data is not None and self.source != "data":
             yield ("data",), "data is read only with from: data.", "Add from: data, or remove it."
+        if self.novelty is None and self.novelty_by != "words":
+            yield ("novelty_by",), "novelty_by is read only with novelty.", "Add novelty: 0.95, or remove it."
         for number, pattern in enumerate(self.forbid):
             yield from pattern_faults(("forbid", number), pattern)
 
@@ -334,7 +338,7 @@ class Trace(Taught):
     sample solves is always dropped."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 3
+    implementation: ClassVar[int] = 4
 
     @property
     def answers_each(self) -> int:
@@ -359,7 +363,7 @@ class Rationalize(Taught):
     """Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in the lesson."""
 
     brings_reference: ClassVar[bool] = True
-    implementation: ClassVar[int] = 3
+    implementation: ClassVar[int] = 4
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
@@ -400,6 +404,7 @@ class CodeWithTests(Taught):
 
     brings_reference: ClassVar[bool] = True
     needs_programs_run: ClassVar[bool] = True
+    implementation: ClassVar[int] = 2
 
     @property
     def prompts(self) -> Mapping[str, str | None]:
@@ -453,6 +458,7 @@ class SelfPlay(Taught):
     by_student_alone: ClassVar[bool] = True
     brings_reference: ClassVar[bool] = True
     starts_from_rows: ClassVar[bool] = True
+    implementation: ClassVar[int] = 2
 
     @property
     def shown(self) -> Shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def _storable(value: Any) -> Any:
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
-    """The row itself, its JSON columns as values."""
+    """The row itself, its JSON columns as values. What a query calls by such a name and is no JSON stays text."""
     for key in JSON_COLUMNS & row.keys():
         if isinstance(row[key], str):
-            row[key] = json.loads(row[key])
+            with suppress(ValueError):
+                row[key] = json.loads(row[key])
     return row

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
@@ -41,7 +41,7 @@ class Overlap:
     suite: str
     item_id: str
     how: str
-    """exact, normalised, or n-gram."""
+    """exact, normalised, n-gram, or of characters, in percent."""
 
 
 #: What a text is compared by, without what many share. `frame`: which lines and how much of its ends that was, when it
@@ -486,19 +486,24 @@ def _maybe_equal(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def contaminated(
-    lessons: Iterable[tuple[str, str]], items: Sequence[tuple[str, str, str, str]], ngram: int
+    lessons: Iterable[tuple[str, str]],
+    items: Sequence[tuple[str, str, str, str]],
+    ngram: int,
+    ratio: float | None = None,
 ) -> dict[int, Overlap]:
     """Lessons (question text, whole text) that overlap an eval item (suite, item id, question text, whole text).
 
-    Exact and normalised equality look at the question, n-grams of words at the whole; letter case counts in neither: a
-    leak costs more than a lesson. Where a script has no blanks between words, as many characters as make `ngram` words
-    stand for them (`flywheel.normal.gram_units`). Index of lesson → first overlap.
+    Exact and normalised equality and the `ratio` of characters (as in OpenThoughts, Guha et al. 2025) look at the
+    question, n-grams of words at the whole; letter case counts in none: a leak costs more than a lesson. Where a script
+    has no blanks between words, as many characters as make `ngram` words stand for them (`flywheel.normal.gram_units`).
+    Index of lesson → first overlap.
     """
     if not items:
         return {}
     exact = {question: (suite, item) for suite, item, question, _ in items}
     folded = _Folded((suite, item, question) for suite, item, question, _ in items)
     grams = _Grams([(suite, item, whole) for suite, item, _, whole in items], ngram)
+    lowered = {(suite, item): question.lower() for suite, item, question, _ in items}
     found: dict[int, Overlap] = {}
     for index, (question, whole) in enumerate(lessons):
         if question in exact:
@@ -507,7 +512,17 @@ def contaminated(
             found[index] = Overlap(*owner, "normalised")
         elif owner := grams.shared_by(whole):
             found[index] = Overlap(*owner, f"{ngram}-gram")
+        elif ratio is not None and (owner := _nearest(question, lowered, ratio)):
+            found[index] = Overlap(*owner, f"{ratio:.0%}")
     return found
+
+
+def _nearest(question: str, lowered: Mapping[tuple[str, str], str], ratio: float) -> tuple[str, str] | None:
+    """The (suite, item) whose question, in lower case, is the most alike, if it is so from `ratio` on."""
+    from rapidfuzz import fuzz, process
+
+    found = process.extractOne(question.lower(), lowered, scorer=fuzz.ratio, score_cutoff=100 * ratio)
+    return None if found is None else found[2]
 
 
 class _Folded:

@@ -1,7 +1,8 @@
 """What is dropped before anything is verified: too near to what was asked before, too short or long, or forbidden.
 
 Self-Instruct (Wang et al. 2022) drops an instruction whose ROUGE-L with any earlier one is above 0.7, one of under 4 or
-over 150 words, and those with certain words.
+over 150 words, and those with certain words. OpenThoughts (Guha et al. 2025) drops a question whose rapidfuzz ratio
+with an earlier one is 95 or more: the same measure over characters.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ def _novel(g: Round, pieces: Sequence[Piece]) -> list[Piece]:
     pool = [words_of(g.work.inputs(row)) for row in g.sources.seeds] + _asked_before(g)
     open_ = {p.candidate.group or p.candidate.candidate_id: p for p in pieces if p.status == "parsed"}
     questions = [words_of(piece.candidate.row) for piece in open_.values()]
-    nearest = rouge_l_to_earlier(questions, pool)
+    by = g.generator.novelty_by
+    nearest = rouge_l_to_earlier(questions, pool, by)
     near = {
-        key: f"ROUGE-L {score:.2f} with an earlier question"
+        key: f"{MEASURES[by]} {score:.2f} with an earlier question"
         for key, score in zip(open_, nearest, strict=True)
         if score > g.generator.novelty
     }
@@ -66,20 +68,24 @@ def _asked_before(g: Round) -> list[str]:
     return [words_of(row["row"]) for row in rows]
 
 
+#: What novelty is called, by what it counts.
+MEASURES = {"words": "ROUGE-L", "characters": "ratio"}
 #: Rows of a similarity matrix that are held at a time.
 BLOCK = 256
 
 
-def rouge_l_to_earlier(texts: Sequence[str], pool: Sequence[str]) -> list[float]:
-    """For each text the highest ROUGE-L F (Lin 2004), over words, with the pool and the texts before it. Where a script
-    puts no blanks between words, characters are words: a question there would be one word, and unlike all others."""
+def rouge_l_to_earlier(texts: Sequence[str], pool: Sequence[str], by: str = "words") -> list[float]:
+    """For each text the highest ROUGE-L F (Lin 2004) with the pool and the texts before it, over words or, `by`
+    "characters", over these: rapidfuzz's ratio. Where a script puts no blanks between words, characters are words: a
+    question there would be one word, and unlike all others."""
     import numpy as np
     from rapidfuzz.distance import LCSseq
     from rapidfuzz.process import cdist
 
-    codes: dict[str, int] = {}
-    # A word as one character: the longest common subsequence of words is then one of characters.
-    coded = ["".join(_character(codes, w) for w in _words(text.lower())) for text in [*pool, *texts]]
+    coded = [text.lower() for text in [*pool, *texts]]
+    if by == "words":  # a word as one character: the longest common subsequence of words is then one of characters
+        codes: dict[str, int] = {}
+        coded = ["".join(_character(codes, w) for w in _words(text)) for text in coded]
     lengths = np.array([len(c) for c in coded], dtype=np.float32)
     found: list[float] = []
     for start in range(len(pool), len(coded), BLOCK):

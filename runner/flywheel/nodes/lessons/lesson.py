@@ -67,7 +67,7 @@ def clear(ctx: Context) -> None:
 
 
 def _evals_fingerprint(ctx: Context) -> str:
-    return fingerprint([ctx.spec.curate.decontaminate.ngram, _eval_texts(ctx)])
+    return fingerprint([ctx.spec.curate.decontaminate.model_dump(), _eval_texts(ctx)])
 
 
 def overlaps_with_evals(ctx: Context, lessons: Sequence[Lesson]) -> Mapping[int, Overlap]:
@@ -75,7 +75,8 @@ def overlaps_with_evals(ctx: Context, lessons: Sequence[Lesson]) -> Mapping[int,
     if not lessons:
         return {}
     pairs = ((lesson.question, lesson.whole) for lesson in lessons)
-    return contaminated(pairs, _eval_texts(ctx), ctx.spec.curate.decontaminate.ngram)
+    rule = ctx.spec.curate.decontaminate
+    return contaminated(pairs, _eval_texts(ctx), rule.ngram, rule.ratio)
 
 
 def _eval_texts(ctx: Context) -> list[tuple[str, str, str, str]]:

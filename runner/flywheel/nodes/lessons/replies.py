@@ -210,6 +210,12 @@ class Reader:
             candidate = replace(candidate, reference=Reference(ask.source.answer, "row"))
         return [Piece(candidate) if target else Piece(candidate, "unparsed", "an empty answer", reply.text[:4_000])]
 
+    def question(self, ask: Ask, group: str) -> Candidate:
+        """The candidate of a source's row that nobody is asked to answer."""
+        assert ask.source is not None
+        nobody = Reply(group, ask.request.teacher, "failed")
+        return replace(self._candidate(ask, nobody, 0, ask.source.row, ""), call_key="", group=group)
+
     def _candidate(self, ask: Ask, reply: Reply, index: int, row: Mapping[str, Any], target: str) -> Candidate:
         work, source = self._work, ask.source
         return Candidate(

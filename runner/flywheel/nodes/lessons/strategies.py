@@ -17,6 +17,7 @@ from flywheel.nodes.lessons.filters import filtered
 from flywheel.nodes.lessons.pieces import Ask, Material, Piece
 from flywheel.nodes.lessons.queue import human
 from flywheel.nodes.lessons.round import Round
+from flywheel.nodes.lessons.shares import asked_of
 from flywheel.project_code import where
 from flywheel.records import Candidate, Reference, Reply, Row, row_id
 from flywheel.text import normalised
@@ -113,14 +114,14 @@ def _source_asks(
 def trace(g: Round, wanted: Wanted) -> list[Piece]:
     """Worked answers to a question, several samples each. Where the answer is not known, the samples vote (Wang et al.
     2022, self-consistency); what all or none get right is dropped when they are verified."""
-    asks = _sample_asks(g, wanted, lambda source: True)
-    return _voted(g, _samples(g, asks, g.open(asks)))
+    asks, dropped = _worth_asking(g, _sample_asks(g, wanted, lambda source: True))
+    return [*dropped, *_voted(g, _samples(g, asks, g.open(asks)))]
 
 
 def rationalize(g: Round, wanted: Wanted) -> list[Piece]:
     """STaR (Zelikman et al. 2022): questions that no sample gets right are tried again with the answer as a hint. The
     lesson has the question without the hint."""
-    asks = _sample_asks(g, wanted, lambda source: source.answer is not None)
+    asks, dropped = _worth_asking(g, _sample_asks(g, wanted, lambda source: source.answer is not None))
     first = _samples(g, asks, g.open(asks))
     tried = [piece for piece in first if piece.status == "parsed"]
     solved = {
@@ -132,7 +133,7 @@ def rationalize(g: Round, wanted: Wanted) -> list[Piece]:
     second = _samples(g, again, g.ask(again))
     g.notes |= {"solved": len(solved), "hinted": len({_group(g, ask) for ask in again})}
     # What failed without the hint is no candidate for this question any more: its hinted answers are.
-    return [piece for piece in first if piece.candidate.group in solved] + second
+    return [*dropped, *(piece for piece in first if piece.candidate.group in solved), *second]
 
 
 def _hinted(g: Round, ask: Ask) -> Ask:
@@ -159,6 +160,25 @@ def _sample_asks(g: Round, wanted: Wanted, fits: Callable[[Material], bool]) -> 
                 asks += g.requests.samples(teacher, mode, first + place * size, size, source, g.generator.prompt)
                 turn += 1
     return asks
+
+
+def _worth_asking(g: Round, asks: Sequence[Ask]) -> tuple[list[Ask], list[Piece]]:
+    """`_worth_answering` for a first step, in which a question that is dropped has had its turn."""
+    left, dropped = _worth_answering(g, asks)
+    without = {piece.candidate.group for piece in dropped}
+    g.asked.update(asked_of(ask) for ask in asks if _group(g, ask) in without)
+    return left, dropped
+
+
+def _worth_answering(g: Round, asks: Sequence[Ask]) -> tuple[list[Ask], list[Piece]]:
+    """Requests for questions that no rule of the generator drops, and a piece for each other question: an answer to it
+    would be paid for and never verified."""
+    questions: dict[str, Ask] = {}
+    for ask in asks:
+        questions.setdefault(_group(g, ask), ask)
+    pieces = [Piece(g.read.question(ask, group)) for group, ask in questions.items()]
+    dropped = {piece.candidate.group: piece for piece in filtered(g, pieces) if piece.status == "filtered"}
+    return [ask for ask in asks if _group(g, ask) not in dropped], list(dropped.values())
 
 
 def _group(g: Round, ask: Ask) -> str:
@@ -218,7 +238,7 @@ def code_with_tests(g: Round, wanted: Wanted) -> list[Piece]:
         for teacher, number in g.shares.split(count, mode).items()
         for ask in g.requests.rows(teacher, mode, number)
     ]
-    pieces = _with_tests(g, list(_pieces(g, g.opened(asks))))
+    pieces = _with_tests(g, list(filtered(g, _pieces(g, g.opened(asks)))))
     for attempt in range(g.generator.repairs):
         pieces, repaired = _repaired(g, pieces, attempt)
         if not repaired:
@@ -304,7 +324,8 @@ def self_play(g: Round, wanted: Wanted) -> list[Piece]:
                 g.requests.answer(ask.request.teacher, ask.request.mode or "", first + i, source)
                 for i in range(g.generator.samples)
             ]
-    return problems + _voted(g, _samples(g, answered, g.ask(answered)))
+    answered, dropped = _worth_answering(g, answered)
+    return [*problems, *dropped, *_voted(g, _samples(g, answered, g.ask(answered)))]
 
 
 def _proposed(g: Round, ask: Ask, reply: Reply, problems: list[Piece]) -> Iterator[Row]:

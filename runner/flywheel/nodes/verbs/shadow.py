@@ -79,6 +79,7 @@ def _unlearned(ctx: Context, task: str, rows: Sequence[Matched]) -> list[Matched
         ((words, f"{words}\n{one.correction or one.answer}") for words, one in zip(asked, rows, strict=True)),
         texts,
         ctx.spec.curate.decontaminate.ngram,
+        ctx.spec.curate.decontaminate.ratio,
     )
     return [one for index, one in enumerate(rows) if index not in learned]
 
