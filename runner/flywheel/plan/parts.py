@@ -190,7 +190,7 @@ class Iteration:
 
     def decontaminating(self) -> dict[str, Any]:
         """By what it is told whether a row overlaps an item of a suite."""
-        inputs = flatten("curate.decontaminate", self.spec.curate.decontaminate.model_dump())
+        inputs = flatten("curate.decontaminate", self.spec.curate.decontaminate.model_dump(exclude_none=True))
         for name, suite in self.spec.evals.items():
             inputs[f"evals.{name}"] = [suite.task, suite.data, suite.lm_eval]
             if suite.task is not None:

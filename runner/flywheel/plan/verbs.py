@@ -212,6 +212,8 @@ class GenerateStep(Verb):
         name = it.spec.task_of(generator)
         task = it.spec.tasks[name]
         dumped = generator.model_dump(mode="json", exclude={"floor", "cap", "modes", "source"})
+        if generator.novelty_by == "words":  # as before it could be told
+            del dumped["novelty_by"]
         inputs = {
             **flatten(f"generate.{generator.name}", dumped),
             f"generate.{generator.name}.implementation": generator.implementation,
@@ -292,6 +294,8 @@ class CurateStep(Verb):
         inputs = flatten("curate", it.spec.curate.model_dump(mode="json"))
         if it.spec.curate.mix.window is None:  # nothing is forgotten, as before there was a window
             del inputs["curate.mix.window"]
+        if it.spec.curate.decontaminate.ratio is None:  # it is not looked at
+            del inputs["curate.decontaminate.ratio"]
         if it.spec.curate.dedup.semantic is not None:
             inputs["curate.dedup.embedder weights"] = it.facts.embedder
         for name, task in it.spec.tasks.items():
