@@ -301,7 +301,8 @@ def test_calibration_cases_have_a_label(project) -> None:
 
 
 def test_cases_of_a_verifier_that_judges_several_tasks_name_theirs(project) -> None:
-    second = "tasks:\n  other: {prompt: prompts/other.md, target: answer, verify: [same]}\n"
+    second = "tasks:\n  other: {prompt: prompts/other.md, target: answer, probes: evals/other.jsonl, verify: [same]}\n"
+    project.write("evals/other.jsonl", lines({"thing": "boats", "a": 1, "b": 2, "answer": "3"}))
     project.edit(("tasks:\n", second), GOLDEN).write("prompts/other.md", "{{ row.thing }}")
     project.edit(
         ("name: targeted,", "name: targeted, task: answer,"), ("name: practice,", "name: practice, task: answer,")

@@ -182,7 +182,7 @@ ONE_FAULT = [
     (
         ("name: practice, ", "name: practice, source: seeds, "),
         'flywheel.yaml:22:22: generate[1].source: unknown key "source". Known: allocate, strategy, '
-        "floor, modes, parse, accept, forbid, rounds, novelty, max_words, min_words, cap and 12 more.\n"
+        "floor, modes, parse, accept, forbid, rounds, novelty, max_words, min_words, novelty_by and 13 more.\n"
         "      - {name: practice, source: seeds, teachers: [self], accept: 10, parse: text}\n"
         "                         ^",
     ),
