@@ -1,4 +1,4 @@
-"""Production traffic into the store: files → exchanges without personal data, each file in one transaction."""
+"""Production traffic into the store: files → exchanges without personal data, each file whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
@@ -114,18 +114,15 @@ def _taken_in(store: Store, reading: _Border, file: Path, chosen: Importer | Non
         detected(name, [item for _, item in head.items], reading.spec.columns) if head.items else None
     )
     done = Ingested(name, importer.name if importer else "empty")
-    try:
-        with store.transaction() as transaction:
-            landing = Landing(transaction, name, done.format)
-            if importer is not None:
-                reading.fill(landing, importer, chain(head.items, head.rest), done)
+    with closing(Landing(store, name, done.format)) as landing, suppress(_Rehearsed):
+        if importer is not None:
+            reading.fill(landing, importer, chain(head.items, head.rest), done)
+        with landing.settling() as transaction:
             _settle(transaction, landing, reading.spec, done)
             if not done.balanced():
                 raise FlywheelError(f"{name}: items were lost: {done}. Nothing of it was kept.")
             if dry_run:
                 raise _Rehearsed
-    except _Rehearsed:
-        pass
     return done
 
 
@@ -161,7 +158,6 @@ def _settle(transaction: Transaction, landing: Landing, spec: Traffic, done: Ing
     if spec.keep_days is not None:
         done.removed = remove_exchanges(transaction, landing.older_than(now - timedelta(days=spec.keep_days)))
     transaction.insert("ingests", [_record(transaction, done, now)])
-    landing.clear()
 
 
 def _record(transaction: Transaction, done: Ingested, now: datetime) -> Row:

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from flywheel.store.database import Transaction
+from flywheel.store.database import Store, Transaction
 
 
 class Landing:
-    """The exchanges and opinions of one file, inside a transaction, in tables of their own that end with it."""
+    """The exchanges and opinions of one file, in tables of their own, which the store never sees. What has landed is
+    committed there a block at a time: a transaction keeps in memory what it has written. Then all of it joins the store
+    in one `settling`."""
 
-    def __init__(self, transaction: Transaction, file: str, format: str) -> None:
-        self._transaction, self.file, self._format = transaction, file, format
+    def __init__(self, store: Store, file: str, format: str) -> None:
+        self._store, self.file, self._format = store, file, format
         self._place = 0
-        self.clear()
-        transaction.execute(
-            "CREATE TEMP TABLE landing AS SELECT *, CAST(0 AS BIGINT) AS place FROM traffic WHERE false"
-        )
-        transaction.execute(
-            "CREATE TEMP TABLE said AS SELECT *, false AS part, CAST(0 AS BIGINT) AS place FROM feedback WHERE false"
-        )
+        with self._store.transaction() as transaction:
+            _clear(transaction)
+            transaction.execute("CREATE TEMP TABLE landing AS SELECT *, 0::BIGINT AS place FROM traffic WHERE false")
+            transaction.execute(
+                "CREATE TEMP TABLE said AS SELECT *, false AS part, 0::BIGINT AS place FROM feedback WHERE false"
+            )
 
-    def clear(self) -> None:
-        for table in ("landing", "said", "chosen"):
-            self._transaction.execute(f"DROP TABLE IF EXISTS temp.{table}")
+    def close(self) -> None:
+        """Whatever landed is gone."""
+        with self._store.transaction() as transaction:
+            _clear(transaction)
 
     def take(self, exchanges: Sequence[Mapping[str, Any]], opinions: Sequence[Mapping[str, Any]]) -> None:
-        for table, rows in (("temp.landing", exchanges), ("temp.said", opinions)):
-            first = self._place
-            self._place += len(rows)
-            told = [{**row, "file": self.file, "place": first + n} for n, row in enumerate(rows)]
-            self._transaction.insert(table, told)
+        with self._store.transaction() as transaction:
+            for table, rows in (("temp.landing", exchanges), ("temp.said", opinions)):
+                first = self._place
+                self._place += len(rows)
+                told = [{**row, "file": self.file, "place": first + n} for n, row in enumerate(rows)]
+                transaction.insert(table, told)
+
+    @contextmanager
+    def settling(self) -> Iterator[Transaction]:
+        """The transaction in which the others of these methods work."""
+        with self._store.transaction() as self._transaction:
+            yield self._transaction
 
     def settle_exchanges(self, now: datetime) -> tuple[int, int, int]:
         """(completed, stored, known): each exchange once; one with its text completes one without, here or in the
@@ -82,6 +92,11 @@ class Landing:
 
     def _count(self, sql: str) -> int:
         return int(self._transaction.query(sql)[0]["n"])
+
+
+def _clear(transaction: Transaction) -> None:
+    for table in ("landing", "said", "chosen"):
+        transaction.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
 
 #: One row an exchange: of several with one id (a span and its log, an export that overlaps) the first with text, with
