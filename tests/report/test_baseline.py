@@ -97,7 +97,7 @@ def test_how_to_measure_the_base_with_shots_is_proposed_and_works(unfair: Domain
     target = next(score for score in report.scores.suites if score.suite == "holdout")
     assert row.over_without == target.change
     assert re.match(
-        r"holdout: \+[\d.]+ points over the base without shots, .* over the same base with 5 shots", row.text
+        r"holdout: \+[\d.]+ points over the base without shots, .* over the same base with 5 shots \(", row.text
     )
     assert row.text in render(report)
     assert "points over the base without shots" in render_summary(report)
@@ -106,10 +106,24 @@ def test_how_to_measure_the_base_with_shots_is_proposed_and_works(unfair: Domain
 
 
 def test_suites_that_differ_in_more_than_shots_are_not_compared(unfair: Domain) -> None:
-    shown = {"task": "colour", "data": "evals/holdout.jsonl", "role": "watch", "num_fewshot": 2}
+    shown = {"task": "colour", "data": "evals/holdout.jsonl", "role": "watch", "num_fewshot": 2, "stop": ["!"]}
     unfair.edit(lambda spec: spec["evals"].update(shown=shown))
     unfair.apply()
     assert report_of(unfair).baseline.shots == ()
+
+
+def test_a_suite_of_other_size_shows_the_base_on_the_items_of_both(unfair: Domain) -> None:
+    shown = {"task": "colour", "data": "evals/holdout.jsonl", "role": "watch", "num_fewshot": 2, "limit": 12}
+    unfair.edit(lambda spec: spec["evals"].update(shown=shown))
+    unfair.apply()
+    report = report_of(unfair)
+    both = """SELECT count(*) AS n FROM (SELECT item_id FROM scores WHERE suite = 'holdout' AND arm = 'candidate'
+              INTERSECT SELECT item_id FROM scores WHERE suite = 'shown' AND arm = 'candidate')"""
+    [row] = report.baseline.shots
+    assert 0 < row.items < 16
+    assert row.items == unfair.query(both)[0]["n"]
+    assert f"(shown, {row.items} items of both)" in row.text
+    assert report.baseline.advice == "", "it is there"
 
 
 def test_the_line_of_the_probe_says_it(unfair: Domain) -> None:

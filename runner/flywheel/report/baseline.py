@@ -105,7 +105,7 @@ def _constants(rows: list[Row], facts: ReportFacts) -> tuple[str, ...]:
 
 
 def _pairs(facts: ReportFacts) -> list[tuple[SuiteFact, SuiteFact]]:
-    """Each suite without shots, beside those that ask the same with shots."""
+    """Each suite without shots, beside those that ask the same with shots, be it of fewer items."""
     return [
         (suite, other)
         for suite in facts.suites
@@ -130,7 +130,7 @@ def _with_shots(
     text = (
         f"{suite.name}: {words.points(over.value)} points over the {who} without shots, "
         f"{words.points(over_shown.value)} ({words.interval(over_shown)}) over the same {who} with "
-        f"{plural(other.shots, 'shot')} ({other.name})."
+        f"{plural(other.shots, 'shot')} ({other.name}, {plural(items, 'item')} of both)."
     )
     return (
         WithShots(
@@ -156,7 +156,8 @@ def _advice(facts: ReportFacts, tasks: set[str], who: str) -> str:
     suite = next((s for s in doubtful if s.name not in paired), None)
     if suite is None:
         return ""
-    key = f"{suite.name}_shots: {{{suite.asks}, role: watch, num_fewshot: {SHOTS}}}"
+    asks = suite.asks if suite.limit is None else f"{suite.asks}, limit: {suite.limit}"
+    key = f"{suite.name}_shots: {{{asks}, role: watch, num_fewshot: {SHOTS}}}"
     seeds = any(task.name == suite.task and task.seeds for task in facts.tasks)
     more = "" if seeds else f" Shots are solved seeds: add tasks.{suite.task}.seeds, too."
     return shown(f"To see what the same {who} does when shown how, add to evals: {key}.{more}", 600)

@@ -61,7 +61,8 @@ class SuiteFact:
     task: str = ""
     """Empty for one of lm-eval's own."""
     asks: str = ""
-    """What is asked, shots aside, as YAML: task, data, and the keys that are not at their default."""
+    """What is asked, shots and limit aside, as YAML: task, data, and the keys that are not at their default."""
+    limit: int | None = None
     shots: int = 0
 
 

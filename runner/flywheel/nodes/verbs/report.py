@@ -92,7 +92,7 @@ def facts_of(ctx: Context) -> ReportFacts:
 
 
 #: Of a suite, the keys that say what is asked, and how often.
-_ASKED = {"task", "data", "limit", "repeats", "pass_at", "temperature", "stop"}
+_ASKED = {"task", "data", "repeats", "pass_at", "temperature", "stop"}
 
 
 def _suite(ctx: Context, name: str, suite: Suite) -> SuiteFact:
@@ -102,7 +102,8 @@ def _suite(ctx: Context, name: str, suite: Suite) -> SuiteFact:
         return SuiteFact(name, suite.role)
     asked = suite.model_dump(mode="json", include=_ASKED, exclude_defaults=True)
     asks = ", ".join(f"{k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in asked.items())
-    return SuiteFact(name, suite.role, ctx.spec.tasks[suite.task].target, suite.task, asks, ctx.spec.shots_of(suite))
+    target, shots = ctx.spec.tasks[suite.task].target, ctx.spec.shots_of(suite)
+    return SuiteFact(name, suite.role, target, suite.task, asks, suite.limit, shots)
 
 
 def _styles(style: str | list[str]) -> str:
