@@ -63,6 +63,41 @@ def test_a_judge_is_paid_for_every_answer_and_once_for_its_calibration(domain: D
     assert_paid(nodes["i2.evaluate"], HOLDOUT + GUARD)
 
 
+def test_a_price_that_the_spec_leaves_open_is_litellms_and_one_that_nobody_knows_is_named(domain: Domain) -> None:
+    judged(domain)
+    for key in PRICE:
+        domain.edit(lambda spec, key=key: spec["teachers"]["critic"].pop(key))
+    domain.edit(lambda spec: spec["teachers"]["critic"].update(model="openai/gpt-4o-mini"))
+    node = planned(domain)["i1.probe.colour"]
+    each = (800 * 0.15 + 100 * 0.6) / 1e6
+    assert node.estimate.usd == pytest.approx((PROBES + CASES) * each)
+    assert node.estimate.unpriced == ()
+
+    domain.edit(lambda spec: spec["teachers"]["critic"].update(model="openai/nobody-knows-it"))
+    plan = domain.plan()
+    assert (plan.unpriced, plan.to_json()["total"]["unpriced"]) == (("critic",), ("critic",))
+    assert "$0.00 without critic, whose price nobody knows (usd_per_million_input and _output);" in totals(plan)
+
+    domain.edit(lambda spec: spec["teachers"]["critic"].update(api_base="http://127.0.0.1:1/v1"))
+    assert domain.plan().unpriced == (), "a server of one's own"
+
+
+def test_prices_of_litellms_file_are_litellms() -> None:
+    import os
+
+    from flywheel.teachers.litellm import _prices
+
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    ours, theirs = (
+        {name: entry["output_cost_per_token"] for name, entry in table.items() if "output_cost_per_token" in entry}
+        for table in (_prices(), litellm.model_cost)
+    )
+    assert len(ours) > 1000
+    assert ours == theirs
+
+
 def test_a_judge_is_paid_for_each_vote_in_each_order_and_for_each_repeat(domain: Domain) -> None:
     judged(domain, votes=3, compare="pair")
     cases = [{"text": row["text"], "answer": "red", "label": "pass", "reference": "blue"} for row in rows(500, CASES)]

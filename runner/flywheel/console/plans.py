@@ -70,7 +70,7 @@ def totals(plan: Plan) -> str:
     if blocked:
         counted.append(f"{blocked} blocked")
     calls, price = sum(n.estimate.calls for n in pending), sum(n.estimate.usd for n in pending)
-    counted.append(f"about {plural(calls, 'teacher call')}, {usd(price)}")
+    counted.append(f"about {plural(calls, 'teacher call')}, {usd(price)}{_unpriced(plan)}")
     counted.append(f"{span(*plan.seconds)}{_untimed(plan)}")
     return "; ".join(counted) + "."
 
@@ -82,6 +82,11 @@ def span(low: float, high: float) -> str:
     )
     least, most = (round(time / seconds, 1 if unit == "h" else None) for time in (low, high))
     return f"{least:g} to {most:g} {unit}" if least < most else f"{most:g} {unit}"
+
+
+def _unpriced(plan: Plan) -> str:
+    names = ", ".join(plan.unpriced)
+    return f" without {names}, whose price nobody knows (usd_per_million_input and _output)" if names else ""
 
 
 def _untimed(plan: Plan) -> str:

@@ -22,7 +22,8 @@ def make_plan(
     """The plan for `iterations` (the spec's by default). `query` is the open store's, or the file is opened to read.
     `speed`: of the student, for what was not measured yet."""
     wanted = iterations or project.spec.loop.iterations
-    history = History(rows=project.rows_asked if speed is None else project.rows, speed=speed)
+    rows = project.rows_asked if speed is None else project.rows
+    history = History(rows=rows, speed=speed, prices=project.prices)
     if query is not None:
         return _compile(project, wanted, query, history)
     if not project.store_path.exists():
@@ -65,7 +66,7 @@ def rounds_in_words(project: Workspace) -> str:
 
 
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:
-    history = replace(measured(query), rows=known.rows, speed=known.speed)
+    history = replace(measured(query), rows=known.rows, speed=known.speed, prices=known.prices)
     done = done_nodes(query, project.root)
 
     def compiled(facts: ProjectFacts) -> Plan:

@@ -127,6 +127,18 @@ class Workspace:
         return {name: parameters(name, teacher, self.root) for name, teacher in self.spec.teachers.items()}
 
     @cached_property
+    def prices(self) -> dict[str, tuple[float, float] | None]:
+        """Dollars of a million tokens, read and written, of teachers whose price the spec leaves open; None where
+        nobody knows."""
+        open_ = {name: teacher for name, teacher in self.spec.teachers.items() if teacher.remote and not teacher.price}
+        if not open_:
+            return {}
+        from flywheel.teachers import expected_prices
+
+        found = expected_prices(open_)
+        return {name: None if price is None else (price.input, price.output) for name, price in found.items()}
+
+    @cached_property
     def versions(self) -> dict[str, str]:
         found = {
             "python": platform.python_version(),

@@ -66,6 +66,9 @@ class History:
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of each file of probes, items, seeds and calibration cases."""
     speed: Speed | None = None
+    prices: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
+    """Dollars of a million tokens, read and written, of teachers whose price the spec leaves open; None where nobody
+    knows."""
 
     def rows_of(self, file: str | None, limit: int | None = None) -> int:
         rows = self.rows.get(file or "", 0)
@@ -80,22 +83,25 @@ def priced(asked: Iterable[Asked], spec: Spec, history: History, seconds: Second
     """Calls with their tokens and dollars. Only calls to a model cost tokens; a function's or a data set's are counted
     as calls alone."""
     calls = tokens = usd = 0.0
+    unpriced: list[str] = []
     for name, role, number in asked:
         read, written, price = _each(name, role, spec, history)
-        calls, tokens, usd = calls + number, tokens + number * (read + written), usd + number * price
-    return Estimate(round(calls), round(tokens), usd, seconds)
+        calls, tokens, usd = calls + number, tokens + number * (read + written), usd + number * (price or 0.0)
+        unpriced += [name] if price is None and number else []
+    return Estimate(round(calls), round(tokens), usd, seconds, tuple(dict.fromkeys(unpriced)))
 
 
-def _each(name: str, role: Role, spec: Spec, history: History) -> tuple[float, float, float]:
-    """Of one call: tokens read, tokens written, dollars."""
+def _each(name: str, role: Role, spec: Spec, history: History) -> tuple[float, float, float | None]:
+    """Of one call: tokens read, tokens written, dollars, if anybody knows."""
     teacher, seen = spec.teachers[name], history.calls.get((name, role))
     if teacher.answer_tokens is None:
         return 0.0, 0.0, 0.0
     read = seen.input_tokens if seen else PROMPT_GUESS
     written = seen.output_tokens if seen else teacher.answer_tokens
-    of_prompt, of_answer, _ = teacher.price or (0.0, 0.0, None)
-    declared = (read * of_prompt + written * of_answer) / 1e6
-    return read, written, seen.usd if seen and seen.usd else declared
+    if seen and seen.usd:
+        return read, written, seen.usd
+    prices = teacher.price[:2] if teacher.price else history.prices.get(name, (0.0, 0.0))
+    return read, written, None if prices is None else (read * prices[0] + written * prices[1]) / 1e6
 
 
 # --- lessons ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ class Estimate:
     usd: float = 0.0
     seconds: tuple[float, float] | None = None
     """At least, at most."""
+    unpriced: tuple[str, ...] = ()
+    """Teachers whose price nobody knows: their calls are not in `usd`."""
     acceptance: float | None = None
     """The share of candidates that is expected to be accepted; of the first round of a generator."""
 
@@ -74,6 +76,11 @@ class Plan:
         return list(dict.fromkeys(names))
 
     @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Teachers whose price nobody knows."""
+        return tuple(dict.fromkeys(name for node in self.pending for name in node.estimate.unpriced))
+
+    @property
     def state(self) -> str:
         """Digest of what would run; a saved plan is only executed while it is unchanged."""
         return fingerprint([[node.fingerprint, node.status == "reused"] for node in self.nodes])
@@ -91,6 +98,7 @@ class Plan:
             tokens=sum(n.estimate.tokens for n in self.pending),
             usd=sum(n.estimate.usd for n in self.pending),
             seconds=self.seconds,
+            unpriced=self.unpriced,
         )
         return {
             "plan_version": 1,

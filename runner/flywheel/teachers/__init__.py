@@ -6,7 +6,7 @@ from flywheel.teachers.faults import OUT_OF_REACH, is_final
 from flywheel.teachers.journal import drain, read_journal
 from flywheel.teachers.money import Spent
 from flywheel.teachers.parameters import parameters
-from flywheel.teachers.prices import check_prices
+from flywheel.teachers.prices import check_prices, expected_prices
 from flywheel.teachers.routes import check_routes
 from flywheel.teachers.secrets import Redactor, redactor_of
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_prices",
     "check_routes",
     "drain",
+    "expected_prices",
     "is_final",
     "parameters",
     "read_journal",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from flywheel.records import FaultClass, LessonRequest
@@ -33,10 +36,21 @@ def _litellm() -> Any:
     return litellm
 
 
+@lru_cache(maxsize=1)
+def _prices() -> dict[str, Any]:
+    """Litellm's table, of its package's file: to import litellm takes seconds. Asked of litellm itself where a release
+    has no such file."""
+    found = find_spec("litellm")
+    try:
+        text = (Path(str(found and found.origin)).parent / "model_prices_and_context_window_backup.json").read_bytes()
+        return {name: entry for name, entry in json.loads(text).items() if "litellm_provider" in entry}
+    except (OSError, ValueError, TypeError):
+        return dict(_litellm().model_cost)
+
+
 def known_price(model: str) -> Price | None:
     """Litellm's price of `model`, or None. (For a model that it does not know, litellm itself says 0.)"""
-    litellm = _litellm()
-    entry = litellm.model_cost.get(model) or litellm.model_cost.get(model.partition("/")[2])
+    entry = _prices().get(model) or _prices().get(model.partition("/")[2])
     if not entry or entry.get("input_cost_per_token") is None or entry.get("output_cost_per_token") is None:
         return None
     cached = entry.get("cache_read_input_token_cost")
@@ -49,7 +63,7 @@ def known_price(model: str) -> Price | None:
 
 def priced_models() -> list[str]:
     """The models of litellm's table of prices."""
-    return [name for name in _litellm().model_cost if isinstance(name, str)]
+    return list(_prices())
 
 
 def is_refused(model: str, api_base: str | None) -> bool:

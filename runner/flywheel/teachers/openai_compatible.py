@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from flywheel.records import LessonRequest
-from flywheel.spec.teachers import LitellmTeacher
+from flywheel.spec.teachers import LitellmTeacher, Teacher
 from flywheel.teachers.chat import MAX_BODY_BYTES, Completion, check_model, payload, read_completion, retry_after
 from flywheel.teachers.faults import TeacherFault, fault_of_status
 from flywheel.teachers.structured import Ladder
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PREFIXES = ("openai/", "hosted_vllm/")
 
 
-def serves(teacher: LitellmTeacher) -> bool:
-    return teacher.api_base is not None and teacher.model.startswith(PREFIXES)
+def serves(teacher: Teacher) -> bool:
+    return teacher.address is not None and teacher.routed_as.startswith(PREFIXES)
 
 
 class OpenAICompatible:

@@ -9,14 +9,24 @@ from flywheel.spec.models import Loop
 from flywheel.spec.teachers import Teacher
 from flywheel.teachers.litellm import known_price
 from flywheel.teachers.money import Price, declared_price
+from flywheel.teachers.openai_compatible import serves
 
 
 def price_of(teacher: Teacher) -> Price | None:
-    """The spec's price, else litellm's, else None. Imports litellm where the spec gives none."""
+    """The spec's price, else litellm's, else None."""
     declared = declared_price(teacher)
     if declared is not None:
         return declared
     return known_price(teacher.priced_as)
+
+
+def expected_prices(teachers: Mapping[str, Teacher]) -> dict[str, Price | None]:
+    """Of teachers that are asked elsewhere; None where nobody knows. A server of one's own costs what the spec says,
+    else nothing, as its calls are counted."""
+    return {
+        name: (declared_price(teacher) or Price()) if serves(teacher) else price_of(teacher)
+        for name, teacher in teachers.items()
+    }
 
 
 def check_prices(teachers: Mapping[str, Teacher], loop: Loop) -> list[Fault]:
