@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from flywheel.engine import doctor
 from flywheel.sandbox import Capability
+from flywheel.spec.models import Executor
 
 
 def test_this_machine_is_examined_line_by_line(tmp_path: Path) -> None:
@@ -91,3 +93,17 @@ def test_a_folder_that_cannot_be_written_is_broken(tmp_path: Path, monkeypatch: 
     found = doctor.writable(tmp_path)
     assert found.outcome == "broken"
     assert str(tmp_path / "reports") in found.text
+
+
+def test_a_cluster_that_does_not_answer_is_broken(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason='needs Ray: pip install "flywheel-loop[ray]"')
+    (line,) = doctor.cluster(Executor(kind="ray", address="127.0.0.1:9"), deep=False)
+    assert (line.name, line.outcome) == ("executor", "broken")
+    assert line.text.startswith("nobody answers at executor.address 127.0.0.1:9 ")
+
+
+def test_a_cluster_without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (line,) = doctor.cluster(Executor(kind="ray"), deep=True)
+    assert line.outcome == "broken"
+    assert 'pip install "flywheel-loop[ray]"' in line.text

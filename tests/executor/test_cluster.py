@@ -15,7 +15,7 @@ from ray_cluster import SMALL, cluster_of, stations
 
 from flywheel.executor import Pool, Result, WorkerCancelled, WorkerError, WorkerTimeout, crew
 from flywheel.executor import cluster as room
-from flywheel.executor.cluster import Cluster, ClusterPool
+from flywheel.executor.cluster import Cluster, ClusterPool, ClusterSize, reached, size_of
 from flywheel.executor.crew import Actor, Crew
 from flywheel.executor.pool import _Ticket
 from flywheel.executor.station import versions
@@ -50,6 +50,27 @@ def test_an_address_at_which_nobody_answers_is_refused_at_once_with_the_next_com
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(WorkerError, match=rf"nobody answers at executor.address {address} .*ray start --head"):
             Cluster(address, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "students", "lack"),
+    [
+        (ClusterSize(3, 16, 4), 4, ""),
+        (ClusterSize(3, 16, 4), 5, "executor.students is 5, which wants 5 GPUs"),
+        (ClusterSize(1, 0, 4), 4, "it takes 1 core, one of them to judge"),
+        (ClusterSize(2, 3, 0), 2, ""),
+        (ClusterSize(2, 2, 0), 2, "it takes 3 cores, one of them to judge"),
+        (ClusterSize(1, 1, 0), 0, ""),
+    ],
+)
+def test_a_cluster_that_is_too_small_says_for_what(size: ClusterSize, students: int, lack: str) -> None:
+    assert size.lack(students) == lack
+
+
+@pytest.mark.slow
+def test_the_size_of_a_cluster_is_what_its_nodes_have(nodes: Any) -> None:
+    assert str(size_of(nodes.address)) == "3 nodes, 2 cores, 0 GPUs"
+    assert reached(nodes.address) == nodes.address
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -727,9 +727,9 @@ def doctor(
 ) -> None:
     """Say what works on this machine and what does not; exit 1 where something is broken."""
     from flywheel.console.looks import findings_text
-    from flywheel.engine.doctor import examine, how_it_trains
+    from flywheel.engine.doctor import examine, spec_of
 
-    findings = examine(_root(file) if file.is_file() else None, deep, how_it_trains(file))
+    findings = examine(_root(file) if file.is_file() else None, deep, spec_of(file))
     print(to_json([f.to_json() for f in findings], indent=1) if as_json else findings_text(findings))
     raise typer.Exit(int(any(finding.outcome == "broken" for finding in findings)))
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from flywheel.errors import FlywheelError
 from flywheel.sandbox import Capability, capability
 from flywheel.spec.loader import load
-from flywheel.spec.models import Train
+from flywheel.spec.models import Executor, Spec, Train
 from flywheel.student import four_bits
 from flywheel.version import DISTRIBUTION
 
@@ -44,16 +44,17 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(root: Path | None, deep: bool = False, train: Train | None = None) -> list[Diagnosis]:
-    """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device.
-    `train`: how the project trains, where its spec is valid."""
+def examine(root: Path | None, deep: bool = False, spec: Spec | None = None) -> list[Diagnosis]:
+    """Every check. `root` is the project's folder, None outside one; `deep` imports torch to ask for the device, and
+    joins the cluster that `spec` names. `spec`: the project's, where it is valid."""
     findings = [
         python_version(),
         *packages(),
         path_files([Path(folder) for folder in (*site.getsitepackages(), site.getusersitepackages())]),
         sandbox(capability()),
         device_in_depth() if deep else device(),
-        *(training(train, deep) if train is not None else []),
+        *(training(spec.train, deep) if spec is not None else []),
+        *(cluster(spec.executor, deep) if spec is not None and spec.executor.kind == "ray" else []),
     ]
     return findings + (project(root) if root is not None else [])
 
@@ -150,10 +151,10 @@ def device_in_depth() -> Diagnosis:
     return Diagnosis("device", "ok", f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
-def how_it_trains(file: Path) -> Train | None:
+def spec_of(file: Path) -> Spec | None:
     """None where there is no spec, or none that is valid: `validate` names its faults."""
     try:
-        return load(file).spec.train if file.is_file() else None
+        return load(file).spec if file.is_file() else None
     except FlywheelError:
         return None
 
@@ -177,6 +178,21 @@ def quantizing(lack: four_bits.Lack | None) -> Diagnosis:
     if lack is None:
         return Diagnosis("train.quantize", "ok", "a GPU and bitsandbytes are here")
     return Diagnosis("train.quantize", "broken", *lack)
+
+
+def cluster(executor: Executor, deep: bool) -> list[Diagnosis]:
+    """Whether the cluster is there; in depth, whether it has room for the students and those who judge."""
+    from flywheel.executor.cluster import reached, size_of
+
+    address = executor.address or "auto"
+    try:
+        if not deep:
+            return [Diagnosis("executor", "ok", f"{reached(address)}; `flywheel doctor --deep` joins it")]
+        found = size_of(address)
+    except FlywheelError as error:
+        return [Diagnosis("executor", "broken", str(error))]
+    lack = found.lack(executor.students)
+    return [Diagnosis("executor", "broken" if lack else "ok", f"{found}{lack and f': {lack}'}")]
 
 
 # --- the project ---

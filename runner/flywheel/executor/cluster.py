@@ -10,6 +10,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from flywheel.executor.fleet import Fleet
 from flywheel.executor.parcel import pack, send
 from flywheel.executor.pool import Pool, Result, _Ticket
 from flywheel.executor.station import JUDGED_WITH, Station, versions
+from flywheel.text import plural
 
 #: Work sent to a station at a time, in seconds: a message costs about a millisecond.
 BATCH_SECONDS = 0.25
@@ -135,14 +137,58 @@ class ClusterPool(Pool):
                 waiting.appendleft(ticket._replace(crashes=ticket.crashes + 1))
 
 
-def _connected(address: str) -> Any:
-    """Ray, connected. What it prints is left to its own logs."""
+@dataclass(frozen=True)
+class ClusterSize:
+    nodes: int
+    cores: int
+    gpus: int
+
+    def __str__(self) -> str:
+        return f"{plural(self.nodes, 'node')}, {plural(self.cores, 'core')}, {plural(self.gpus, 'GPU')}"
+
+    def lack(self, students: int) -> str:
+        """What is missing for so many students, a GPU each where there is any, and one core that judges; nothing where
+        nothing is."""
+        if self.gpus and students > self.gpus:
+            return f"executor.students is {students}, which wants {plural(students, 'GPU')}"
+        cores = 1 + (0 if self.gpus else students)
+        return f"it takes {plural(cores, 'core')}, one of them to judge" if self.cores < cores else ""
+
+
+def reached(address: str) -> str:
+    """Where the cluster would be joined. Raises WorkerError where Ray is not installed, or nobody answers there."""
+    _ray_itself()
+    found = _found(address)
+    _refuse_unreachable(found)
+    return found
+
+
+def size_of(address: str) -> ClusterSize:
+    """Joins the cluster and leaves it. Raises WorkerError where that fails."""
+    ray = _connected(address)
+    try:
+        has = ray.cluster_resources()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        return ClusterSize(len(alive), int(has.get("CPU", 0)), int(has.get("GPU", 0)))
+    finally:
+        ray.shutdown()
+
+
+def _ray_itself() -> Any:
     try:
         import ray
     except ImportError as error:
         raise WorkerError(f'Ray is not installed here. Run `pip install "flywheel-loop[ray]"`, {TO_DO}.') from error
-    found = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    _refuse_unreachable(found)
+    return ray
+
+
+def _found(address: str) -> str:
+    return os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected. What it prints is left to its own logs."""
+    ray, found = _ray_itself(), reached(address)
     try:
         ray.init(address=found, logging_level="ERROR", log_to_driver=False, configure_logging=False)
     except Exception as error:
