@@ -82,6 +82,18 @@ def test_a_price_that_the_spec_leaves_open_is_litellms_and_one_that_nobody_knows
     assert domain.plan().unpriced == (), "a server of one's own"
 
 
+def test_a_file_whose_rows_are_each_asked_once_is_asked_no_more_than_it_has(domain: Domain) -> None:
+    domain.write_rows("evals/questions.jsonl", [{"text": f"a thing {i}"} for i in range(5)])
+
+    def traced(spec: dict[str, Any]) -> None:
+        trace = {"strategy": "trace", "from": "data", "data": "evals/questions.jsonl", "samples": 2}
+        spec["generate"] = [{"name": "targeted", "teachers": ["careful"], "accept": 12, **trace}]
+
+    assert planned(domain.edit(traced))["i1.generate.targeted.r1"].estimate.calls == 5 * 2
+    domain.edit(lambda spec: spec["generate"][0].update(accept=2))
+    assert planned(domain)["i1.generate.targeted.r1"].estimate.calls < 5 * 2
+
+
 def test_prices_of_litellms_file_are_litellms() -> None:
     import os
 

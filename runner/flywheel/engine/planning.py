@@ -23,7 +23,7 @@ def make_plan(
     `speed`: of the student, for what was not measured yet."""
     wanted = iterations or project.spec.loop.iterations
     rows = project.rows_asked if speed is None else project.rows
-    history = History(rows=rows, speed=speed, prices=project.prices)
+    history = History(rows=rows, count=project.count, speed=speed, prices=project.prices)
     if query is not None:
         return _compile(project, wanted, query, history)
     if not project.store_path.exists():
@@ -66,7 +66,8 @@ def rounds_in_words(project: Workspace) -> str:
 
 
 def _compile(project: Workspace, iterations: int, query: Query, known: History) -> Plan:
-    history = replace(measured(query), rows=known.rows, speed=known.speed, prices=known.prices)
+    measures = measured(query)
+    history = replace(known, seconds=measures.seconds, acceptance=measures.acceptance, calls=measures.calls)
     done = done_nodes(query, project.root)
 
     def compiled(facts: ProjectFacts) -> Plan:

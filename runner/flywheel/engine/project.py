@@ -17,7 +17,7 @@ from flywheel.errors import Fault, FlywheelError, SpecInvalid
 from flywheel.files import write_text
 from flywheel.hashing import fingerprint, hash_file
 from flywheel.records.nodes import Query
-from flywheel.records.rows import read_rows
+from flywheel.records.rows import each_row, read_rows
 from flywheel.spec import secrets
 from flywheel.spec.files import spec_files
 from flywheel.spec.loader import LoadedSpec, load, missing_env
@@ -176,6 +176,10 @@ class Workspace:
         of_suites = [suite.data for suite in spec.evals.values()]
         of_judges = [verifier.cases_of_people for verifier in spec.verifiers.values()]
         return {file: len(read_rows(self.root / file)) for file in {*of_tasks, *of_suites, *of_judges} if file}
+
+    def count(self, file: str) -> int:
+        """Rows of a file of the project."""
+        return sum(1 for _ in each_row(self.root / file))
 
     def facts(self, query: Query | None = None) -> ProjectFacts:
         """`query`: of the store, where there is one."""

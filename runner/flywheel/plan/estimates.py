@@ -65,6 +65,8 @@ class History:
     calls: Mapping[tuple[str, Role], CallSize] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of each file of probes, items, seeds and calibration cases."""
+    count: Callable[[str], int] | None = None
+    """Rows of a file that a generator starts from, counted when they matter."""
     speed: Speed | None = None
     prices: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     """Dollars of a million tokens, read and written, of teachers whose price the spec leaves open; None where nobody
@@ -108,8 +110,12 @@ def _each(name: str, role: Role, spec: Spec, history: History) -> tuple[float, f
 
 
 def candidates_of(generator: Generator, history: History) -> float:
-    """Candidates that so many lessons need, by the measured acceptance. Samples of one question count as one."""
-    return min(generator.accept / acceptance_of(generator, history), generator.candidates_limit)
+    """Candidates that so many lessons need, by the measured acceptance; of a file whose rows are each asked once, no
+    more than it has. Samples of one question count as one."""
+    wanted = min(generator.accept / acceptance_of(generator, history), generator.candidates_limit)
+    if generator.asks_rows_once and generator.data is not None and history.count is not None:
+        return min(wanted, history.count(generator.data))
+    return wanted
 
 
 def acceptance_of(generator: Generator, history: History) -> float:

@@ -74,6 +74,8 @@ class Generator(Kind):
     """It is for answers that are programs, which a verifier runs."""
     starts_from_rows: ClassVar[bool] = False
     """It makes a row from rows that somebody wrote; not one that wants only their answers."""
+    asks_rows_once: ClassVar[bool] = False
+    """It has each row of its source answered once, however many lessons are wanted."""
     writes_the_question: ClassVar[bool] = False
     """It starts from an answer: rows of `data` may lack all else."""
 
@@ -338,6 +340,7 @@ class Trace(Taught):
     sample solves is always dropped."""
 
     brings_reference: ClassVar[bool] = True
+    asks_rows_once: ClassVar[bool] = True
     implementation: ClassVar[int] = 4
 
     @property
@@ -363,6 +366,7 @@ class Rationalize(Taught):
     """Jinja file that asks for the worked answer to `row`, given the right `answer`. The hint is not in the lesson."""
 
     brings_reference: ClassVar[bool] = True
+    asks_rows_once: ClassVar[bool] = True
     implementation: ClassVar[int] = 4
 
     @property
