@@ -240,7 +240,7 @@ SPEC: dict[str, Any] = {
         "method": Two("dpo", "grpo"), "canaries": Two("evals/canaries.jsonl", "evals/canaries2.jsonl"),
         "preference": {
             "rounds": Two(2, 1), "questions": Two(60, 59), "samples": Two(4, 3), "beta": Two(0.1, 0.2),
-            "learning_rate": Two(0.002, 0.001), "epochs": Two(1, 2),
+            "nll": Two(1.0, 0.2), "learning_rate": Two(0.002, 0.001), "epochs": Two(1, 2),
         },
         "init": Two("base", "incumbent"), "quantize": Two(None, "4bit"),
         "launch": Two(None, "torchrun"), "rank": Two(4, 8), "alpha": Two(None, 8),

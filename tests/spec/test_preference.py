@@ -42,6 +42,14 @@ def test_grpo_has_no_reference(domain: Domain) -> None:
     assert "train.preference.beta: grpo has no reference to be held to" in fault
 
 
+@pytest.mark.parametrize("method", ["kto", "grpo"])
+def test_only_pairs_have_a_chosen_answer(domain: Domain, method: str) -> None:
+    (fault,) = said(domain, method=method, preference={"nll": 0.2})
+
+    assert f"train.preference.nll: nll stands beside pairs, and {method} has none. Remove it" in fault
+    assert not any("preference.nll" in fault for fault in said(domain, method="dpo", preference={"nll": 0.2}))
+
+
 def test_starting_over_in_each_iteration_is_warned_of(domain: Domain) -> None:
     domain.edit(lambda spec: spec["loop"].update(iterations=3))
 

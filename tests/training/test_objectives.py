@@ -12,13 +12,15 @@ import pytest
 from flywheel.spec.models import Train
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.loading import Arm, Loaded, load_base
+from flywheel.student.sampling import completion_losses
 from flywheel.training.lora import Objective, with_adapter
 from flywheel.training.objectives import DirectPreference, GroupRelative, Unpaired, likelihoods
 
 torch = pytest.importorskip("torch")
 
 Row = tuple[list[int], int]
-BETA = 0.3
+BETA, NLL = 0.3, 0.5
+SHORT = ("blue", "grey", "pink")
 ANSWERS = ("blue", "red indeed", "green", "a red one", "blue", "x")
 PASSED = [True, False, True, False, False, False]
 ADVANTAGES = [0.5, -0.5, 0.25, -0.25, 0.7, -0.7]
@@ -103,13 +105,21 @@ def dataset(*rows: dict[str, Any]) -> Any:
     return Dataset.from_list(list(rows))
 
 
-def test_dpo_is_that_of_trl_with_the_adapter_it_starts_from_as_the_reference(loaded: Loaded, trl: Any) -> None:
+@pytest.mark.parametrize("nll", [0.0, 0.3])
+def test_dpo_is_that_of_trl_with_the_adapter_it_starts_from_as_the_reference(
+    loaded: Loaded, trl: Any, nll: float
+) -> None:
+    """TRL's own loss of chosen answers is a mean over all tokens of a batch; ours is one over answers, the same where
+    these are as long."""
     library, quiet = trl
-    pairs = pairs_of(rows_of(loaded))
-    objective = DirectPreference.of(torch, loaded, pairs, BETA)
+    chosen = [Prompter(loaded.tokenizer, Chat()).supervised(f"thing {i} is", word) for i, word in enumerate(SHORT)]
+    pairs = [(right, rejected) for right, (_, rejected) in zip(chosen, pairs_of(rows_of(loaded)), strict=False)]
+    objective = DirectPreference.of(torch, loaded, pairs, BETA, nll)
     trainer = library.DPOTrainer(
         model=loaded.model,
-        args=library.DPOConfig(beta=BETA, max_length=None, **quiet),
+        args=library.DPOConfig(
+            beta=BETA, max_length=None, loss_type=["sigmoid", "sft"], loss_weights=[1.0, nll], **quiet
+        ),
         train_dataset=dataset({"prompt": "a", "chosen": "b", "rejected": "c"}),
         processing_class=loaded.tokenizer,
     )
@@ -181,13 +191,22 @@ def moved_policy(trainer: Any, loaded: Loaded) -> None:
 
 
 def test_before_anything_moved_a_pair_says_nothing(loaded: Loaded) -> None:
-    objective = DirectPreference.of(torch, loaded, pairs_of(rows_of(loaded)), BETA)
+    objective = DirectPreference.of(torch, loaded, pairs_of(rows_of(loaded)), BETA, 0.0)
 
     assert mean_of(loaded, objective).item() == pytest.approx(math.log(2), rel=1e-5)
 
 
+def test_beside_a_pair_the_chosen_answer_is_learned_as_a_lesson_is(loaded: Loaded) -> None:
+    """Each answer as much, however long: its own mean over tokens."""
+    pairs = pairs_of(rows_of(loaded))
+    alone, beside = (mean_of(loaded, DirectPreference.of(torch, loaded, pairs, BETA, nll)) for nll in (0.0, NLL))
+    asked = [(f"big thing {i} is", answer) for i, answer in enumerate(ANSWERS)][::2]
+    lessons = completion_losses(loaded, asked, chat=Chat())
+    assert (beside - alone).item() == pytest.approx(NLL * sum(lessons) / len(lessons), rel=1e-4)
+
+
 def paired(loaded: Loaded) -> Objective:
-    return DirectPreference.of(torch, loaded, pairs_of(rows_of(loaded)), BETA)
+    return DirectPreference.of(torch, loaded, pairs_of(rows_of(loaded)), BETA, NLL)
 
 
 def unpaired(loaded: Loaded) -> Objective:

@@ -33,9 +33,9 @@ def taught(mini_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Arm:
     return replace(arm, adapter=str(out), adapter_hash=result.weights_hash)
 
 
-def job(arm: Arm, out: Path, method: Method, **settings: Any) -> PreferenceJob:
+def job(arm: Arm, out: Path, method: Method, nll: float = 1.0, **settings: Any) -> PreferenceJob:
     chosen = Train(rank=4, **settings).of_lessons
-    chosen["preference"] = {"beta": 0.1, "learning_rate": 0.005, "epochs": 3}
+    chosen["preference"] = {"beta": 0.1, "nll": nll, "learning_rate": 0.005, "epochs": 3}
     training = TrainingJob(arm, "student", (), chosen, Chat(), 7, str(out))
     if method == "dpo":
         return PreferenceJob(training, method, tuple(zip(RIGHT, WRONG, strict=True)))
@@ -73,7 +73,7 @@ def test_a_killed_round_goes_on_from_its_checkpoint_bit_for_bit(taught: Arm, tmp
 
 
 def test_the_reference_is_the_adapter_that_it_starts_from(taught: Arm, tmp_path: Path) -> None:
-    result = prefer(job(taught, tmp_path / "a", "dpo"), quiet)
+    result = prefer(job(taught, tmp_path / "a", "dpo", nll=0.0), quiet)
 
     assert result.losses[0]["loss"] == pytest.approx(math.log(2), rel=1e-4)
     assert result.losses[-1]["loss"] < result.losses[0]["loss"]
@@ -82,7 +82,7 @@ def test_the_reference_is_the_adapter_that_it_starts_from(taught: Arm, tmp_path:
 def test_without_an_adapter_the_reference_is_the_base(mini_student: Path, tmp_path: Path) -> None:
     base = Arm(str(mini_student), None, "float32", "cpu", "hash")
 
-    result = prefer(job(base, tmp_path / "a", "dpo"), quiet)
+    result = prefer(job(base, tmp_path / "a", "dpo", nll=0.0), quiet)
 
     assert result.losses[0]["loss"] == pytest.approx(math.log(2), rel=1e-4)
 

@@ -375,7 +375,7 @@ class PreferStep(Verb):
     def inputs(self, it: Iteration, place: Place) -> dict[str, Any]:
         train = it.spec.train
         inputs = {**flatten("train", train.of_lessons), "train.method": train.method}
-        inputs |= {**flatten("train.preference", train.preference.of_steps), **it.canaries()}
+        inputs |= {**flatten("train.preference", train.preference.of_steps(train.method)), **it.canaries()}
         inputs |= it.answering() if train.canaries else it.student()
         return {**inputs, "seed": it.seed(self.name, place[1])}
 

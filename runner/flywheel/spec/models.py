@@ -212,6 +212,9 @@ class Preference(SpecModel):
     """Answers to each question, at temperature 1."""
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     """`dpo`, `kto`: how firmly the student is held to what it was. Lower moves further."""
+    nll: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """`dpo`: how much the chosen answer's own loss counts beside the pair, a mean over its tokens (Pang et al. 2024;
+    Llama 3 has 0.2). At 0 the difference alone counts, and right answers may become rarer along with wrong ones."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The peak, in each round. Default: a fortieth of what is right for lessons; with `grpo` and questions to practise
     on a tenth."""
@@ -223,10 +226,10 @@ class Preference(SpecModel):
         """Of a round."""
         return self.questions * self.samples
 
-    @property
-    def of_steps(self) -> dict[str, Any]:
+    def of_steps(self, method: Method) -> dict[str, Any]:
         """What decides how judged answers are learned from."""
-        return self.model_dump(mode="json", include={"beta", "learning_rate", "epochs"})
+        of_pairs = {"nll"} if method == "dpo" else set()
+        return self.model_dump(mode="json", include={"beta", "learning_rate", "epochs", *of_pairs})
 
 
 class Train(SpecModel):

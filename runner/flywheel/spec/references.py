@@ -411,6 +411,9 @@ def _preference(document: Document, outline: Outline) -> Iterator[Fault]:
     if train.method == "grpo" and train.preference.beta != Preference().beta:
         message = "grpo has no reference to be held to: a clipped ratio bounds its steps."
         yield document.fault(("train", "preference", "beta"), message, "Remove it.")
+    if train.method != "dpo" and train.preference.nll != Preference().nll:
+        message = f"nll stands beside pairs, and {train.method} has none."
+        yield document.fault(("train", "preference", "nll"), message, "Remove it, or set train.method: dpo.")
     if train.init == "base" and _iterations(document) > 1:
         message = "every iteration starts from the base again: what judged answers taught is learned anew each time."
         yield document.warning(("train", "method"), message, "Write init: incumbent, to go on from it.")

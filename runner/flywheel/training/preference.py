@@ -108,10 +108,12 @@ def _objective(
     rewards: Sequence[float],
     ranks: Ranks,
 ) -> Objective:
-    beta = job.training.settings["preference"]["beta"]
+    chosen = job.training.settings["preference"]
+    beta = chosen["beta"]
     match job.method:
         case "dpo":
-            return DirectPreference.of(torch, loaded, [(chosen, rejected) for chosen, rejected in rows], beta, ranks)
+            pairs = [(right, wrong) for right, wrong in rows]
+            return DirectPreference.of(torch, loaded, pairs, beta, chosen["nll"], ranks)
         case "kto":
             passed = [reward > 0 for reward in rewards]
             return Unpaired.of(torch, loaded, [row for (row,) in rows], passed, beta, ranks)

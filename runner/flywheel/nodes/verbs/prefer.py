@@ -64,7 +64,7 @@ def _unchanged(ctx: Context) -> NodeResult:
 def _learned(ctx: Context, model: Model, units: Sequence[Unit]) -> TrainingResult:
     train = ctx.spec.train
     assert train.method != "sft"
-    settings = {**train.of_lessons, "method": train.method, "preference": train.preference.of_steps}
+    settings = {**train.of_lessons, "method": train.method, "preference": train.preference.of_steps(train.method)}
     training = TrainingJob(
         model.arm, ctx.student.name, (), settings, chat_of(ctx.spec.student), ctx.seed(), str(ctx.artifact),
         launch=train.launch,
