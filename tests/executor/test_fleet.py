@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,30 @@ def test_a_part_that_is_lost_waits_again_and_in_the_end_ends_the_call() -> None:
         assert call._waiting.popleft() is part
     with pytest.raises(WorkerCrashed, match=r"some:function: the machine that ran a part of it was lost 5 times"):
         call.take(Actor(None, work=part), None)
+
+
+class Recorder:
+    """An actor's handle that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        self.receive = SimpleNamespace(remote=lambda parcel: self.received.append(parcel.folder))
+        self.run = SimpleNamespace(remote=lambda function, sent: self.received.append(function))
+
+
+def test_two_folders_that_hold_the_same_are_both_sent(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "word.txt").write_text("here")
+    fleet = Fleet(SimpleNamespace(cluster_resources=dict, put=lambda parcel: parcel), "somewhere:1", 1)
+    call = _Call("some:function", [b""], fleet._parcels(folders), lambda message: None)
+    actor = Actor(recorder := Recorder(), opened=True)
+    for _ in range(3):
+        call.give(actor)
+        call.take(actor, "answer" if isinstance(actor.work, str) else (None, {}))
+    assert recorder.received == [*map(str, folders), "some:function"]
+    assert call.is_over
 
 
 # --- with one ---

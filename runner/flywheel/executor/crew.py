@@ -27,7 +27,7 @@ class Actor:
     """What that is for, to whoever asked."""
     opened: bool = False
     known: set[str] = field(default_factory=set)
-    """What was sent to it and stays there, by digest."""
+    """Folders that were sent to it and stay there. Two may hold the same, and it must know of both."""
 
 
 class Crew:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flywheel.executor.crew import LOSSES, Actor, Crew
 from flywheel.executor.faults import WorkerCrashed
-from flywheel.executor.parcel import Parcel, pack, send
+from flywheel.executor.parcel import pack, send
 from flywheel.executor.station import ANSWERED_WITH, ModelStation, versions
 from flywheel.executor.worker import OnProgress
 
@@ -37,7 +37,7 @@ class Fleet:
         self._ray = ray
         self.size = size
         self._resource = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
-        self._packed: dict[Path, tuple[str, Any]] = {}
+        self._packed: dict[Path, Any] = {}
         self._turn = threading.Lock()
         self._crew = Crew(ray, address, self._start, lambda: size, lambda: versions(ANSWERED_WITH), self._lacking)
 
@@ -76,12 +76,11 @@ class Fleet:
         self._crew.close()
 
     def _parcels(self, folders: Sequence[Path]) -> dict[str, Any]:
-        """Digest → reference. A folder is packed once: what is in it is named by what made it, and does not change."""
+        """Folder → reference. A folder is packed once: what is in it is named by what made it, and does not change."""
         for folder in folders:
             if folder not in self._packed:
-                parcel: Parcel = pack(folder, (), LIMIT_BYTES)
-                self._packed[folder] = (parcel.digest, self._ray.put(parcel))
-        return dict(self._packed[folder] for folder in folders)
+                self._packed[folder] = self._ray.put(pack(folder, (), LIMIT_BYTES))
+        return {str(folder): self._packed[folder] for folder in folders}
 
     def _look(self, call: _Call) -> None:
         """How far those that compute are."""
@@ -128,7 +127,7 @@ class _Call:
         """A folder that it lacks, else the next part, if any."""
         if not self._waiting:
             return
-        lacking = next((digest for digest in self._parcels if digest not in actor.known), None)
+        lacking = next((folder for folder in self._parcels if folder not in actor.known), None)
         if lacking is not None:
             actor.work = lacking
             actor.running = actor.handle.receive.remote(self._parcels[lacking])
