@@ -159,6 +159,18 @@ def test_model_workers_killed_at_random_moments_change_no_result(nodes: Any, fle
 
 
 @pytest.mark.slow
+def test_students_that_went_while_nobody_asked_them_cost_no_part_a_loss(
+    nodes: Any, fleet: Fleet, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.executor.fleet.LOSSES", 1)
+    read(fleet, model, parts=2)
+    for process in stations(nodes, "ModelStation"):
+        os.kill(process, signal.SIGKILL)
+    time.sleep(2.0)
+    assert read(fleet, model, parts=1) == ["0 here"]
+
+
+@pytest.mark.slow
 def test_a_part_that_takes_its_machine_along_each_time_ends_the_call(fleet: Fleet) -> None:
     with pytest.raises(WorkerCrashed, match="lost 5 times"):
         fleet.call("executor_jobs:kill_the_actor", [None], [], lambda message: None)
@@ -172,6 +184,30 @@ def test_leaving_a_cluster_ends_a_call_that_waits(cluster: Cluster, fleet: Fleet
     with pytest.raises(WorkerCancelled):
         read(fleet, model, seconds=60.0)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.slow
+def test_a_cluster_is_left_when_its_call_has_ended_and_gives_nothing_afterwards(
+    cluster: Cluster, fleet: Fleet, model: Path
+) -> None:
+    ended: list[str] = []
+
+    def ask() -> None:
+        try:
+            read(fleet, model, seconds=60.0)
+        except WorkerCancelled:
+            ended.append("cancelled")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not any(actor.work for actor in fleet._crew.actors):
+        time.sleep(0.05)
+    cluster.close()
+    assert ended == ["cancelled"]
+    thread.join()
+    with pytest.raises(WorkerCancelled):
+        read(fleet, model)
+    assert not __import__("ray").is_initialized(), "nobody started a cluster of its own"
 
 
 @pytest.mark.slow

@@ -54,8 +54,8 @@ class Fleet:
         times, WorkerTimeout where the cluster has no room, WorkerCancelled, and what the function raises.
         """
         with self._turn:
-            call = _Call(function, [send(part, folders) for part in parts], self._parcels(folders), on_progress)
             self._crew.begin()
+            call = _Call(function, [send(part, folders) for part in parts], self._parcels(folders), on_progress)
             try:
                 while not call.is_over:
                     for actor in self._crew.idle():
@@ -73,7 +73,9 @@ class Fleet:
         self._crew.cancelled = True
 
     def close(self) -> None:
-        self._crew.close()
+        self.cancel()
+        with self._turn:  # Ray would start a cluster of its own for who still asks when it is shut down
+            self._crew.close()
 
     def _parcels(self, folders: Sequence[Path]) -> dict[str, Any]:
         """Folder → reference. A folder is packed once: what is in it is named by what made it, and does not change."""
