@@ -203,8 +203,8 @@ def test_a_cluster_is_left_when_its_call_has_ended_and_gives_nothing_afterwards(
     while not any(actor.work for actor in fleet._crew.actors):
         time.sleep(0.05)
     cluster.close()
-    assert ended == ["cancelled"]
     thread.join()
+    assert ended == ["cancelled"]
     with pytest.raises(WorkerCancelled):
         read(fleet, model)
     assert not __import__("ray").is_initialized(), "nobody started a cluster of its own"
