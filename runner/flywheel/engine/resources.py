@@ -98,6 +98,10 @@ class Resources:
         """In the model worker; by the students of the cluster, where there are any, what they can divide."""
         if self._project.spec.executor.students and isinstance(payload, Divisible):
             return self._divided(function, payload, on_progress)
+        return self.compute_here(function, payload, on_progress)
+
+    def compute_here(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any:
+        """In the model worker."""
         return self._worker.call(function, payload, on_progress=on_progress)
 
     def _divided(self, function: str, job: Divisible, on_progress: Callable[[dict[str, Any]], None]) -> Any:
