@@ -98,6 +98,18 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         Cluster("auto", tmp_path)
 
 
+def test_a_project_that_is_too_large_is_seen_before_the_cluster_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "word.txt").write_text("here")
+    joined: list[str] = []
+    monkeypatch.setattr(room, "_connected", joined.append)
+    monkeypatch.setattr("flywheel.executor.parcel.LIMIT_BYTES", 1)
+    with pytest.raises(WorkerError, match=r"The largest file is word\.txt"):
+        Cluster("somewhere:1", tmp_path)
+    assert joined == []
+
+
 def test_a_machine_with_other_versions_is_named_with_both() -> None:
     ours = versions(["duckdb"])
     judges = Crew(Told(None), "head:1", lambda: (None, None), lambda: 0, lambda: ours, str)

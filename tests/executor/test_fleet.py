@@ -19,6 +19,8 @@ from flywheel.executor import WorkerCancelled, WorkerCrashed, WorkerError, Worke
 from flywheel.executor.cluster import Cluster
 from flywheel.executor.crew import Actor
 from flywheel.executor.fleet import LOSSES, Fleet, _Call, _Piece
+from flywheel.executor.parcel import send
+from flywheel.executor.station import ModelStation
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,17 @@ def test_two_folders_that_hold_the_same_are_both_sent(tmp_path: Path) -> None:
         call.take(actor, "answer" if isinstance(actor.work, str) else (None, {}))
     assert recorder.received == [*map(str, folders), "some:function"]
     assert call.is_over
+
+
+def test_what_a_part_counted_is_not_told_of_the_next(model: Path) -> None:
+    station = ModelStation()
+    try:
+        kind, (value, heard) = station.run("executor_jobs:read_slowly", send((str(model), 3, 0.0), []))
+    finally:
+        station._worker.close()
+    assert (kind, value) == ("value", "3 here")
+    assert [message["done"] for message in heard.values()] == [4]
+    assert station.progress() == {}
 
 
 # --- with one ---
