@@ -76,6 +76,17 @@ def test_an_actor_that_cannot_begin_is_never_given_work(said: Any, words: str) -
     assert (actors.idle(), ray.killed) == ([], 1)
 
 
+def test_of_a_cluster_that_became_smaller_idle_actors_make_room_and_no_others() -> None:
+    ray = Told(None)
+    actors = Crew(ray, "somewhere:1", lambda: (None, None), lambda: 2, dict, lambda: "")
+    actors.actors += [Actor(None, running=running, opened=True) for running in (1, None, None, None)]
+    actors.make_room()
+    assert (ray.killed, len(actors.actors)) == (2, 4)
+    actors.actors[2].running = actors.actors[3].running = 1
+    actors.make_room()
+    assert ray.killed == 3, "who works is left alone"
+
+
 def test_a_crew_that_was_closed_is_not_begun_again() -> None:
     actors = Crew(None, "somewhere:1", lambda: (None, None), lambda: 1, dict, lambda: "")
     actors.close()

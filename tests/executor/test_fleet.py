@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray_cluster import cluster_of, stations
+from ray_cluster import SMALL, cluster_of, stations
 
 from flywheel.executor import WorkerCancelled, WorkerCrashed, WorkerError, WorkerTimeout, crew
 from flywheel.executor.cluster import Cluster
@@ -49,6 +49,11 @@ def cluster(nodes: Any, tmp_path: Path) -> Iterator[Cluster]:
 def fleet(cluster: Cluster) -> Fleet:
     assert cluster.fleet is not None
     return cluster.fleet
+
+
+def only(node: Any) -> Any:
+    """This node, for `stations`."""
+    return SimpleNamespace(worker_nodes=[node])
 
 
 def read(fleet: Fleet, folder: Path, parts: int = 6, seconds: float = 0.2, told: Any = None) -> list[str]:
@@ -181,6 +186,32 @@ def test_students_that_went_while_nobody_asked_them_cost_no_part_a_loss(
         os.kill(process, signal.SIGKILL)
     time.sleep(2.0)
     assert read(fleet, model, parts=1) == ["0 here"]
+
+
+@pytest.mark.slow
+def test_a_student_whose_machine_went_gets_the_core_of_one_who_judges(
+    nodes: Any, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.setattr(crew, "PATIENCE_SECONDS", 40.0)
+    cluster = Cluster(nodes.address, tmp_path / "project", fleet=1)
+    try:
+        assert cluster.fleet is not None
+        read(cluster.fleet, model, parts=1)
+        pool = cluster.pool("executor_jobs:open_slow_squares", 2)
+        assert len(list(pool.map(range(60), lambda _: 30.0))) == 60
+        assert len(cluster.crew.actors) == 2
+        [student] = stations(nodes, "ModelStation")
+        [lost] = [node for node in nodes.worker_nodes if student in stations(only(node), "ModelStation")]
+        nodes.remove_node(lost, allow_graceful=False)
+        while cluster._ray.cluster_resources()["CPU"] > 2:
+            time.sleep(0.1)
+        assert read(cluster.fleet, model, parts=1) == ["0 here"]
+        assert [result.value for result in pool.map(range(9), lambda _: 30.0)] == [n * n for n in range(9)]
+        assert len(cluster.crew.actors) == 1
+    finally:
+        cluster.close()
+        nodes.add_node(**SMALL)
 
 
 @pytest.mark.slow

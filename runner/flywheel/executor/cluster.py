@@ -39,7 +39,7 @@ class Cluster:
         packed = pack(root, leave_out)  # first: a project that is too large would leave the connection behind
         self._ray = _connected(address)
         self._parcel = self._ray.put(packed)
-        self.fleet = Fleet(self._ray, address, fleet) if fleet else None
+        self.fleet = Fleet(self._ray, address, fleet, lambda: self.crew.make_room()) if fleet else None
         self.crew = Crew(self._ray, address, self._start, self._cores, lambda: versions(JUDGED_WITH), self._lacking)
 
     def pool(

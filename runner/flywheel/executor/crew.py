@@ -66,6 +66,13 @@ class Crew:
         self._follow()
         return [actor for actor in self.actors if actor.running is None]
 
+    def make_room(self) -> None:
+        """Ends idle actors that the cluster has become too small for. Safe to call from any thread: whoever asks them
+        next finds them lost."""
+        idle = [actor for actor in list(self.actors) if actor.running is None]
+        for actor in idle[: max(0, len(self.actors) - self._wanted())]:
+            self._ray.kill(actor.handle)
+
     def answered(self) -> Iterator[tuple[Actor, Any]]:
         """Who answered within a second, and what; None of an actor that was lost, which is dropped."""
         if self.cancelled:

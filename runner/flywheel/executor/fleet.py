@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ class _Piece:
 class Fleet:
     """`size` model workers on the cluster, each on a GPU where it has any, else on a core; one call at a time.
 
-    A worker keeps what it has loaded, and the folders that were sent to it.
+    A worker keeps what it has loaded, and the folders that were sent to it. `make_room` is called while one
+    waits for room.
     """
 
-    def __init__(self, ray: Any, address: str, size: int) -> None:
+    def __init__(self, ray: Any, address: str, size: int, make_room: Callable[[], None] = lambda: None) -> None:
         self._ray = ray
         self.size = size
+        self._make_room = make_room
         self._resource = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
         self._packed: dict[Path, Any] = {}
         self._turn = threading.Lock()
@@ -63,6 +65,8 @@ class Fleet:
                     for actor, answer in self._crew.answered():
                         call.take(actor, answer)
                     self._look(call)
+                    if not all(actor.opened for actor in self._crew.actors):
+                        self._make_room()
             finally:  # of what was given up
                 for actor in [actor for actor in self._crew.actors if actor.work is not None]:
                     self._crew.drop(actor)
