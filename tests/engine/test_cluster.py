@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "executor"))
 
 from ray_cluster import cluster_of
 
-from flywheel.executor import WorkerError
+from flywheel.engine.resources import Resources
+from flywheel.executor import WorkerCancelled, WorkerError
+from flywheel.store import Store
 from mini_domain import Domain
 
 BILL = (
@@ -68,6 +70,15 @@ def test_a_cluster_that_is_not_there_stops_before_anything_is_asked(domain: Doma
     with pytest.raises(WorkerError, match=r"nobody answers at executor\.address 127\.0\.0\.1:9 "):
         domain.apply()
     assert domain.calls("asked") == []
+
+
+def test_a_run_that_was_stopped_does_not_join_the_cluster_again(domain: Domain) -> None:
+    domain.edit(lambda spec: spec.update(executor={"kind": "ray", "address": "127.0.0.1:9", "students": 2}))
+    project = domain.open()
+    with Store(project.store_path) as store, Resources(project, store, "run") as resources:
+        resources.stop()
+        with pytest.raises(WorkerCancelled):
+            resources.connect()
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,19 @@ def test_a_line_that_the_format_does_not_allow_is_named_and_nothing_of_its_file_
     assert domain.query("SELECT count(*) AS n FROM traffic")[0]["n"] == 0
 
 
+def test_of_a_file_with_a_fault_no_block_stays_and_the_file_before_it_does(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.engine.ingest.BATCH", 2)
+    good = written(domain, "good.jsonl", [{**SERVED, "id": f"g{i}"} for i in range(5)])
+    bad = written(domain, "bad.jsonl", [*({**SERVED, "id": f"b{i}"} for i in range(25)), {**SERVED, "kind": "other"}])
+    with pytest.raises(SpecInvalid, match=r"bad\.jsonl:26: "):
+        taken_in(domain, good, bad, good)
+    assert domain.query("SELECT items, stored FROM ingests") == [{"items": 5, "stored": 5}]
+    assert domain.query("SELECT count(*) AS n FROM traffic")[0]["n"] == 5
+    assert [(done.items, done.known) for done in taken_in(domain, good, dry_run=True)] == [(5, 5)]
+
+
 def test_a_conversation_that_comes_once_a_turn_is_one_row_whatever_the_order(domain: Domain) -> None:
     turns = [chat("hi", "yes?"), chat("hi", "yes?", "more", "no"), chat("hi", "yes?", "more", "no", "why", "so")]
     for number, turn in enumerate(reversed(turns)):

@@ -223,6 +223,11 @@ def test_rollback_finds_all_of_an_untouched_model_as_it_was(twice: Domain) -> No
     assert f"{first(twice)['model_id']} is in service" in (twice.root / "reports" / "index.html").read_text()
 
 
+def test_rollback_needs_no_cluster_of_students(twice: Domain) -> None:
+    twice.edit(lambda spec: spec.update(executor={"kind": "ray", "address": "127.0.0.1:9", "students": 2}))
+    assert rollback(twice.open())["model_id"] == first(twice)["model_id"] == current(twice)
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     named(

@@ -40,7 +40,58 @@ def squares(cluster: Cluster, count: int) -> list[Any]:
     return [result.value for result in pool.map(range(count), lambda _: 30.0)]
 
 
+class Told:
+    """A Ray in which every actor has answered."""
+
+    def __init__(self, said: Any) -> None:
+        self.said, self.killed = said, 0
+
+    def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return references, []
+
+    def get(self, reference: Any) -> Any:
+        return self.said
+
+    def kill(self, handle: Any) -> None:
+        self.killed += 1
+
+
 # --- without a cluster ---
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (("value", ("one", {"python": "2.7"})), "one has python 2.7, and this machine 3"),
+        (("raised", {"summary": "OSError: no place", "trace": ""}), "no place"),
+    ],
+)
+def test_an_actor_that_cannot_begin_is_never_given_work(said: Any, words: str) -> None:
+    pytest.importorskip("ray", reason='needs Ray: pip install "flywheel-loop[ray]"')
+    ray = Told(said)
+    actors = Crew(ray, "somewhere:1", lambda: (None, object()), lambda: 1, lambda: {"python": "3"}, lambda: "")
+    assert actors.idle() == []
+    with pytest.raises(WorkerError, match=words):
+        list(actors.answered())
+    assert (actors.idle(), ray.killed) == ([], 1)
+
+
+def test_of_a_cluster_that_became_smaller_idle_actors_make_room_and_no_others() -> None:
+    ray = Told(None)
+    actors = Crew(ray, "somewhere:1", lambda: (None, None), lambda: 2, dict, lambda: "")
+    actors.actors += [Actor(None, running=running, opened=True) for running in (1, None, None, None)]
+    actors.make_room()
+    assert (ray.killed, len(actors.actors)) == (2, 4)
+    actors.actors[2].running = actors.actors[3].running = 1
+    actors.make_room()
+    assert ray.killed == 3, "who works is left alone"
+
+
+def test_a_crew_that_was_closed_is_not_begun_again() -> None:
+    actors = Crew(None, "somewhere:1", lambda: (None, None), lambda: 1, dict, lambda: "")
+    actors.close()
+    with pytest.raises(WorkerCancelled):
+        actors.begin()
 
 
 def test_an_address_at_which_nobody_answers_is_refused_at_once_with_the_next_command(tmp_path: Path) -> None:
@@ -79,11 +130,24 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         Cluster("auto", tmp_path)
 
 
+def test_a_project_that_is_too_large_is_seen_before_the_cluster_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "word.txt").write_text("here")
+    joined: list[str] = []
+    monkeypatch.setattr(room, "_connected", joined.append)
+    monkeypatch.setattr("flywheel.executor.parcel.LIMIT_BYTES", 1)
+    with pytest.raises(WorkerError, match=r"The largest file is word\.txt"):
+        Cluster("somewhere:1", tmp_path)
+    assert joined == []
+
+
 def test_a_machine_with_other_versions_is_named_with_both() -> None:
     ours = versions(["duckdb"])
-    judges = Crew(None, "head:1", lambda: (None, None), lambda: 0, lambda: ours, str)
+    judges = Crew(Told(None), "head:1", lambda: (None, None), lambda: 0, lambda: ours, str)
+    judges.actors.append(actor := Actor(None))
     with pytest.raises(WorkerError, match=r"far has duckdb 0\.1, and this machine .*Install the same"):
-        judges._welcome(Actor(None), ("far", ours | {"duckdb": "0.1"}))
+        judges._welcome(actor, ("far", ours | {"duckdb": "0.1"}))
 
 
 def test_an_item_that_is_lost_again_and_again_is_given_up_and_others_are_not() -> None:

@@ -9,15 +9,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray_cluster import cluster_of, stations
+from ray_cluster import SMALL, cluster_of, stations
 
 from flywheel.executor import WorkerCancelled, WorkerCrashed, WorkerError, WorkerTimeout, crew
 from flywheel.executor.cluster import Cluster
 from flywheel.executor.crew import Actor
 from flywheel.executor.fleet import LOSSES, Fleet, _Call, _Piece
+from flywheel.executor.parcel import send
+from flywheel.executor.station import ModelStation
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,11 @@ def fleet(cluster: Cluster) -> Fleet:
     return cluster.fleet
 
 
+def only(node: Any) -> Any:
+    """This node, for `stations`."""
+    return SimpleNamespace(worker_nodes=[node])
+
+
 def read(fleet: Fleet, folder: Path, parts: int = 6, seconds: float = 0.2, told: Any = None) -> list[str]:
     payloads = [(str(folder), number, seconds) for number in range(parts)]
     return fleet.call("executor_jobs:read_slowly", payloads, [folder], told or (lambda message: None))
@@ -75,6 +83,41 @@ def test_a_part_that_is_lost_waits_again_and_in_the_end_ends_the_call() -> None:
         assert call._waiting.popleft() is part
     with pytest.raises(WorkerCrashed, match=r"some:function: the machine that ran a part of it was lost 5 times"):
         call.take(Actor(None, work=part), None)
+
+
+class Recorder:
+    """An actor's handle that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        self.receive = SimpleNamespace(remote=lambda parcel: self.received.append(parcel.folder))
+        self.run = SimpleNamespace(remote=lambda function, sent: self.received.append(function))
+
+
+def test_two_folders_that_hold_the_same_are_both_sent(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "word.txt").write_text("here")
+    fleet = Fleet(SimpleNamespace(cluster_resources=dict, put=lambda parcel: parcel), "somewhere:1", 1)
+    call = _Call("some:function", [b""], fleet._parcels(folders), lambda message: None)
+    actor = Actor(recorder := Recorder(), opened=True)
+    for _ in range(3):
+        call.give(actor)
+        call.take(actor, "answer" if isinstance(actor.work, str) else (None, {}))
+    assert recorder.received == [*map(str, folders), "some:function"]
+    assert call.is_over
+
+
+def test_what_a_part_counted_is_not_told_of_the_next(model: Path) -> None:
+    station = ModelStation()
+    try:
+        kind, (value, heard) = station.run("executor_jobs:read_slowly", send((str(model), 3, 0.0), []))
+    finally:
+        station._worker.close()
+    assert (kind, value) == ("value", "3 here")
+    assert [message["done"] for message in heard.values()] == [4]
+    assert station.progress() == {}
 
 
 # --- with one ---
@@ -134,6 +177,44 @@ def test_model_workers_killed_at_random_moments_change_no_result(nodes: Any, fle
 
 
 @pytest.mark.slow
+def test_students_that_went_while_nobody_asked_them_cost_no_part_a_loss(
+    nodes: Any, fleet: Fleet, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.executor.fleet.LOSSES", 1)
+    read(fleet, model, parts=2)
+    for process in stations(nodes, "ModelStation"):
+        os.kill(process, signal.SIGKILL)
+    time.sleep(2.0)
+    assert read(fleet, model, parts=1) == ["0 here"]
+
+
+@pytest.mark.slow
+def test_a_student_whose_machine_went_gets_the_core_of_one_who_judges(
+    nodes: Any, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.setattr(crew, "PATIENCE_SECONDS", 40.0)
+    cluster = Cluster(nodes.address, tmp_path / "project", fleet=1)
+    try:
+        assert cluster.fleet is not None
+        read(cluster.fleet, model, parts=1)
+        pool = cluster.pool("executor_jobs:open_slow_squares", 2)
+        assert len(list(pool.map(range(60), lambda _: 30.0))) == 60
+        assert len(cluster.crew.actors) == 2
+        [student] = stations(nodes, "ModelStation")
+        [lost] = [node for node in nodes.worker_nodes if student in stations(only(node), "ModelStation")]
+        nodes.remove_node(lost, allow_graceful=False)
+        while cluster._ray.cluster_resources()["CPU"] > 2:
+            time.sleep(0.1)
+        assert read(cluster.fleet, model, parts=1) == ["0 here"]
+        assert [result.value for result in pool.map(range(9), lambda _: 30.0)] == [n * n for n in range(9)]
+        assert len(cluster.crew.actors) == 1
+    finally:
+        cluster.close()
+        nodes.add_node(**SMALL)
+
+
+@pytest.mark.slow
 def test_a_part_that_takes_its_machine_along_each_time_ends_the_call(fleet: Fleet) -> None:
     with pytest.raises(WorkerCrashed, match="lost 5 times"):
         fleet.call("executor_jobs:kill_the_actor", [None], [], lambda message: None)
@@ -147,6 +228,30 @@ def test_leaving_a_cluster_ends_a_call_that_waits(cluster: Cluster, fleet: Fleet
     with pytest.raises(WorkerCancelled):
         read(fleet, model, seconds=60.0)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.slow
+def test_a_cluster_is_left_when_its_call_has_ended_and_gives_nothing_afterwards(
+    cluster: Cluster, fleet: Fleet, model: Path
+) -> None:
+    ended: list[str] = []
+
+    def ask() -> None:
+        try:
+            read(fleet, model, seconds=60.0)
+        except WorkerCancelled:
+            ended.append("cancelled")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not any(actor.work for actor in fleet._crew.actors):
+        time.sleep(0.05)
+    cluster.close()
+    thread.join()
+    assert ended == ["cancelled"]
+    with pytest.raises(WorkerCancelled):
+        read(fleet, model)
+    assert not __import__("ray").is_initialized(), "nobody started a cluster of its own"
 
 
 @pytest.mark.slow

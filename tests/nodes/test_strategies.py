@@ -296,6 +296,15 @@ def test_a_question_that_a_rule_drops_is_answered_by_nobody_and_has_had_its_turn
     assert domain.query("SELECT count(*) AS n FROM dataset WHERE origin = 'new'")[0]["n"] == 6
 
 
+@pytest.mark.parametrize("pattern", [r"\n\Z", r"(?s)^(?!.*\n.)", r"(?m)^$"])
+def test_a_rule_about_what_an_answer_lacks_drops_no_question(domain: Domain, pattern: str) -> None:
+    using(
+        domain, {"trace": True}, strategy="trace", samples=2, **{"from": "data"}, data="asked.jsonl", forbid=[pattern]
+    )
+    domain.write_rows("asked.jsonl", rows(700, 3))
+    assert [c["status"] for c in applied(domain)] == ["parsed"] * 6
+
+
 def test_the_student_answers_anew_what_it_was_asked_before(domain: Domain) -> None:
     using(domain, {}, strategy="trace", samples=2, rounds=2, **{"from": "data"}, data="asked.jsonl")
     domain.write_rows("asked.jsonl", rows(700, 4))

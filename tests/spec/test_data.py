@@ -134,8 +134,15 @@ def test_in_the_branch_of_a_task_its_columns_are_looked_for_with_their_line(proj
     assert message == ('prompts/shared.md:2: generate[0].prompt: no row has the column "colr". Did you mean "colour"?')
 
 
-def test_where_task_is_another_name_in_the_file_every_branch_counts(project) -> None:
-    text = "{% for task in failures %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endfor %}"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for task in failures %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endfor %}",
+        "{% with task = failures[0] %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endwith %}",
+        "{% macro say(task) %}{% if task.name == 'no' %}{{ row.colr }}{% endif %}{% endmacro %}{{ say(failures[0]) }}",
+    ],
+)
+def test_where_task_is_another_name_in_the_file_every_branch_counts(project, text: str) -> None:
     assert 'no row has the column "colr"' in shared_by_two(project, text).faults()
 
 

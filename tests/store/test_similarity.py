@@ -324,6 +324,11 @@ def test_with_a_ratio_a_question_that_is_nearly_an_items_overlaps_whatever_the_a
     )
 
 
+def test_the_likeness_that_is_asked_for_is_not_rounded() -> None:
+    found = contaminated([(f"{ITEM} 5", "")], [("holdout", "item", ITEM, ITEM)], 50, 0.955)
+    assert found[0].how == "95.5%"
+
+
 CHINESE = "小明有四十八个苹果，他把其中的一半分给了三个朋友，然后又买了十二个苹果，请问他现在一共有多少个苹果？"
 JAPANESE = "太郎さんはりんごを四十八個持っていて、その半分を三人の友だちに分けました。いま何個のりんごがありますか。"
 THAI = "สมชายมีแอปเปิ้ลสี่สิบแปดผลและแบ่งครึ่งหนึ่งให้เพื่อนสามคนแล้วซื้อเพิ่มอีกสิบสองผล ตอนนี้เขามีแอปเปิ้ลกี่ผล"

@@ -76,18 +76,21 @@ class Resources:
                 self._cluster.close()
                 self._cluster = None
 
-    def connect(self) -> None:
+    def connect(self) -> Cluster | None:
         """To the cluster that the spec names, if any: before anything is asked or paid."""
         spec = self._project.spec
         if spec.executor.kind == "local":
-            return
+            return None
         from flywheel.executor.cluster import Cluster  # here: most runs have no use for it
 
         with self._opening:
+            if self._stopped:  # a node between two steps would else join it anew, and nobody leave it
+                raise WorkerCancelled("the cluster was left")
             if self._cluster is None:
                 leave_out = ["reports", spec.deploy.path, spec.student.base]
                 address = spec.executor.address or "auto"
                 self._cluster = Cluster(address, self._project.root, leave_out, spec.executor.students)
+            return self._cluster
 
     # -- computing
 
@@ -95,15 +98,19 @@ class Resources:
         """In the model worker; by the students of the cluster, where there are any, what they can divide."""
         if self._project.spec.executor.students and isinstance(payload, Divisible):
             return self._divided(function, payload, on_progress)
+        return self.compute_here(function, payload, on_progress)
+
+    def compute_here(self, function: str, payload: Any, on_progress: Callable[[dict[str, Any]], None]) -> Any:
+        """In the model worker."""
         return self._worker.call(function, payload, on_progress=on_progress)
 
     def _divided(self, function: str, job: Divisible, on_progress: Callable[[dict[str, Any]], None]) -> Any:
         from flywheel.executor.fleet import PARTS_EACH
 
-        self.connect()
-        assert self._cluster is not None
-        assert self._cluster.fleet is not None
-        fleet = self._cluster.fleet
+        cluster = self.connect()
+        assert cluster is not None
+        assert cluster.fleet is not None
+        fleet = cluster.fleet
         if job.arm.gguf is not None:
             self._worker.call("flywheel.student.work:unpacked", job.arm)
         return job.joined(fleet.call(function, job.parts(PARTS_EACH * fleet.size), self._sent(job), on_progress))
@@ -143,13 +150,13 @@ class Resources:
                 raise WorkerCancelled("judging was stopped")
             if self._checker is None:
                 spec = self._project.spec
-                self.connect()
+                cluster = self.connect()
                 self._checker = Checker(
                     spec.verifiers,
                     self._project.root,
                     JUDGES,
                     unsafe=spec.allow_unsafe_execution,
-                    open_pool=Pool if self._cluster is None else self._cluster.pool,
+                    open_pool=Pool if cluster is None else cluster.pool,
                 )
             try:
                 for verdicts in self._checker.judge(subjects, tasks, cascade):

@@ -38,9 +38,10 @@ class Cluster:
 
     def __init__(self, address: str, root: Path, leave_out: Collection[str] = (), fleet: int = 0) -> None:
         self.root = root
+        packed = pack(root, leave_out)  # first: a project that is too large would leave the connection behind
         self._ray = _connected(address)
-        self._parcel = self._ray.put(pack(root, leave_out))
-        self.fleet = Fleet(self._ray, address, fleet) if fleet else None
+        self._parcel = self._ray.put(packed)
+        self.fleet = Fleet(self._ray, address, fleet, lambda: self.crew.make_room()) if fleet else None
         self.crew = Crew(self._ray, address, self._start, self._cores, lambda: versions(JUDGED_WITH), self._lacking)
 
     def pool(

@@ -27,7 +27,7 @@ class Actor:
     """What that is for, to whoever asked."""
     opened: bool = False
     known: set[str] = field(default_factory=set)
-    """What was sent to it and stays there, by digest."""
+    """Folders that were sent to it and stay there. Two may hold the same, and it must know of both."""
 
 
 class Crew:
@@ -51,7 +51,10 @@ class Crew:
         self.begin()
 
     def begin(self) -> None:
-        """From now on it waits for room, for so long as it is patient."""
+        """From now on it waits for room, for so long as it is patient. Raises WorkerCancelled once it is closed."""
+        if self.cancelled:
+            raise _left()
+        self._drop_lost()
         self._looked = self._opened = time.monotonic()
 
     def close(self) -> None:
@@ -63,10 +66,17 @@ class Crew:
         self._follow()
         return [actor for actor in self.actors if actor.running is None]
 
+    def make_room(self) -> None:
+        """Ends idle actors that the cluster has become too small for. Safe to call from any thread: whoever asks them
+        next finds them lost."""
+        idle = [actor for actor in list(self.actors) if actor.running is None]
+        for actor in idle[: max(0, len(self.actors) - self._wanted())]:
+            self._ray.kill(actor.handle)
+
     def answered(self) -> Iterator[tuple[Actor, Any]]:
         """Who answered within a second, and what; None of an actor that was lost, which is dropped."""
         if self.cancelled:
-            raise WorkerCancelled("the cluster was left")
+            raise _left()
         waiting = {actor.running: actor for actor in self.actors if actor.running is not None}
         if not waiting:
             time.sleep(0.2)
@@ -82,12 +92,23 @@ class Crew:
         self.actors.remove(actor)
         self._ray.kill(actor.handle)
 
+    def _drop_lost(self) -> None:
+        """Those whose machine went while nobody asked them: what such a one is given would count as lost with it."""
+        asked = {actor.handle.__ray_ready__.remote(): actor for actor in self.actors if actor.opened}
+        for reference in self._ray.wait(list(asked), num_returns=len(asked), timeout=1.0)[0] if asked else ():
+            try:
+                self._ray.get(reference)
+            except self._ray.exceptions.RayError:
+                self.drop(asked[reference])
+
     def _taken(self, actor: Actor) -> Any:
+        """What it said. One after whose word this raises is dropped: it is never asked again."""
         from ray.exceptions import RayError, RayTaskError
 
         try:
             kind, content = self._ray.get(actor.running)
         except RayTaskError as error:  # not of what it was given: of what stands around it
+            self.drop(actor)
             raise _broken(error) from error
         except RayError as error:
             self.drop(actor)
@@ -96,6 +117,7 @@ class Crew:
             return None
         actor.running = None
         if kind == "raised":
+            self.drop(actor)
             raise revived(content, "an actor of the cluster")
         return content
 
@@ -111,6 +133,7 @@ class Crew:
         machine, theirs = said
         for what, ours in self._versions().items():
             if theirs.get(what) != ours:
+                self.drop(actor)
                 raise WorkerError(
                     f"{machine} has {what} {theirs.get(what, 'absent')}, and this machine {ours}: what it finds could "
                     f"differ. Install the same on every machine of the cluster, {TO_DO}."
@@ -135,6 +158,10 @@ class Crew:
             self.actors.append(Actor(*self._start()))
         for actor in [a for a in self.actors if not a.opened][: max(0, len(self.actors) - max(1, wanted))]:
             self.drop(actor)
+
+
+def _left() -> WorkerCancelled:
+    return WorkerCancelled("the cluster was left")
 
 
 def _broken(reason: object) -> WorkerError:

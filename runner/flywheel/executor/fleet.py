@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flywheel.executor.crew import LOSSES, Actor, Crew
 from flywheel.executor.faults import WorkerCrashed
-from flywheel.executor.parcel import Parcel, pack, send
+from flywheel.executor.parcel import pack, send
 from flywheel.executor.station import ANSWERED_WITH, ModelStation, versions
 from flywheel.executor.worker import OnProgress
 
@@ -30,14 +30,16 @@ class _Piece:
 class Fleet:
     """`size` model workers on the cluster, each on a GPU where it has any, else on a core; one call at a time.
 
-    A worker keeps what it has loaded, and the folders that were sent to it.
+    A worker keeps what it has loaded, and the folders that were sent to it. `make_room` is called while one
+    waits for room.
     """
 
-    def __init__(self, ray: Any, address: str, size: int) -> None:
+    def __init__(self, ray: Any, address: str, size: int, make_room: Callable[[], None] = lambda: None) -> None:
         self._ray = ray
         self.size = size
+        self._make_room = make_room
         self._resource = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
-        self._packed: dict[Path, tuple[str, Any]] = {}
+        self._packed: dict[Path, Any] = {}
         self._turn = threading.Lock()
         self._crew = Crew(ray, address, self._start, lambda: size, lambda: versions(ANSWERED_WITH), self._lacking)
 
@@ -54,8 +56,8 @@ class Fleet:
         times, WorkerTimeout where the cluster has no room, WorkerCancelled, and what the function raises.
         """
         with self._turn:
-            call = _Call(function, [send(part, folders) for part in parts], self._parcels(folders), on_progress)
             self._crew.begin()
+            call = _Call(function, [send(part, folders) for part in parts], self._parcels(folders), on_progress)
             try:
                 while not call.is_over:
                     for actor in self._crew.idle():
@@ -63,6 +65,8 @@ class Fleet:
                     for actor, answer in self._crew.answered():
                         call.take(actor, answer)
                     self._look(call)
+                    if not all(actor.opened for actor in self._crew.actors):
+                        self._make_room()
             finally:  # of what was given up
                 for actor in [actor for actor in self._crew.actors if actor.work is not None]:
                     self._crew.drop(actor)
@@ -73,15 +77,16 @@ class Fleet:
         self._crew.cancelled = True
 
     def close(self) -> None:
-        self._crew.close()
+        self.cancel()
+        with self._turn:  # Ray would start a cluster of its own for who still asks when it is shut down
+            self._crew.close()
 
     def _parcels(self, folders: Sequence[Path]) -> dict[str, Any]:
-        """Digest → reference. A folder is packed once: what is in it is named by what made it, and does not change."""
+        """Folder → reference. A folder is packed once: what is in it is named by what made it, and does not change."""
         for folder in folders:
             if folder not in self._packed:
-                parcel: Parcel = pack(folder, (), LIMIT_BYTES)
-                self._packed[folder] = (parcel.digest, self._ray.put(parcel))
-        return dict(self._packed[folder] for folder in folders)
+                self._packed[folder] = self._ray.put(pack(folder, (), LIMIT_BYTES))
+        return {str(folder): self._packed[folder] for folder in folders}
 
     def _look(self, call: _Call) -> None:
         """How far those that compute are."""
@@ -128,7 +133,7 @@ class _Call:
         """A folder that it lacks, else the next part, if any."""
         if not self._waiting:
             return
-        lacking = next((digest for digest in self._parcels if digest not in actor.known), None)
+        lacking = next((folder for folder in self._parcels if folder not in actor.known), None)
         if lacking is not None:
             actor.work = lacking
             actor.running = actor.handle.receive.remote(self._parcels[lacking])

@@ -94,10 +94,11 @@ class ModelStation:
 
     def run(self, function: str, sent: bytes) -> Said:
         """What the function gives, and the last it told of each thing that it counts."""
-        self._heard = {}
         try:
             payload = receive(sent, self._places)
-            return "value", (self._worker.call(function, payload, on_progress=self._hear), self._heard)
+            value = self._worker.call(function, payload, on_progress=self._hear)
+            heard, self._heard = self._heard, {}  # who asks next may mean another part
+            return "value", (value, heard)
         except FlywheelError as error:
             error.args = (f"{error} (on {platform.node()}, a machine of the cluster)",)
             return "raised", describe(error)

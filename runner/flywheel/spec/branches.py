@@ -14,7 +14,7 @@ from jinja2.visitor import NodeTransformer
 
 def reached(tree: nodes.Node, task: Mapping[str, Any]) -> Iterator[nodes.Node]:
     """Every node below `tree` that may be rendered where `task` has these values; `tree` is changed on the way."""
-    if not any(name.ctx == "store" for name in tree.find_all(nodes.Name) if name.name == "task"):
+    if all(name.ctx == "load" for name in tree.find_all(nodes.Name) if name.name == "task"):
         _FilledIn(task).visit(tree)
     yield from _reached(tree)
 

@@ -513,7 +513,7 @@ def contaminated(
         elif owner := grams.shared_by(whole):
             found[index] = Overlap(*owner, f"{ngram}-gram")
         elif ratio is not None and (owner := _nearest(question, lowered, ratio)):
-            found[index] = Overlap(*owner, f"{ratio:.0%}")
+            found[index] = Overlap(*owner, f"{100 * ratio:g}%")
     return found
 
 
