@@ -88,6 +88,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--questions", type=int, default=128)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--practice", type=int, default=512)
+    parser.add_argument("--nll", type=float, default=1.0, help="of dpo; another value wants another --out")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the further lessons")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "beyond")
     return parser.parse_args()
@@ -212,6 +213,7 @@ def training(method: str, part: int, args: argparse.Namespace) -> Row:
         return {**LESSONS, "max_steps": args.steps}
     rate = float(f"{learning_rate(Size(128, 0)) / part:.2g}")
     chosen = {"questions": args.questions, "samples": args.samples, "rounds": args.rounds, "learning_rate": rate}
+    chosen |= {"nll": args.nll} if method == "dpo" else {}
     return {**KNOWN, "method": method, "preference": chosen}
 
 
