@@ -36,16 +36,24 @@ def _litellm() -> Any:
     return litellm
 
 
-@lru_cache(maxsize=1)
-def _prices() -> dict[str, Any]:
-    """Litellm's table, of its package's file: to import litellm takes seconds. Asked of litellm itself where a release
-    has no such file."""
+@lru_cache(maxsize=4)
+def packaged(name: str) -> Any:
+    """What a JSON file of litellm's package holds: to import litellm takes seconds. None where a release has no such
+    file."""
     found = find_spec("litellm")
     try:
-        text = (Path(str(found and found.origin)).parent / "model_prices_and_context_window_backup.json").read_bytes()
-        return {name: entry for name, entry in json.loads(text).items() if "litellm_provider" in entry}
-    except (OSError, ValueError, TypeError):
-        return dict(_litellm().model_cost)
+        return json.loads((Path(str(found and found.origin)).parent / name).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _prices() -> dict[str, Any]:
+    """Litellm's table; asked of litellm itself where its file is missing."""
+    table = packaged("model_prices_and_context_window_backup.json")
+    if not isinstance(table, dict):
+        table = _litellm().model_cost
+    return {name: entry for name, entry in table.items() if "litellm_provider" in entry}
 
 
 def known_price(model: str) -> Price | None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from flywheel.errors import Fault
 from flywheel.spec import secrets
 from flywheel.spec.teachers import Teacher
-from flywheel.teachers.litellm import is_refused, priced_models
+from flywheel.teachers.litellm import is_refused, packaged, priced_models
 from flywheel.text import one_line
 
 #: Of names, how alike two must be for one to be meant (`difflib`): providers are short, and near each other.
@@ -40,15 +36,10 @@ def _names_a_provider(teacher: Teacher) -> bool:
     return bool(slash) and provider in _providers()
 
 
-@lru_cache(maxsize=1)
 def _providers() -> frozenset[str]:
     """Those of a file in litellm's package; none where a release has no such file."""
-    found = find_spec("litellm")
-    try:
-        text = (Path(str(found and found.origin)).parent / "provider_endpoints_support_backup.json").read_bytes()
-        return frozenset(json.loads(text)["providers"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
+    table = packaged("provider_endpoints_support_backup.json")
+    return frozenset(table.get("providers", ())) if isinstance(table, dict) else frozenset()
 
 
 def _is_refused(teacher: Teacher) -> bool:
