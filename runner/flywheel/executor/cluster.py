@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.executor.crew import LOSSES, TO_DO, Actor, Crew
+from flywheel.executor.crew import LOSSES, TO_DO, Actor, Crew, room
 from flywheel.executor.faults import WorkerError
 from flywheel.executor.fleet import Fleet
 from flywheel.executor.parcel import pack, send
@@ -75,9 +75,8 @@ class Cluster:
         return int(self._ray.cluster_resources().get("CPU", 0)) - (self.fleet.cores if self.fleet is not None else 0)
 
     def _lacking(self) -> str:
-        cores, free = (found().get("CPU", 0) for found in (self._ray.cluster_resources, self._ray.available_resources))
         taken = f" (executor.students takes {self.fleet.cores})" if self.fleet is not None and self.fleet.cores else ""
-        return f"it has {cores:g} cores, {free:g} of them free{taken}"
+        return f"{room(self._ray, 'CPU')}{taken}"
 
     def _start(self) -> tuple[Any, Any]:
         options = {"num_cpus": 1, "max_restarts": 0, "scheduling_strategy": "SPREAD"}

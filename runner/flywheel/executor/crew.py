@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from flywheel.executor.faults import WorkerCancelled, WorkerCrashed, WorkerError, WorkerTimeout
 from flywheel.executor.worker import revived
@@ -158,6 +158,12 @@ class Crew:
             self.actors.append(Actor(*self._start()))
         for actor in [a for a in self.actors if not a.opened][: max(0, len(self.actors) - max(1, wanted))]:
             self.drop(actor)
+
+
+def room(ray: Any, resource: Literal["CPU", "GPU"]) -> str:
+    """`it has 3 cores, 1 of them free`, of the cluster that Ray is connected to."""
+    every, free = (found().get(resource, 0) for found in (ray.cluster_resources, ray.available_resources))
+    return f"it has {every:g} {'GPUs' if resource == 'GPU' else 'cores'}, {free:g} of them free"
 
 
 def _left() -> WorkerCancelled:

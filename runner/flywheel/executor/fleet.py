@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from flywheel.executor.crew import LOSSES, Actor, Crew
+from flywheel.executor.crew import LOSSES, Actor, Crew, room
 from flywheel.executor.faults import WorkerCrashed
 from flywheel.executor.parcel import pack, send
 from flywheel.executor.station import ANSWERED_WITH, ModelStation, versions
@@ -38,7 +38,7 @@ class Fleet:
         self._ray = ray
         self.size = size
         self._make_room = make_room
-        self._resource = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
+        self._resource: Literal["CPU", "GPU"] = "GPU" if ray.cluster_resources().get("GPU") else "CPU"
         self._packed: dict[Path, Any] = {}
         self._turn = threading.Lock()
         self._crew = Crew(ray, address, self._start, lambda: size, lambda: versions(ANSWERED_WITH), self._lacking)
@@ -104,11 +104,7 @@ class Fleet:
         return handle, handle.open.remote()
 
     def _lacking(self) -> str:
-        every, free = (
-            found().get(self._resource, 0) for found in (self._ray.cluster_resources, self._ray.available_resources)
-        )
-        what = "GPUs" if self._resource == "GPU" else "cores"
-        return f"executor.students is {self.size}, and it has {every:g} {what}, {free:g} of them free"
+        return f"executor.students is {self.size}, and {room(self._ray, self._resource)}"
 
 
 class _Call:

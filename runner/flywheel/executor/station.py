@@ -9,7 +9,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,13 @@ def versions(packages: Collection[str]) -> dict[str, str]:
     return found
 
 
+def _told(work: Callable[[], Any]) -> Said:
+    try:
+        return "value", work()
+    except Exception as error:
+        return "raised", describe(error)
+
+
 class Station:
     """The project, unpacked here, and a pool of one child for each function that was asked for."""
 
@@ -49,22 +56,21 @@ class Station:
 
     def open(self, parcel: Parcel) -> Said:
         """The machine's name and versions."""
-        try:
-            self._places = {parcel.folder: unpack(parcel)}
-            return "value", (platform.node(), versions(JUDGED_WITH))
-        except Exception as error:
-            return "raised", describe(error)
+        return _told(lambda: self._opened(parcel))
 
     def run(self, request: bytes, items: Sequence[Any], timeouts: Sequence[float]) -> Said:
         """The items' results in order, and the seconds that they took. `request`: a function, its set-up and the
         address space of a child, as `parcel.send` made them."""
+        return _told(lambda: self._judged(request, items, timeouts))
+
+    def _opened(self, parcel: Parcel) -> tuple[str, dict[str, str]]:
+        self._places = {parcel.folder: unpack(parcel)}
+        return platform.node(), versions(JUDGED_WITH)
+
+    def _judged(self, request: bytes, items: Sequence[Any], timeouts: Sequence[float]) -> tuple[list[Result], float]:
         started = time.monotonic()
         limits = iter(timeouts)
-        try:
-            results: list[Result] = list(self._pool(request).map(items, lambda _: next(limits)))
-            return "value", (results, time.monotonic() - started)
-        except Exception as error:
-            return "raised", describe(error)
+        return list(self._pool(request).map(items, lambda _: next(limits))), time.monotonic() - started
 
     def _pool(self, request: bytes) -> Pool:
         if request not in self._pools:
@@ -86,24 +92,24 @@ class ModelStation:
         return "value", (platform.node(), versions(ANSWERED_WITH))
 
     def receive(self, parcel: Parcel) -> Said:
-        try:
-            self._places[parcel.folder] = unpack(parcel)
-            return "value", parcel.digest
-        except Exception as error:
-            return "raised", describe(error)
+        return _told(lambda: self._received(parcel))
 
     def run(self, function: str, sent: bytes) -> Said:
         """What the function gives, and the last it told of each thing that it counts."""
+        return _told(lambda: self._called(function, sent))
+
+    def _received(self, parcel: Parcel) -> str:
+        self._places[parcel.folder] = unpack(parcel)
+        return parcel.digest
+
+    def _called(self, function: str, sent: bytes) -> tuple[Any, dict[str, dict[str, Any]]]:
         try:
-            payload = receive(sent, self._places)
-            value = self._worker.call(function, payload, on_progress=self._hear)
-            heard, self._heard = self._heard, {}  # who asks next may mean another part
-            return "value", (value, heard)
+            value = self._worker.call(function, receive(sent, self._places), on_progress=self._hear)
         except FlywheelError as error:
             error.args = (f"{error} (on {platform.node()}, a machine of the cluster)",)
-            return "raised", describe(error)
-        except Exception as error:
-            return "raised", describe(error)
+            raise
+        heard, self._heard = self._heard, {}  # who asks next may mean another part
+        return value, heard
 
     def progress(self) -> dict[str, dict[str, Any]]:
         """What is counted → the last message of it. Answered while `run` runs."""
