@@ -68,7 +68,7 @@ def test_child_is_bare(tmp_path: Path) -> None:
     assert me["pid"] != os.getpid()
     assert me["sigint"]
     assert me["address_space"] == 1 << 30
-    assert me["descriptors"] <= 5  # three standard ones, the pipe, and the listing's own
+    assert me["descriptors"] <= 5  # three standard ones, the pipe, the listing's own
     assert me["heavy"] == []
 
 

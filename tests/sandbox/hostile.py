@@ -249,7 +249,7 @@ CASES = (
         "sys.setrecursionlimit(10 ** 9)\n"
         "class C: __repr__ = lambda self: repr(self)\n"
         "repr(C())\n",
-        "crash memory",
+        "crash memory failed",  # from 3.14 on the interpreter looks after its own stack
     ),
     Hostile("24 NULL", "ctypes.string_at(0)", "crash"),
     Hostile("24 abort", "os.abort()", "crash"),

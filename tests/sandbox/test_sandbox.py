@@ -36,13 +36,13 @@ def test_a_program_ends_as_python_would_end_it(sandbox: Sandbox, source: str, st
 
 def test_the_traceback_shows_the_programs_own_lines_only(best: Sandbox) -> None:
     ran = best.run("def f():\n    return {}['k']\nf()\n")
-    assert ran.stderr.decode().splitlines() == [
+    said = [line for line in ran.stderr.decode().splitlines() if set(line) - set(" ~^")]  # marks differ by version
+    assert said == [
         "Traceback (most recent call last):",
         '  File "program.py", line 3, in <module>',
         "    f()",
         '  File "program.py", line 2, in f',
         "    return {}['k']",
-        "           ~~^^^^^",
         "KeyError: 'k'",
     ]
     assert ran.detail == "KeyError: 'k'"

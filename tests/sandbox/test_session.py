@@ -134,8 +134,8 @@ def f():
 """
     with loaded(best, source) as session:
         reply = session.call(b'{"function": "f"}')
-        with pytest.raises(ValueError, match="deep"):
-            from_json(reply, 1 << 20)
+        with pytest.raises(ValueError, match="deep"):  # from 3.14 on json itself reads more levels than anybody needs
+            decode(from_json(reply, 1 << 20)["value"])
 
 
 def test_a_second_reply_is_forged(best: Sandbox) -> None:

@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> None:
     fd, clock, parent, memory_bytes = map(int, arguments)
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.enable()
+    # From 3.14 on it adds the C stack, behind which a log's last lines do not show what happened.
+    faulthandler.enable(**({"c_stack": False} if sys.version_info >= (3, 14) else {}))
     _limit(memory_bytes)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         if clock < 0:

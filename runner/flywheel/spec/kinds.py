@@ -11,10 +11,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from importlib.metadata import entry_points
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     ConfigDict,
@@ -136,7 +137,7 @@ class Family:
     def _union(self) -> TypeAdapter[Any]:
         """Of ours, for the JSON Schema and for what is said of a kind that nobody has. (To build them all takes longer
         than to check a spec, which needs a few.)"""
-        union: Any = Union.__getitem__(self.own)
+        union: Any = reduce(or_, self.own)
         return TypeAdapter(Annotated[union, Field(discriminator=self.key)])
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
