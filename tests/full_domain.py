@@ -120,6 +120,7 @@ SPEC: dict[str, Any] = {
         "base": Two("student", "builtin:tiny"),
         "dtype": Two("auto", "float32"),
         "device": Two("auto", "cpu"),
+        "engine": Two("transformers", "vllm"),
         "batch_size": Two(16, 8),
         "max_new_tokens": Two(6, 7),
         "system": Two(None, "Be brief."),

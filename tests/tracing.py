@@ -18,8 +18,8 @@ from flywheel.spec.models import Spec
 from flywheel.verifiers import Checker
 
 Path_ = tuple[str | int, ...]
-ASKING = ("system", "chat_template_kwargs", "max_new_tokens", "batch_size")
-"""What of the student `Asking.of` reads."""
+ASKING = ("system", "chat_template_kwargs", "max_new_tokens", "batch_size", "engine")
+"""What of the student `Asking.many` reads."""
 
 
 class Reads:

@@ -41,8 +41,9 @@ class NodeView:
     def progress(self, event: Event) -> None:
         done, total = event.get("done") or 0, event.get("total") or 0
         what = " on ".join(str(event[key]) for key in ("what", "suite") if event.get(key))
-        if (what, total) != (self.what, self.total) or done < self.done:
-            # From what is told first: what came before it was loading, or is of a run that was killed.
+        if (what, total) != (self.what, self.total) or done < self.done or done == self.begun:
+            # From what is told last before the first is done: what came before was loading, or is of a run that was
+            # killed.
             self.since, self.begun, self.words = event["at"], done, ""
         self.done, self.total, self.what, self.at = done, total, what, event["at"]
         if "loss" in event:

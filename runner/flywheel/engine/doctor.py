@@ -54,6 +54,7 @@ def examine(root: Path | None, deep: bool = False, spec: Spec | None = None) -> 
         sandbox(capability()),
         device_in_depth() if deep else device(),
         *(training(spec.train, deep) if spec is not None else []),
+        *(answering() if spec is not None and spec.student.engine == "vllm" and not spec.executor.students else []),
         *(cluster(spec.executor, deep) if spec is not None and spec.executor.kind == "ray" else []),
     ]
     return findings + (project(root) if root is not None else [])
@@ -164,6 +165,15 @@ def training(train: Train, deep: bool) -> list[Diagnosis]:
     if train.launch is not None:
         return [launching(train.launch)]
     return [] if train.quantize is None else [quantizing(four_bits.lack(deep))]
+
+
+def answering() -> list[Diagnosis]:
+    """Whether the engine is here that answers in place of transformers."""
+    from flywheel.student.vllm import interpreter, lack  # with it comes the student's room
+
+    if (missing := lack()) is None:
+        return [Diagnosis("student.engine", "ok", f"vllm, by {interpreter()}")]
+    return [Diagnosis("student.engine", "broken", *missing)]
 
 
 def launching(command: str) -> Diagnosis:

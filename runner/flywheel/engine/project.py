@@ -66,8 +66,8 @@ class Workspace:
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What is valid and worth a word: predicates that never hold, labels that no prompt names, secrets that are not
-        set, models that litellm refuses, a training that this machine cannot do."""
-        lacking = (*missing_env(self.loaded), *self._unrouted, *_cannot_train(self.loaded))
+        set, models that litellm refuses, a training or an engine that this machine does not have."""
+        lacking = (*missing_env(self.loaded), *self._unrouted, *_cannot_train(self.loaded), *_no_engine(self.loaded))
         absent = (replace(fault, warning=True) for fault in lacking)
         return (*self.loaded.warnings, *self.predicates[1], *_untold(self.loaded), *self._too_long, *absent)
 
@@ -251,6 +251,8 @@ def refuse_unready(project: Workspace, plan: Plan) -> None:
 
     if any(VERBS[node.kind].trains for node in plan.pending) and (faults := _cannot_train(project.loaded, True)):
         raise SpecInvalid(faults)
+    if plan.pending and (faults := _no_engine(project.loaded)):
+        raise SpecInvalid(faults)
     if not any(VERBS[node.kind].needs_judges for node in plan.pending):
         return
     from flywheel.sandbox import Sandbox
@@ -306,6 +308,16 @@ def _cannot_train(loaded: LoadedSpec, in_depth: bool = False) -> list[Fault]:
     if train.quantize is None or (missing := four_bits.lack(in_depth)) is None:
         return []
     return [loaded.fault(("train", "quantize"), *missing)]
+
+
+def _no_engine(loaded: LoadedSpec) -> list[Fault]:
+    """What the machine lacks for `student.engine`, where its students answer here."""
+    spec = loaded.spec
+    if spec.student.engine == "transformers" or spec.executor.students:
+        return []
+    from flywheel.student.vllm import lack  # here: most commands have no use for it
+
+    return [] if (missing := lack()) is None else [loaded.fault(("student", "engine"), *missing)]
 
 
 def _untold(loaded: LoadedSpec) -> list[Fault]:

@@ -268,7 +268,7 @@ class Resources:
         student = self._project.spec.student
         job = AnswerJob(
             self._student,
-            Asking.of(student),
+            Asking.many(student),
             tuple((str(i), prompt) for i, prompt in enumerate(prompts)),
             temperature,
             top_p,

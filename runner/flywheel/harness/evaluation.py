@@ -15,15 +15,17 @@ def evaluate(job: EvaluationJob, progress: Progress) -> Evaluated:
     """Runs in the model worker. Raises NodeFailed where lm-eval cannot run a suite."""
     offline_unless_asked()
     quiet()
-    loaded = load(job.arm)
+    loaded = load(job.asking.arm(job.arm))
     lm = answering_model(loaded, job.asking, progress)
-    results = run_own(lm, loaded, job)
+    results, settings = run_own(lm, job), _settings(loaded, lm, job)
     named, share = [suite for suite in job.suites if suite.lm_eval is not None], job.asking.share
+    if named and loaded.engine is not None:  # lm-eval asks for likelihoods, too
+        lm = answering_model(load(job.arm), job.asking, progress)
     for number, suite in enumerate(named):
         if number % share.of == share.number:
             results[suite.name] = run_named(lm, suite, job)
             progress({"suite": suite.name, "done": len(results[suite.name])})
-    return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, _settings(loaded, lm, job))
+    return Evaluated({suite.name: results.get(suite.name, []) for suite in job.suites}, settings)
 
 
 def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
@@ -37,5 +39,6 @@ def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
         "chat_template": short(fingerprint(template)) if template else None,
         "system": job.asking.chat.system if template else None,
         **({"chat_template_kwargs": dict(job.asking.chat.template)} if job.asking.chat.template else {}),
+        **({"engine": loaded.engine.version} if loaded.engine else {}),
         "seed": job.seed,
     }

@@ -81,6 +81,7 @@ def answering_model(loaded: Loaded, asking: Asking, progress: Progress) -> Any:
                 seeds,
                 stop,
                 asking.share,
+                lambda done: progress({**counted, "done": done}),
             ):
                 seconds = (time.perf_counter() - started) / len(batch)
                 for place, tokens in zip(batch, outputs, strict=True):

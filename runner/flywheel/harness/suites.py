@@ -14,7 +14,7 @@ from typing import Any, Self
 from flywheel.errors import NodeFailed
 from flywheel.hashing import seed_from
 from flywheel.records import Row
-from flywheel.student.loading import Arm, Loaded
+from flywheel.student.loading import Arm
 from flywheel.student.sampling import ELSEWHERE
 from flywheel.student.work import Asking
 
@@ -169,7 +169,7 @@ def named_faults(suites: Sequence[str]) -> Iterator[None]:
 # --- our own tasks ----------------------------------------------------------------------------------------------------
 
 
-def run_own(lm: Any, loaded: Loaded, job: EvaluationJob) -> dict[str, list[Measured]]:
+def run_own(lm: Any, job: EvaluationJob) -> dict[str, list[Measured]]:
     """By lm-eval's `evaluate`: what `simple_evaluate` adds (half a second of environment report) is in our store."""
     from lm_eval.evaluator import evaluate as run
     from lm_eval.tasks import TaskManager

@@ -142,8 +142,12 @@ class Context:
 
     @property
     def asking(self) -> Asking:
-        student = self.spec.student
-        return Asking.of(student)
+        """For a few prompts; `asking_many` for probes, samples and suites."""
+        return Asking.of(self.spec.student)
+
+    @property
+    def asking_many(self) -> Asking:
+        return Asking.many(self.spec.student)
 
     def seed(self) -> int:
         return int(self.node.inputs.get("seed", self.spec.seed))

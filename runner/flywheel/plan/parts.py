@@ -95,8 +95,10 @@ class Iteration:
     # -- inputs
 
     def asking(self, task: str) -> dict[str, Any]:
-        """How the student is asked on a task."""
-        return {**self.answering(), **self.wording(task)}
+        """How the student is asked on a task, many rows at once."""
+        engine = self.spec.student.engine
+        chosen = {} if engine == "transformers" else {"student.engine": engine}  # as before there was a choice
+        return {**self.answering(), **chosen, **self.wording(task)}
 
     def answering(self) -> dict[str, Any]:
         """How the student answers, whatever it is asked."""

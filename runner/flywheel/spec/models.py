@@ -46,6 +46,10 @@ class Student(SpecModel):
     """`auto`: a GPU where there is one."""
     batch_size: Positive = 64
     """Rows generated at a time, in probes and evaluations alike."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """Who answers probes, samples and suites. `vllm`: its offline engine, from an environment of its own (`vllm` on the
+    PATH, or FLYWHEEL_VLLM), held to transformers' answers. Training, losses and lm-eval's own tasks stay with
+    transformers."""
     max_new_tokens: Positive = 64
     """The longest answer, in tokens."""
     system: str | None = None

@@ -22,7 +22,7 @@ _OUTPUTS = {"lm_head", "embed_out"}
 _LOADED_BY_VLLM = {"llama", "phi3", "qwen3", "qwen3moe", "qwen35", "granite"}
 _REFUSED_BY_VLLM = {"qwen2", "gemma", "gemma2", "gemma3", "gemma4", "mistral", "opt", "glm4"}
 #: What vLLM 0.33.0 takes for `--max-lora-rank`.
-_RANKS_OF_VLLM = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+RANKS_OF_VLLM = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 #: From lora on the output layer vLLM 0.33.0 wants a vocabulary no larger than this.
 _OUTPUT_VOCABULARY = 258_048
 
@@ -43,22 +43,25 @@ def serving_warnings(document: Document, root: Path, spec: Spec) -> Iterator[Fau
 
 
 def serving_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
-    """What the server that `deploy` names cannot take, said before anything is trained."""
+    """What the server that `deploy` names, or the student's engine, cannot take, said before anything is trained."""
     target, train = outline.deploy, outline.train
-    if target.largest_rank is not None and train.rank > target.largest_rank:
-        hint = f"Write rank: {target.largest_rank}, or less."
-        yield document.fault(("train", "rank"), f"no vLLM takes a rank above {target.largest_rank}.", hint)
+    by_vllm = outline.student.engine == "vllm"
+    largest = RANKS_OF_VLLM[-1] if by_vllm else target.largest_rank
+    if largest is not None and train.rank > largest:
+        yield document.fault(
+            ("train", "rank"), f"no vLLM takes a rank above {largest}.", f"Write rank: {largest}, or less."
+        )
     elif target.rank_limit is not None and train.rank > target.rank_limit:
         message = f"the server that deploy names takes a rank of up to {target.rank_limit} (deploy.max_lora_rank)."
         hint = f"Start it with --max-lora-rank {_next_rank(train.rank)} and write deploy.max_lora_rank: "
         yield document.fault(("train", "rank"), message, f"{hint}{_next_rank(train.rank)}, or lower the rank.")
-    if target.refuses_embeddings:
+    if target.refuses_embeddings or by_vllm:
         yield from _embedding_faults(document, root, outline)
 
 
 def _next_rank(rank: int) -> int:
     """The least maximum with which a server that takes an adapter of `rank` can be started."""
-    return next((most for most in _RANKS_OF_VLLM if most >= rank), rank)
+    return next((most for most in RANKS_OF_VLLM if most >= rank), rank)
 
 
 def _embedding_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +15,11 @@ from flywheel.errors import FlywheelError, Tampered
 from flywheel.hashing import hash_file, short
 from flywheel.student import four_bits
 from flywheel.student.chat import on_the_same_day
+from flywheel.student.engine import BatchEngine
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
+from flywheel.student.lengths import CONTEXT_KEYS
+from flywheel.student.vllm import Vllm, lack
 from flywheel.text import plural
 
 #: Parameters below which one thread trains as fast as two, at two thirds of their CPU time (bench/README.md).
@@ -36,6 +41,8 @@ class Arm:
     """The file from which the folder `source` is made, where it is not there."""
     merged: bool = False
     """Its adapter in the base's weights, where they are float32: fewer sums a token, and the same up to rounding."""
+    engine: str = "transformers"
+    """Who computes: `student.engine`."""
 
 
 def base_arm(files: StudentFiles, dtype: str, device: str) -> Arm:
@@ -45,11 +52,21 @@ def base_arm(files: StudentFiles, dtype: str, device: str) -> Arm:
 
 @dataclass
 class Loaded:
+    """With an `engine`, `model` has configuration and no weights."""
+
     model: Any
     tokenizer: Any
     device: str
     sharded: bool = False
     """Its weights are spread over several processes, which must go through it together."""
+    engine: BatchEngine | None = None
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that fit the model, prompt and answer together; None where its configuration does not say."""
+        config = self.model.config.get_text_config()
+        known = (getattr(config, name, None) for name in CONTEXT_KEYS)
+        return next((length for length in known if isinstance(length, int)), None)
 
 
 _kept: dict[Arm, Loaded] = {}
@@ -63,15 +80,45 @@ def load(arm: Arm) -> Loaded:
     """
     if arm not in _kept:
         base = _base_of_kept(arm)
-        _kept.clear()
-        _kept[arm] = _load(arm, base)
+        forget()
+        _kept[arm] = _with_engine(arm) if arm.engine == "vllm" else _load(arm, base)
     return _kept[arm]
+
+
+def _with_engine(arm: Arm) -> Loaded:
+    """By vLLM, with the model's configuration alone. Raises FlywheelError where that cannot be read or vLLM is not
+    here, Tampered where the adapter is not the recorded one."""
+    torch = prepare_torch()
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    if missing := lack():
+        raise FlywheelError(f"student.engine: {' '.join(missing)}")
+    if arm.adapter is not None:
+        check_adapter(Path(arm.adapter), arm.adapter_hash)
+    device = choose_device(arm.device)
+    where: dict[str, Any] = {"revision": arm.revision} if arm.revision else {}
+    dtype = choose_dtype(arm.dtype, device)
+    from_config: Callable[..., Any] = AutoModelForCausalLM.from_config
+    try:
+        tokenizer = load_tokenizer(arm)
+        config = AutoConfig.from_pretrained(arm.source, trust_remote_code=False, **where)
+        with torch.device("meta"):
+            model = from_config(config, dtype=dtype).eval()
+    except (OSError, ValueError) as error:
+        raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
+    with suppress(OSError):  # a base without one has what its configuration says
+        model.generation_config = GenerationConfig.from_pretrained(arm.source, **where)
+    loaded = Loaded(model, tokenizer, device)
+    named = str(dtype).removeprefix("torch.")
+    settings = {"model": arm.source, "revision": arm.revision, "adapter": arm.adapter, "dtype": named}
+    loaded.engine = Vllm(settings, tokenizer, loaded.context, lambda: _load(replace(arm, engine="transformers"), None))
+    return loaded
 
 
 def _base_of_kept(arm: Arm) -> Loaded | None:
     """The base of the model that is kept, without its adapter, where `arm` has the same and nothing was merged."""
     for kept, loaded in _kept.items():
-        if not kept.merged and _without_adapter(kept) == _without_adapter(arm):
+        if loaded.engine is None and not kept.merged and _without_adapter(kept) == _without_adapter(arm):
             model = loaded.model if kept.adapter is None else loaded.model.unload()
             return Loaded(model, loaded.tokenizer, loaded.device)
     return None
@@ -83,7 +130,15 @@ def _without_adapter(arm: Arm) -> Arm:
 
 def forget() -> None:
     """Give up the model that is kept."""
+    _stop_engine()
     _kept.clear()
+
+
+def _stop_engine() -> None:
+    """It holds most of an accelerator's memory."""
+    for loaded in _kept.values():
+        if loaded.engine is not None:
+            loaded.engine.close()
 
 
 def prepare_torch() -> Any:
@@ -167,6 +222,7 @@ def load_base(arm: Arm, in_4_bits: bool = False, moved: bool = True) -> Loaded:
     prepare_torch()
     from transformers import AutoModelForCausalLM
 
+    _stop_engine()
     if in_4_bits and (lack := four_bits.lack(in_depth=True)):
         raise FlywheelError(f"train.quantize: {lack[0]} {lack[1]}")
     device = choose_device(arm.device)

@@ -9,7 +9,7 @@ from typing import Any
 from flywheel.answers import stopped
 from flywheel.records import Generation
 from flywheel.student.chat import Chat, Prompter
-from flywheel.student.lengths import CONTEXT_KEYS
+from flywheel.student.engine import Sampling
 from flywheel.student.loading import Loaded, prepare_torch
 from flywheel.student.memory import out_of_memory, reading_room
 
@@ -46,7 +46,7 @@ def generate(
     of its batches are answered, and the others have ELSEWHERE as their tokens. `progress` is told how many are done, at
     first those that are not asked.
     """
-    prompter, context = Prompter(loaded.tokenizer, chat), context_of(loaded)
+    prompter, context = Prompter(loaded.tokenizer, chat), loaded.context
     encoded = [prompter.ids(text) for _, text in prompts]
     problems = [misfit(len(ids), max_new_tokens, context) for ids in encoded]
     answers = {i: Generation(prompts[i][0], "", 0, False, problem) for i, problem in enumerate(problems) if problem}
@@ -54,9 +54,11 @@ def generate(
     order = sorted(fit, key=lambda i: (-len(encoded[i]), prompts[i][0]))
     done = len(answers) if share.number == 0 else 0
     progress(done)
+    already = done
     for batch, outputs in batches(
-        loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop, share
-    ):
+        loaded, prompter, encoded, order, max_new_tokens, batch_size, temperature, top_p, seeds, stop, share,
+        lambda more: progress(already + more),
+    ):  # fmt: skip
         for index, tokens in zip(batch, outputs, strict=True):
             answers[index] = generation(loaded, prompter, prompts[index][0], tokens, max_new_tokens, stop)
         done += len(batch)
@@ -76,21 +78,21 @@ def batches(
     seeds: Sequence[int] = (),
     stop: Sequence[str] = (),
     share: Share = Share(),
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
     """Generate for `encoded` in `order`, a batch of the share at a time: (places in `encoded`, new token ids of
-    each)."""
-    for start in range(share.number * batch_size, len(order), share.of * batch_size):
-        batch = order[start : start + batch_size]
+    each). An engine makes its own batches: it is given all of them at once, and tells `progress` how many are done."""
+    parts = [order[s : s + batch_size] for s in range(share.number * batch_size, len(order), share.of * batch_size)]
+    if loaded.engine is not None and parts:
+        places = [place for part in parts for place in part]
+        sampling = Sampling(ends_of(loaded, prompter), max_new_tokens, temperature, top_p, stop)
+        drawn = [seeds[i] for i in places] if temperature > 0 else []
+        yield places, loaded.engine.answer([encoded[i] for i in places], sampling, drawn, progress)
+        return
+    for batch in parts:
         noise = sampler([seeds[i] for i in batch], temperature, top_p) if temperature > 0 else None
         rows = [encoded[i] for i in batch]
         yield batch, generate_batch(loaded, rows, ends_of(loaded, prompter), max_new_tokens, noise, stop)
-
-
-def context_of(loaded: Loaded) -> int | None:
-    """Tokens that fit the model, prompt and answer together; None where its configuration does not say."""
-    config = loaded.model.config.get_text_config()
-    known = (getattr(config, name, None) for name in CONTEXT_KEYS)
-    return next((length for length in known if isinstance(length, int)), None)
 
 
 def misfit(prompt_tokens: int, answer_tokens: int, context: int | None) -> str:

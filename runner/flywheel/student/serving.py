@@ -15,7 +15,7 @@ from flywheel.records import Generation
 from flywheel.student.chat import Chat, Prompter, Turn
 from flywheel.student.loading import Arm, Loaded, load
 from flywheel.student.memory import out_of_memory
-from flywheel.student.sampling import context_of, ends_of, generate_batch, generation, misfit, sampler
+from flywheel.student.sampling import ends_of, generate_batch, generation, misfit, sampler
 from flywheel.student.work import Asking, Progress
 
 
@@ -89,7 +89,7 @@ class _Row:
         self.place, self.question, self.loaded, self.prompter = place, question, loaded, prompter
         self.ids = prompter.conversation(question.turns) if question.text is None else prompter.raw(question.text)
         self.ends = frozenset(ends_of(loaded, prompter))
-        self.problem = misfit(len(self.ids), question.max_new_tokens, context_of(loaded))
+        self.problem = misfit(len(self.ids), question.max_new_tokens, loaded.context)
         self.problem = self.problem or ("" if self.ids else "the prompt is empty")
         self.before = self.sent = ""
         self.is_done = False

@@ -12,15 +12,13 @@ from flywheel.spec.models import Student
 from flywheel.student.chat import Chat, Prompter
 from flywheel.student.gguf import unpack
 from flywheel.student.loading import Arm, Loaded, forget, load, prepare_torch, untie_adapted
+from flywheel.student.rounding import rounding
 from flywheel.student.sampling import ELSEWHERE, Share, completion_losses, generate, target_logits
 
 Progress = Callable[[dict[str, Any]], None]
 
 #: Of an answer so many tokens are compared: with a large vocabulary the logits of a long one fill the memory.
 COMPARED_TOKENS = 32
-#: How far the logits of the merged adapter may be from the unmerged one's, as a share of the greatest logit. Float32
-#: rounds at 6e-8 a step; in bfloat16 a weight itself is only known to 1 in 256.
-MERGED_WITHIN = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,22 @@ class Asking:
     max_new_tokens: int
     batch_size: int
     share: Share = field(default_factory=Share)
+    engine: str = "transformers"
+    """Who answers, where there is more than a few prompts to answer."""
 
     @classmethod
     def of(cls, student: Student) -> Self:
-        """As the spec says."""
+        """A few prompts, as the spec says."""
         return cls(chat_of(student), student.max_new_tokens, student.batch_size)
+
+    @classmethod
+    def many(cls, student: Student) -> Self:
+        """Probes, samples and suites: by `student.engine`, which takes a while to start."""
+        return replace(cls.of(student), engine=student.engine)
+
+    def arm(self, arm: Arm) -> Arm:
+        """The model by the one who answers."""
+        return replace(arm, engine=self.engine)
 
     def shares(self, of: int, prompts: int) -> list[Self]:
         """At most so many, of so many prompts; none without a batch."""
@@ -137,7 +146,7 @@ class Merged:
     @property
     def allowed(self) -> float:
         """How far the logits may be apart by rounding alone."""
-        return MERGED_WITHIN.get(self.dtype, MERGED_WITHIN["float32"]) * self.logit_scale
+        return rounding(self.dtype, self.logit_scale)
 
     @property
     def is_alike(self) -> bool:
@@ -183,7 +192,7 @@ def unpacked(arm: Arm, progress: Progress) -> None:
 def answer(job: AnswerJob, progress: Progress) -> list[Generation]:
     """One answer a prompt, in order."""
     return generate(
-        load(job.arm),
+        load(job.asking.arm(job.arm)),
         job.prompts,
         chat=job.asking.chat,
         max_new_tokens=job.asking.max_new_tokens,

@@ -240,7 +240,7 @@ def edge_rows(ctx: Context, task: str) -> list[Row]:
 def _sampled(ctx: Context, task: str, prompts: Sequence[tuple[str, str]]) -> list[Generation]:
     seeds = tuple(seed_from(ctx.seed(), name) for name, _ in prompts)
     job = AnswerJob(
-        ctx.incumbent().arm, ctx.asking, tuple(prompts), temperature=TEMPERATURE, seeds=seeds,
+        ctx.incumbent().arm, ctx.asking_many, tuple(prompts), temperature=TEMPERATURE, seeds=seeds,
         stop=tuple(ctx.spec.tasks[task].stop),
     )  # fmt: skip
     found: list[Generation] = ctx.compute(

@@ -163,7 +163,7 @@ def _part(suite: SuiteJob, most: int, seed: int) -> SuiteJob:
 
 def answers_of(ctx: Context, what: str, model: Model, suites: Sequence[SuiteJob], batch_size: int) -> Evaluated:
     """Every item, answered by lm-eval as suites are; of tasks of ours nothing is judged yet. `what`: for progress."""
-    job = EvaluationJob(model.arm, replace(ctx.asking, batch_size=batch_size), tuple(suites), ctx.seed())
+    job = EvaluationJob(model.arm, replace(ctx.asking_many, batch_size=batch_size), tuple(suites), ctx.seed())
     found: Evaluated = ctx.compute("flywheel.harness:evaluate", job, lambda m: ctx.progress(**m, what=what))
     return found
 

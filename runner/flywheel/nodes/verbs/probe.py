@@ -24,7 +24,7 @@ def probe(ctx: Context) -> NodeResult:
     prompts = tuple((row.row_id, ctx.prompt(task, row.inputs)) for row in rows)
     answers: list[Generation] = ctx.compute(
         "flywheel.student.work:answer",
-        AnswerJob(model.arm, ctx.asking, prompts, stop=tuple(spec.stop)),
+        AnswerJob(model.arm, ctx.asking_many, prompts, stop=tuple(spec.stop)),
         lambda message: ctx.progress(**message, what="answers"),
     )
     ids = [fingerprint([ctx.node.fingerprint, row.row_id])[:16] for row in rows]

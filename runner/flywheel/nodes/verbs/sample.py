@@ -42,7 +42,7 @@ def _answers(ctx: Context, model: Model, asked: Sequence[PolicyQuestion]) -> lis
         prompts = tuple((str(i), asked[i].prompt) for i in places)
         seeds = tuple(seed_from(ctx.seed(), i) for i in places)
         stop = tuple(ctx.spec.tasks[name].stop)
-        job = AnswerJob(model.arm, ctx.asking, prompts, temperature=1.0, seeds=seeds, stop=stop)
+        job = AnswerJob(model.arm, ctx.asking_many, prompts, temperature=1.0, seeds=seeds, stop=stop)
         said = ctx.compute("flywheel.student.work:answer", job, lambda m: ctx.progress(**m, what="answers"))
         found.update(zip(places, said, strict=True))
     return [found[i] for i in range(len(asked))]
