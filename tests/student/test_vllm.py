@@ -288,20 +288,22 @@ def test_what_it_cannot_take_is_said_before_anything_is_trained(
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(interpreter() is None, reason="no vllm: name its command in FLYWHEEL_VLLM, or put it on the PATH")
 def test_vllm_itself_answers_as_transformers_do(tmp_path: Path) -> None:
-    arm = adapted(BUILTIN["builtin:tiny"], tmp_path / "adapter", 0.05)
+    arm = adapted(BUILTIN["builtin:tiny"], tmp_path / "adapter", 0.6)
+    asked = tuple((f"p{i}", f"question: how many orders are above {i}0?\nsql:") for i in range(6))
     for one in (arm, replace(arm, adapter=None, adapter_hash=None)):
-        assert said(one, tokens=32) == said(one, engine="transformers", tokens=32)
+        assert said(one, asked, tokens=24) == said(one, asked, engine="transformers", tokens=24)
+    assert said(arm, asked, tokens=24) != said(one, asked, tokens=24)
 
-    seeds = tuple(range(len(ASKED)))
-    job = AnswerJob(arm, Asking(Chat(), 32, 4, engine="vllm"), ASKED, temperature=1.0, top_p=0.95, seeds=seeds)
+    seeds = tuple(range(len(asked)))
+    job = AnswerJob(arm, Asking(Chat(), 24, 4, engine="vllm"), asked, temperature=1.0, top_p=0.95, seeds=seeds)
     sampled = answer(job, lambda message: None)
     assert answer(job, lambda message: None) == sampled
-    assert sampled != said(arm, tokens=32)
+    assert sampled != said(arm, asked, tokens=24)
 
-    whole = max(said(arm, tokens=32), key=lambda one: len(one.text))
+    whole = max(said(arm, asked, tokens=24), key=lambda one: len(one.text))
     middle = len(whole.text) // 2
     assert middle > 1, whole
-    prompts = tuple(asked for asked in ASKED if asked[0] == whole.prompt_id)
+    prompts = tuple(one for one in asked if one[0] == whole.prompt_id)
     stop = whole.text[middle : middle + 4]
     cut = AnswerJob(arm, job.asking, prompts, stop=(stop,))
     assert answer(cut, lambda message: None)[0].text == whole.text.partition(stop)[0]
