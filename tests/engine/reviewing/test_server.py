@@ -126,7 +126,7 @@ def test_what_few_answers_there_are_is_chosen(table: Path) -> None:
         say(room, "green")
 
 
-HOSTILE = '"><script>alert(1)</script>\u202e{{ 7 * 7 }}'
+HOSTILE = '"><script>alert(1)</script>\u202e{{ "ha" * 3 }}'
 
 
 def test_hostile_rows_names_and_words_are_only_shown(table: Path) -> None:
@@ -135,7 +135,7 @@ def test_hostile_rows_names_and_words_are_only_shown(table: Path) -> None:
     name = say(room, HOSTILE, HOSTILE, note=HOSTILE)
     for page in (page_of(room, "/", HOSTILE), page_of(room, f"/item?name={quote(name)}", HOSTILE)):
         assert "<script>" not in page
-        assert "49" not in page.split("</style>")[1]
+        assert "hahaha" not in page
     assert read_reviews(room.desk.state)[0].value == HOSTILE
 
 
