@@ -5,6 +5,7 @@ The command is the one that FLYWHEEL_VLLM names, else `vllm` on the path. It may
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,13 +21,18 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema_rs import validate
 
-sys.path.append(str(Path(__file__).parent))
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "teachers")]
 
+from desks import request
 from test_targets import current, deploying, history, why
 
+from flywheel import Project
 from flywheel.engine.rollback import rollback
 from flywheel.nodes.targets.questions import whole
+from flywheel.spec.teachers import LitellmTeacher
+from flywheel.teachers import Desk
 from mini_domain import Domain, byte_tokenizer
 
 COMMAND = os.environ.get("FLYWHEEL_VLLM") or shutil.which("vllm")
@@ -257,3 +263,38 @@ def test_a_server_of_another_base_is_found_out(twice: Domain, tmp_path: Path) ->
         to_server(twice, server).apply()
         assert "Serve the same base in the precision of the evaluation (float32)" in why(twice)["why"]
         assert (current(twice), server.adapters) == (None, {})
+
+
+def test_an_exported_model_answers_as_was_evaluated(twice: Domain, tmp_path: Path) -> None:
+    exported = Project.open(twice.root).export(tmp_path / "merged", iteration=1, merged=True)
+    with serving(exported.folder) as server:
+        wanted = evaluated(twice, exported.model_id)
+        assert {prompt: server.answer(BASE, prompt) for prompt in wanted} == wanted
+
+
+@pytest.mark.parametrize("prefix", ["hosted_vllm", "openai", "litellm_proxy"])
+def test_a_teacher_is_held_to_the_schema(teaching: Vllm, tmp_path: Path, prefix: str) -> None:
+    """By random weights, so that nothing else can. Now and then they put spaces between words until they are cut."""
+    teacher = LitellmTeacher(
+        kind="litellm", model=f"{prefix}/{BASE}", api_base=f"{teaching.address}/v1", api_key="none", max_tokens=200,
+        usd_per_million_input=0.0, usd_per_million_output=0.0,
+    )  # fmt: skip
+    row = {
+        "type": "object", "properties": {"label": {"enum": ["red", "blue"]}}, "required": ["label"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    schema = {"type": "array", "items": row, "minItems": 1, "maxItems": 2}
+    with Desk({"gpt": teacher}, tmp_path, tmp_path / "calls") as desk:
+        replies = desk.ask([request(i, schema=schema) for i in range(6)])
+    assert {reply.fault for reply in replies} <= {"", "truncated"}
+    found = [json.loads(reply.text) for reply in replies if reply.status == "ok"]
+    assert found
+    for rows in found:
+        validate(schema, rows)
+    assert all(reply.attempts == 1 and reply.output_tokens > 0 and reply.input_tokens > 8 for reply in replies)
+
+
+@pytest.fixture(scope="module")
+def teaching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    with serving(write_student(tmp_path_factory.mktemp("teacher") / "chat", 6, chat=True)) as server:
+        yield server
