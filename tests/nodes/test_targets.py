@@ -19,28 +19,36 @@ from huggingface_hub import ModelCard
 
 from flywheel.engine.rollback import rollback
 from flywheel.errors import SpecInvalid
-from flywheel.nodes.targets import Release, TargetRefused, release, tell
+from flywheel.nodes.targets import Release, ServedPrompt, TargetRefused, release, tell
 from flywheel.spec.targets import WebhookDeploy
 from mini_domain import Domain
 from stand_in import StandInWorker, say
 
 
 class ScriptedServer:
-    """vLLM's endpoints (and SGLang's) as 0.33.0 has them, on the stand-in's weights."""
+    """vLLM's endpoints (and SGLang's) on the stand-in's weights, with what vLLM 0.32.0 answered there."""
 
     def __init__(self, sglang: bool = False) -> None:
         self.sglang = sglang
         self.adapters: dict[str, str] = {}
         self.calls: list[tuple[str, Any]] = []
         self.headers: list[Any] = []
+        self.version: Any = {"version": "0.33.0"}
+        self.models = ""
         self.max_rank = 16
+        self.updating = self.lora = True
+        self.fails_once = ""
         self.serves_base: set[str] | bool = False
         self.busy = 0
         self.address = ""
         self.status = 200
         self.refusal = ""
 
-    def get(self) -> tuple[int, Any]:
+    def get(self, path: str) -> tuple[int, Any]:
+        if path == "/version":
+            return 200, self.version
+        if self.models:
+            return 200, self.models
         cards = [{"id": "base", "root": "/models/base", "parent": None}]
         cards += [{"id": name, "root": path, "parent": "base"} for name, path in self.adapters.items()]
         return 200, {"object": "list", "data": cards}
@@ -51,31 +59,43 @@ class ScriptedServer:
             self.busy -= 1
             return 503, {"error": {"message": "loading"}}
         prefix = "" if self.sglang else "/v1"
-        if path == f"{prefix}/load_lora_adapter":
+        if path == f"{prefix}/load_lora_adapter" and self.updating:
             return self.load(body)
-        if path == f"{prefix}/unload_lora_adapter":
-            return (200, "unloaded") if self.adapters.pop(body["lora_name"], None) else (404, {"message": "not found"})
+        if path == f"{prefix}/unload_lora_adapter" and self.updating:
+            return self.unload(body["lora_name"])
         if path == "/v1/completions":
             return self.complete(body)
-        return (self.status, {"message": "no such path"}) if path != "/hook" else (self.status, {})
+        return (self.status, {}) if path == "/hook" else (404, {"detail": "Not Found"})
 
     def load(self, body: Any) -> tuple[int, Any]:
         name, path = body["lora_name"], Path(body["lora_path"])
         if self.refusal:
             return 401, {"error": {"message": self.refusal}}
+        if name == self.fails_once:
+            self.fails_once = ""
+            return failed(500, "the disk is full")
+        if not self.lora:
+            return failed(500, worker("LoRA is not enabled. Use --enable-lora to enable LoRA."))
         if name in self.adapters and not body.get("load_inplace"):
-            return 400, {"error": {"message": f"The lora adapter '{name}' has already been loaded.", "code": 400}}
+            hint = "If you want to load the adapter in place, set 'load_inplace' to True."
+            return failed(400, f"The lora adapter '{name}' has already been loaded. {hint}")
         if not (path / "adapter_config.json").exists():
-            return 404, {"error": {"message": f"No adapter found for {path}", "code": 404}}
-        if json.loads((path / "adapter_config.json").read_text())["r"] > self.max_rank:
-            return 400, {"error": {"message": f"LoRA rank is greater than max_lora_rank {self.max_rank}."}}
+            return failed(404, f"Loading lora {name} failed: No adapter found for <path>")
+        rank = json.loads((path / "adapter_config.json").read_text())["r"]
+        if rank > self.max_rank:
+            return failed(500, worker(f"LoRA rank {rank} is greater than max_lora_rank {self.max_rank}."))
         self.adapters[name] = str(path)
-        return 200, "Success"
+        return 200, f"Success: LoRA adapter '{name}' added successfully."
+
+    def unload(self, name: str) -> tuple[int, Any]:
+        if self.adapters.pop(name, None) is None:
+            return failed(404, f"The lora adapter '{name}' cannot be found.")
+        return 200, f"Success: LoRA adapter '{name}' removed successfully."
 
     def complete(self, body: Any) -> tuple[int, Any]:
         name = body["model"].removeprefix("base:") if self.sglang else body["model"]
         if name not in self.adapters:
-            return 404, {"error": {"message": f"The model `{name}` does not exist."}}
+            return failed(404, f"The model `{name}` does not exist. Valid aliases: base.")
         ignored = self.serves_base is True or (self.serves_base and name in self.serves_base)
         return 200, {"choices": [{"text": say(None if ignored else self.adapters[name], body["prompt"])}]}
 
@@ -85,11 +105,23 @@ class ScriptedServer:
         return [f"{p.rpartition('/')[2].split('_')[0]} {b['lora_name']}" for p, b in self.calls if "lora" in p]
 
 
+def failed(status: int, message: str) -> tuple[int, Any]:
+    return status, {"error": {"message": message, "param": None, "code": status}}
+
+
+def worker(message: str) -> str:
+    """As vLLM passes on what went wrong in its engine."""
+    return (
+        f"Call to add_lora method failed: Worker failed with error '{message}', please check the stack trace above for "
+        "the root cause"
+    )
+
+
 @contextmanager
 def listening(scripted: ScriptedServer) -> Iterator[ScriptedServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send(*scripted.get())
+            self.send(*scripted.get(self.path))
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
@@ -97,9 +129,10 @@ def listening(scripted: ScriptedServer) -> Iterator[ScriptedServer]:
             self.send(*scripted.post(self.path, json.loads(raw)))
 
         def send(self, status: int, body: Any) -> None:
-            data = json.dumps(body).encode()
+            data = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            if not isinstance(body, str):
+                self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -262,6 +295,39 @@ def test_the_new_model_takes_the_name_the_old_one_is_unloaded_and_rollback_turns
     assert Path(server.adapters["colours"]).name == first == current(twice)
 
 
+@pytest.mark.parametrize(
+    ("version", "steps"),
+    [
+        ({"version": "0.33.0"}, ["load colours"]),
+        ({"version": "1.0.1.dev7+g12"}, ["load colours"]),
+        ({"version": "0.32.0"}, ["unload colours", "load colours"]),
+        ("<html>a proxy's page", ["unload colours", "load colours"]),
+    ],
+)
+def test_a_vllm_that_would_read_the_adapter_anew_for_every_token_unloads_the_name_first(
+    twice: Domain, vllm: ScriptedServer, version: Any, steps: list[str]
+) -> None:
+    (_, first), *_ = history(twice)
+    vllm.version = version
+    vllm.adapters = {"colours": str((twice.root / "deploy" / first).resolve())}
+    to_server(twice, vllm).apply()
+    assert [change for change in vllm.changes if change.endswith(" colours")] == steps
+    assert Path(vllm.adapters["colours"]).name == current(twice) != first
+
+
+def test_a_name_that_was_unloaded_for_a_model_that_does_not_load_is_given_back(
+    twice: Domain, vllm: ScriptedServer
+) -> None:
+    (_, first), *_ = history(twice)
+    old = str((twice.root / "deploy" / first).resolve())
+    vllm.version, vllm.fails_once = {"version": "0.32.0"}, "colours"
+    vllm.adapters = {"colours": old, f"colours-{first}": old}
+    to_server(twice, vllm).apply()
+    assert "the disk is full" in why(twice)["why"]
+    assert vllm.adapters == {"colours": old, f"colours-{first}": old}
+    assert current(twice) == first
+
+
 def test_rollback_stays_where_the_server_does_not_follow(twice: Domain, vllm: ScriptedServer) -> None:
     (_, first), (_, second), _ = history(twice)
     to_server(twice, vllm).apply()
@@ -279,7 +345,9 @@ def test_rollback_stays_where_the_server_does_not_follow(twice: Domain, vllm: Sc
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda server: setattr(server, "max_rank", 1), "rank is greater than max_lora_rank 1. Start it with a higher"),
+        (lambda server: setattr(server, "max_rank", 1), "root cause. Start it with a higher --max-lora-rank."),
+        (lambda server: setattr(server, "lora", False), "root cause. Start vLLM with --enable-lora and VLLM_ALLOW"),
+        (lambda server: setattr(server, "updating", False), "answered 404: Not Found. Start vLLM with --enable-lora"),
         (lambda server: setattr(server, "busy", 99), "answered 503: loading"),
     ],
 )
@@ -289,13 +357,26 @@ def test_what_a_server_says_is_passed_on_with_what_to_do(
     change(vllm)
     to_server(turned, vllm).apply()
     assert words in why(turned)["why"]
-    assert current(turned) is None
+    assert (current(turned), vllm.adapters) == (None, {})
 
 
 def test_a_folder_that_the_server_does_not_see_is_named(turned: Domain, vllm: ScriptedServer) -> None:
     to_server(turned, vllm, seen_at="/elsewhere").apply()
     assert "It must see the folder /elsewhere/" in why(turned)["why"]
     assert "deploy.seen_at" in why(turned)["why"]
+
+
+def test_a_character_that_the_length_limit_cut_tells_no_models_apart() -> None:
+    """vLLM leaves it out, transformers puts a mark in its place."""
+    asked = ServedPrompt("how many?", "3 \ufffd", "three")
+    assert asked.read("3 ") == asked.read(asked.answer)
+    assert not ServedPrompt("how many?", "3 \ufffd", "3").tells
+
+
+def test_a_page_in_the_place_of_the_list_of_models_is_said(turned: Domain, vllm: ScriptedServer) -> None:
+    vllm.models = "<html>a proxy's page"
+    to_server(turned, vllm).apply()
+    assert "does not list its models as OpenAI's protocol wants it" in why(turned)["why"]
 
 
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(turned: Domain, vllm: ScriptedServer) -> None:

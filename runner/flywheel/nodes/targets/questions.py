@@ -35,7 +35,12 @@ class ServedPrompt:
 
     def read(self, text: str) -> str:
         """Up to the stop, without thoughts, as both sides are compared."""
-        return without_thoughts(stopped(text, self.stop)).strip()
+        return whole(without_thoughts(stopped(text, self.stop))).strip()
+
+
+def whole(text: str) -> str:
+    """Without a character that the length limit cut in the middle: transformers writes U+FFFD for it, vLLM nothing."""
+    return text.rstrip("\ufffd")
 
 
 #: Evaluated: (prompt, answer, stop).

@@ -72,12 +72,11 @@ class Server:
         return one_line(self._hide.detail(said), limit)
 
     def get(self, path: str) -> Any:
-        return self._answered("GET", path).json()
+        return _content(self._answered("GET", path))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """What it answers. Raises TargetRefused with what it says where that is not a 2xx."""
-        answer = self._answered("POST", path, json=body)
-        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+        return _content(self._answered("POST", path, json=body))
 
     def send(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Raises TargetRefused where the answer is not a 2xx."""
@@ -100,12 +99,17 @@ class Server:
         raise TargetRefused(f"{problem.rstrip('.')}.")
 
 
-def _said(answer: httpx.Response) -> str:
-    """The message, however the server wraps it."""
+def _content(answer: httpx.Response) -> Any:
+    """As JSON, or the text where it is none: a page, or the bare word of a server that loads an adapter."""
     try:
-        found = answer.json()
+        return answer.json()
     except ValueError:
         return answer.text
+
+
+def _said(answer: httpx.Response) -> str:
+    """The message, however the server wraps it."""
+    found = _content(answer)
     for key in ("error", "message", "error_message", "detail"):
         if isinstance(found, dict) and key in found:
             found = found[key]

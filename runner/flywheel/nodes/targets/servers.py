@@ -8,9 +8,13 @@ from typing import Any
 from flywheel.nodes.targets.release import Action, AskServed, Release, Server, TargetRefused, hiding
 from flywheel.spec.targets import ServerDeploy
 
+#: The first vLLM that can give a name another adapter in one step. Those before it take that for a standing order:
+#: they read the adapter from its folder again for every token that it writes.
+_SWITCHES = (0, 33)
+
 
 class VllmServer:
-    """By vLLM 0.33.0: a name that is loaded is given another folder in one step."""
+    """By vLLM 0.32.0 and 0.33.0."""
 
     load_path, unload_path = "/load_lora_adapter", "/unload_lora_adapter"
     models_path = "/models"
@@ -19,6 +23,7 @@ class VllmServer:
         self.spec = spec
         address = spec.url.rstrip("/").removesuffix("/v1")
         self.openai = Server(f"{address}/v1", spec.api_key, spec.timeout_seconds, hiding(spec))
+        self.root = Server(address, spec.api_key, spec.timeout_seconds, hiding(spec))
         self.admin = self.openai
 
     def tell(self, model: Release, former: Release | None, check: AskServed, action: Action) -> None:
@@ -49,7 +54,19 @@ class VllmServer:
 
     def point(self, name: str, path: str, is_loaded: bool) -> None:
         """Requests for `name` go to the adapter in `path` from now on."""
-        self._load(name, path, **({"load_inplace": True} if is_loaded else {}))
+        in_place = is_loaded and self.switches()
+        if is_loaded and not in_place:
+            self._unload(name)
+        self._load(name, path, **({"load_inplace": True} if in_place else {}))
+
+    def switches(self) -> bool:
+        """Whether a name that is loaded is given another folder in one step; otherwise it is gone for a moment."""
+        try:
+            said = str(self.root.get("/version"))
+        except TargetRefused:  # behind a proxy that passes on less
+            return False
+        found = re.search(r"(\d+)\.(\d+)", said)
+        return found is not None and (int(found[1]), int(found[2])) >= _SWITCHES
 
     def _models(self) -> list[dict[str, Any]]:
         found = self.openai.get(self.models_path)
@@ -83,11 +100,11 @@ class VllmServer:
         was = self._seen(former) if former is not None else before.get(name)
         try:
             now = self.loaded()
-            if name in now and now[name] != was:
-                if was is None or was == path:
+            if now.get(name) != was and (name in now or name in before):
+                if was is not None and was != path:
+                    self.point(name, was, name in now)
+                elif name in now:
                     self._unload(name)
-                else:
-                    self.point(name, was, True)
             if self._versioned(model) in now and was != path:
                 self._unload(self._versioned(model))
         except TargetRefused as error:
@@ -108,26 +125,24 @@ class VllmServer:
 
 
 class SglangServer(VllmServer):
-    """By SGLang 0.5.23: a name is unloaded before it gets another folder; requests name base and adapter."""
+    """By SGLang 0.5.23: requests name base and adapter."""
 
     def __init__(self, spec: ServerDeploy) -> None:
         super().__init__(spec)
-        address = spec.url.rstrip("/").removesuffix("/v1")
-        self.admin = Server(address, spec.api_key, spec.timeout_seconds, hiding(spec))
+        self.admin = self.root
 
     def asked_as(self, name: str) -> str:
         base = next((str(model["id"]) for model in self._models() if not model.get("parent")), "")
         return f"{base}:{name}"
 
-    def point(self, name: str, path: str, is_loaded: bool) -> None:
-        if is_loaded:
-            self._unload(name)
-        self._load(name, path)
+    def switches(self) -> bool:
+        return False
 
 
 def _advice(said: str, path: str) -> str:
     """What to do about the commonest reasons."""
-    if "answered 404" in said and "load_lora_adapter" in said and "adapter found" not in said.lower():
+    unknown = "answered 404" in said and "load_lora_adapter" in said and "adapter found" not in said.lower()
+    if unknown or "LoRA is not enabled" in said:
         return " Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, SGLang with --enable-lora."
     if re.search(r"(?i)\brank\b", said):
         return " Start it with a higher --max-lora-rank."
