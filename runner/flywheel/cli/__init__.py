@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 
 EXIT_USAGE, EXIT_INTERRUPTED = 64, 130
@@ -16,7 +14,6 @@ def main() -> None:
     from flywheel.cli.commands import app
     from flywheel.errors import FlywheelError, SpecInvalid
 
-    atexit.register(_spare_the_last_search)
     try:
         sys.exit(app(standalone_mode=False, prog_name="flywheel"))
     except SpecInvalid as error:  # each fault begins with its place, as editors expect
@@ -38,10 +35,3 @@ def main() -> None:
         bare = message.startswith("Usage:")  # `flywheel` alone: the help is the message
         print(message if bare else f"flywheel: {message} Try `flywheel --help`.", file=sys.stderr)
         sys.exit(EXIT_USAGE)
-
-
-def _spare_the_last_search() -> None:
-    """At its end Python looks through all that was imported for cycles, a tenth of what `validate` takes. DuckDB wants
-    that: it says of every object that is left then that it leaked."""
-    if "duckdb" not in sys.modules:
-        gc.freeze()
