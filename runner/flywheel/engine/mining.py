@@ -9,21 +9,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flywheel.errors import FlywheelError
 from flywheel.files import write_text
 from flywheel.hashing import fingerprint
-from flywheel.plan import Plan, PlanNode, ProjectFacts
-from flywheel.plan.verbs import traffic_part
 from flywheel.records.nodes import NodeRecord, Query, finished
 from flywheel.spec.traffic import Traffic
-from flywheel.traffic.matching import digest_of, matched
+
+if TYPE_CHECKING:
+    from flywheel.plan import Plan, PlanNode, ProjectFacts
 
 
 def traffic_digests(spec: Traffic, state: Path, query: Query | None) -> dict[str, str]:
     """Task → digest of the rows that `traffic.match` finds for it; nothing where the spec matches none."""
     if not spec.match:
         return {}
+    from flywheel.traffic.matching import digest_of, matched  # here: most specs match none
+
     if query is None:
         return {task: digest_of([]) for task in spec.match}
     last = query("SELECT coalesce(max(sequence), 0) AS last FROM ingests")[0]["last"]
@@ -45,6 +48,8 @@ def with_traffic_then(facts: ProjectFacts, compiled: Callable[[ProjectFacts], Pl
     plan = compiled(facts)
     if not facts.traffic:
         return plan
+    from flywheel.plan.verbs import traffic_part  # here: `validate` makes no plan
+
     records = finished(query, verb="mine")
     for name in [node.name for node in plan.of("mine")]:
         node = next(node for node in plan.of("mine") if node.name == name)

@@ -1,7 +1,5 @@
 """What all parts of the spec are made of: strict frozen models, and the types of their keys."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler

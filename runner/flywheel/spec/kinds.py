@@ -6,8 +6,6 @@ project: `kind: file.py:Class`. The code that runs a kind of ours is elsewhere, 
 class brings its own, in the methods that the family's base class names.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ by `kind` or `strategy` has a file of its own: `verifiers`, `teachers`, `strateg
 The docstrings are the reference: `schemas/flywheel.schema.json` and `docs/spec.md` are generated from them.
 """
 
-from __future__ import annotations
-
 import shlex
 from typing import Annotated, Any, Literal
 

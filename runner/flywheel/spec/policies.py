@@ -2,8 +2,6 @@
 `flywheel.nodes.lessons.policies`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 

@@ -1,7 +1,5 @@
 """Generators: where lessons come from. Each strategy's keys and facts; what they do is in `flywheel.nodes`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal

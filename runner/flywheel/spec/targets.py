@@ -1,7 +1,5 @@
 """Deployment targets: each kind's keys and facts. How they are told is in `flywheel.nodes.targets`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal

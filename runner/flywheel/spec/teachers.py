@@ -1,7 +1,5 @@
 """Teachers: each kind's keys and facts. How they are reached is in `flywheel.teachers`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -103,7 +101,7 @@ class Teacher(Kind):
         """Its keys that can change an answer, for fingerprints."""
         return {key: value for key, value in self.model_dump().items() if key not in self.pace}
 
-    def same_source(self, other: Teacher) -> bool:
+    def same_source(self, other: "Teacher") -> bool:
         """Whether both are one author: the same model, function or rows under another name."""
         return type(self) is type(other) and self.identity() == other.identity()
 
@@ -191,7 +189,7 @@ class LitellmTeacher(Teacher):
         """What is left to the provider is left out."""
         return {key: value for key, value in super().identity().items() if value is not None}
 
-    def same_source(self, other: Teacher) -> bool:
+    def same_source(self, other: "Teacher") -> bool:
         return isinstance(other, LitellmTeacher) and self._served == other._served
 
     @property
@@ -222,7 +220,7 @@ class PythonTeacher(Teacher):
     def is_simulated(self) -> bool:
         return self.simulated
 
-    def same_source(self, other: Teacher) -> bool:
+    def same_source(self, other: "Teacher") -> bool:
         return isinstance(other, PythonTeacher) and (self.function, self.options) == (other.function, other.options)
 
 
@@ -243,7 +241,7 @@ class StudentTeacher(Teacher):
     def deadline(self) -> None:
         return None
 
-    def same_source(self, other: Teacher) -> bool:
+    def same_source(self, other: "Teacher") -> bool:
         return other.is_student
 
 

@@ -1,7 +1,5 @@
 """What production was asked, and answered: how it comes in, and which of it is a row of which task."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator

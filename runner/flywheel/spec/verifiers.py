@@ -1,7 +1,5 @@
 """Verifiers: each kind's keys and facts. What runs them is in `flywheel.verifiers`."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -129,7 +127,7 @@ class Verifier(Kind):
         return self.timeout_seconds
 
     @property
-    def form(self) -> Verifier | None:
+    def form(self) -> "Verifier | None":
         """What tells in milliseconds that a right answer is none, by its form; None where nothing does."""
         return None
 
@@ -237,7 +235,7 @@ class SqlVerifier(Verifier):
         return "sql"
 
     @property
-    def form(self) -> Verifier | None:
+    def form(self) -> "Verifier | None":
         """Whether a gold binds; of a server nothing is asked before it must be."""
         if self.reaches_out:
             return None
