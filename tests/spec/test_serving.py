@@ -55,6 +55,12 @@ def test_the_place_the_figures_and_the_way_out_are_named(tmp_path: Path) -> None
         ("qwen3", ["model.embed_tokens"], "vLLM 0.33.0 loads LoRA on the embedding of qwen3"),
         ("gemma3_text", ["embed_tokens"], "vLLM 0.33.0 refuses LoRA on the embedding of gemma3_text"),
         ("mistral", ["embed_tokens"], "vLLM 0.33.0 refuses LoRA on the embedding of mistral"),
+        ("qwen2", ["lm_head"], "vLLM 0.33.0 refuses LoRA on the output layer of qwen2"),
+        (
+            "gemma3_text",
+            ["lm_head", "embed_tokens"],
+            "refuses LoRA on the embedding and the output layer of gemma3_text",
+        ),
         ("gpt2", ["wte"], "vLLM 0.33.0 loads LoRA on the embedding for Llama, Phi-3, Qwen3, Qwen3.5 and Granite"),
         ("gpt2", ["wte"], "a plain merge changes the answers, where the base ties its embeddings"),
     ],

@@ -18,7 +18,8 @@ from flywheel.text import one_line
 _EMBEDDINGS = {"embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings"}
 _OUTPUTS = {"lm_head", "embed_out"}
 
-#: vLLM 0.33.0: whether the class of a `model_type` declares `embedding_modules`; without them the adapter is refused.
+#: vLLM 0.33.0: whether the class of a `model_type` declares `embedding_modules`; without them an adapter on the
+#: embedding or the output layer is refused.
 _LOADED_BY_VLLM = {"llama", "phi3", "qwen3", "qwen3moe", "qwen35", "granite"}
 _REFUSED_BY_VLLM = {"qwen2", "gemma", "gemma2", "gemma3", "gemma4", "mistral", "opt", "glm4"}
 #: What vLLM 0.33.0 takes for `--max-lora-rank`.
@@ -66,11 +67,10 @@ def _next_rank(rank: int) -> int:
 
 def _embedding_faults(document: Document, root: Path, outline: Outline) -> Iterator[Fault]:
     targets = outline.train.targets if isinstance(outline.train.targets, list) else []
-    named = [target for target in targets if target.rpartition(".")[2] in _EMBEDDINGS]
+    named = [target for target in targets if target.rpartition(".")[2] in _EMBEDDINGS | _OUTPUTS]
     config = base_config(root, outline.student.base, outline.student.revision)
     if named and _kind_of_base(config) in _REFUSED_BY_VLLM:
-        architecture = one_line(str(config.get("model_type")), 60)
-        message = f"{one_line(named[0], 60)}: vLLM 0.33.0 refuses LoRA on the embedding of {architecture}."
+        message = f"{one_line(named[0], 60)}: {_refused(config, named[:1])}."
         yield document.fault(("train", "targets"), message, "Write targets: all-linear.")
 
 
@@ -94,16 +94,25 @@ def _vllm(config: dict[str, Any], named: list[str]) -> Iterator[str]:
     architecture = str(config.get("model_type") or "")
     kind = _kind_of_base(config)
     names = {name.rpartition(".")[2] for name in named}
+    if kind in _REFUSED_BY_VLLM:
+        yield _refused(config, named)
+        return
     if names & _EMBEDDINGS:
-        if kind in _REFUSED_BY_VLLM:
-            yield f"vLLM 0.33.0 refuses LoRA on the embedding of {one_line(architecture, 60)}"
-        elif kind in _LOADED_BY_VLLM:
+        if kind in _LOADED_BY_VLLM:
             yield f"vLLM 0.33.0 loads LoRA on the embedding of {one_line(architecture, 60)}, other servers may not"
         else:
             yield "vLLM 0.33.0 loads LoRA on the embedding for Llama, Phi-3, Qwen3, Qwen3.5 and Granite"
     vocabulary = _part(config, "vocab_size")
     if names & _OUTPUTS and isinstance(vocabulary, int) and vocabulary > _OUTPUT_VOCABULARY:
         yield f"vLLM 0.33.0 takes LoRA on the output layer up to {_OUTPUT_VOCABULARY:,} words only"
+
+
+def _refused(config: dict[str, Any], named: list[str]) -> str:
+    """Of an architecture that declares neither layer to vLLM."""
+    names = {name.rpartition(".")[2] for name in named}
+    layers = [layer for layer, known in (("embedding", _EMBEDDINGS), ("output layer", _OUTPUTS)) if names & known]
+    architecture = one_line(str(config.get("model_type")), 60)
+    return f"vLLM 0.33.0 refuses LoRA on the {' and the '.join(layers)} of {architecture}"
 
 
 def _merge(config: dict[str, Any]) -> str:
