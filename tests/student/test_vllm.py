@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -16,10 +19,11 @@ import pytest
 from flywheel.errors import FlywheelError, Tampered
 from flywheel.harness import EvaluationJob, Item, SuiteJob, evaluate
 from flywheel.records import Generation
+from flywheel.spec.models import Student
 from flywheel.student import BUILTIN
 from flywheel.student.chat import Chat
 from flywheel.student.engine import Sampling
-from flywheel.student.loading import Arm, forget, load_base
+from flywheel.student.loading import Arm, forget, load, load_base
 from flywheel.student.vllm import Vllm, interpreter
 from flywheel.student.work import AnswerJob, Asking, answer
 from mini_domain import Domain
@@ -45,11 +49,18 @@ class LLM:
         if how == "dies":
             import os
             os._exit(7)
+        if how == "never is ready":
+            import os, time
+            started.write_text(str(os.getpid()))
+            time.sleep(600)
         started.open("a").write(f"{{settings}}\\n")
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=settings["dtype"])
         self.adapted = False
 
     def generate(self, prompts, sampling, lora_request=None, use_tqdm=None):
+        if how == "dies when it is asked":
+            import os
+            os._exit(7)
         if lora_request is not None and how != "leaves the adapter out" and not self.adapted:
             from peft import PeftModel
             self.model, self.adapted = PeftModel.from_pretrained(self.model, lora_request.path).eval(), True
@@ -59,7 +70,7 @@ class LLM:
             ids = torch.tensor([prompt["prompt_token_ids"]])
             out = self.model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=one.max_tokens, do_sample=False,
-                eos_token_id=one.stop_token_ids, pad_token_id=0,
+                eos_token_id=one.stop_token_ids, pad_token_id=0, repetition_penalty=one.repetition_penalty,
             )[0, ids.shape[1]:].tolist()
             found.append(types.SimpleNamespace(outputs=[types.SimpleNamespace(token_ids=out)]))
             bar.update(1)
@@ -181,6 +192,31 @@ def test_suites_are_answered_by_it_and_the_settings_say_so(mini_student: Path, p
     assert texts[0] == texts[1]
 
 
+def test_a_base_that_decodes_with_a_penalty_does_so_there_too(
+    mini_student: Path, tmp_path: Path, played: Played
+) -> None:
+    played()
+    penalized = decoding(mini_student, tmp_path / "penalized", repetition_penalty=1.5)
+    found = said(base(penalized), tokens=40)
+    assert found == said(base(penalized), engine="transformers", tokens=40)
+    assert found != said(base(mini_student), tokens=40)
+
+
+def test_a_base_that_decodes_as_it_is_not_told_is_refused(mini_student: Path, tmp_path: Path, played: Played) -> None:
+    started = played()
+    with pytest.raises(FlywheelError, match=r"^student\.engine: the base's .* sets no_repeat_ngram_size, which vllm"):
+        said(base(decoding(mini_student, tmp_path / "strange", no_repeat_ngram_size=2, num_beams=1)))
+    assert not started.exists()
+
+
+def decoding(student: Path, copy: Path, **settings: Any) -> Path:
+    """The student with these settings in its generation config."""
+    copytree(student, copy)
+    config = copy / "generation_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **settings}))
+    return copy
+
+
 def test_shares_of_several_machines_make_the_whole(mini_student: Path, played: Played) -> None:
     played()
     job = AnswerJob(base(mini_student), Asking(Chat(), 8, 2, engine="vllm"), ASKED)
@@ -217,6 +253,66 @@ def test_what_it_refuses_is_passed_on(mini_student: Path, played: Played, how: s
     with pytest.raises(FlywheelError) as refused:
         said(base(mini_student))
     assert str(refused.value).startswith(words)
+
+
+def test_it_ends_with_who_started_it_even_while_it_starts(mini_student: Path, played: Played) -> None:
+    started = played("never is ready")
+    code = (
+        f"import sys; sys.path[:] = {[p for p in sys.path if p]!r}\nfrom flywheel.student.vllm import _VllmProcess\n"
+        "_VllmProcess(dict(model='m', revision=None, adapter=None, dtype='float32', max_model_len=8))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as starter:
+        deadline = time.monotonic() + 60
+        while not (started.exists() and started.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child = int(started.read_text())
+        starter.kill()
+    while is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout.strip()
+    return bool(found) and not found.startswith("Z")
+
+
+def test_one_that_was_killed_is_said_and_starts_anew(mini_student: Path, played: Played) -> None:
+    started, arm = played(), base(mini_student)
+    found = said(arm)
+    engine: Any = load(Asking.many(Student(base="", engine="vllm")).arm(arm)).engine
+    engine._child._process.kill()
+    engine._child._process.wait()
+    with pytest.raises(FlywheelError, match=r"^student\.engine: vllm was killed by SIGKILL\. Its own words are in "):
+        said(arm)
+    assert said(arm) == found
+    assert len(started.read_text().splitlines()) == 2
+
+
+def test_one_that_fails_before_it_is_held_to_anything_is_not_trusted_afterwards(
+    mini_student: Path, tmp_path: Path, played: Played
+) -> None:
+    played("dies when it is asked")
+    arm = adapted(mini_student, tmp_path / "adapter", 0.5)
+    for words in ("vllm ended with 7", "vllm ended with 7"):
+        with pytest.raises(FlywheelError, match=words):
+            said(arm)
+    played("leaves the adapter out")
+    with pytest.raises(FlywheelError, match="otherwise than transformers"):
+        said(arm)
+
+
+def test_what_is_given_up_in_the_middle_is_not_the_next_answer(mini_student: Path, played: Played) -> None:
+    played()
+    arm = base(mini_student)
+
+    def given_up(message: dict[str, Any]) -> None:
+        if message["done"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(AnswerJob(arm, Asking(Chat(), 8, 4, engine="vllm"), ASKED), given_up)
+    assert said(arm, ASKED[:3]) == said(arm, ASKED[:3], engine="transformers")
 
 
 def test_an_adapter_that_somebody_changed_does_not_reach_it(mini_student: Path, tmp_path: Path, played: Played) -> None:

@@ -16,6 +16,7 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     stop: Sequence[str] = ()
+    repetition_penalty: float = 1.0
 
 
 class BatchEngine(Protocol):

@@ -19,7 +19,7 @@ from flywheel.student.engine import BatchEngine
 from flywheel.student.gguf import unpack
 from flywheel.student.identity import StudentFiles
 from flywheel.student.lengths import CONTEXT_KEYS
-from flywheel.student.vllm import Vllm, lack
+from flywheel.student.vllm import Vllm, lack, refuse_untold
 from flywheel.text import plural
 
 #: Parameters below which one thread trains as fast as two, at two thirds of their CPU time (bench/README.md).
@@ -108,6 +108,7 @@ def _with_engine(arm: Arm) -> Loaded:
         raise FlywheelError(f"student {arm.source} cannot be loaded: {error}") from error
     with suppress(OSError):  # a base without one has what its configuration says
         model.generation_config = GenerationConfig.from_pretrained(arm.source, **where)
+    refuse_untold(model.generation_config)
     loaded = Loaded(model, tokenizer, device)
     named = str(dtype).removeprefix("torch.")
     settings = {"model": arm.source, "revision": arm.revision, "adapter": arm.adapter, "dtype": named}

@@ -85,7 +85,8 @@ def batches(
     parts = [order[s : s + batch_size] for s in range(share.number * batch_size, len(order), share.of * batch_size)]
     if loaded.engine is not None and parts:
         places = [place for part in parts for place in part]
-        sampling = Sampling(ends_of(loaded, prompter), max_new_tokens, temperature, top_p, stop)
+        penalty = getattr(loaded.model.generation_config, "repetition_penalty", None) or 1.0
+        sampling = Sampling(ends_of(loaded, prompter), max_new_tokens, temperature, top_p, stop, penalty)
         drawn = [seeds[i] for i in places] if temperature > 0 else []
         yield places, loaded.engine.answer([encoded[i] for i in places], sampling, drawn, progress)
         return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,25 @@ COMMAND = "FLYWHEEL_VLLM"
 COMPARED, COMPARED_TOKENS = 4, 32
 #: Tokens, prompt and answer together, that an engine is started for at least.
 LEAST_ROOM = 1024
+
+#: What a base's generation config can make of an answer and this engine is not told, and where it makes nothing.
+_UNTOLD: dict[str, Any] = {
+    "bad_words_ids": None,
+    "begin_suppress_tokens": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "exponential_decay_length_penalty": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "guidance_scale": 1,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+    "sequence_bias": None,
+    "suppress_tokens": None,
+    "watermarking_config": None,
+}
 
 _CHILD = Path(__file__).with_name("vllm_child.py")
 #: For the child: one process less to end, nothing told to anybody, and no log but what is wrong.
@@ -62,10 +82,20 @@ def lack() -> tuple[str, str] | None:
     )
 
 
+def refuse_untold(config: Any) -> None:
+    """Raises FlywheelError where a base's `GenerationConfig` decodes in a way that the engine is not told."""
+    found = {key: getattr(config, key, None) for key in _UNTOLD}
+    if changed := [key for key, value in found.items() if value is not None and value != _UNTOLD[key]]:
+        raise FlywheelError(
+            f"student.engine: the base's generation_config.json sets {', '.join(changed)}, which vllm is not told and "
+            "transformers obeys. Remove student.engine."
+        )
+
+
 @dataclass(frozen=True)
 class _Reference:
     """What transformers answers greedily to a row of token ids, and the logits before each token, shape (tokens,
-    vocabulary)."""
+    vocabulary), after the base's penalty."""
 
     ids: list[int]
     tokens: list[int]
@@ -91,9 +121,13 @@ class Vllm:
     def answer(
         self, rows: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], progress: Callable[[int], None]
     ) -> list[list[int]]:
-        child = self._ready(rows, sampling)
-        progress(0)  # to start took a while
-        return child.generate(rows, sampling, seeds, progress)
+        try:
+            child = self._ready(rows, sampling)
+            progress(0)  # to start took a while
+            return child.generate(rows, sampling, seeds, progress)
+        except BaseException:
+            self.close()  # it may be dead, not held to anything yet, or in the middle of these answers
+            raise
 
     def close(self) -> None:
         if self._child is not None:
@@ -124,7 +158,7 @@ class Vllm:
     def _hold(self, child: _VllmProcess, references: Sequence[_Reference], sampling: Sampling) -> None:
         if not references:
             return
-        greedy = Sampling(sampling.ends, COMPARED_TOKENS)
+        greedy = Sampling(sampling.ends, COMPARED_TOKENS, repetition_penalty=sampling.repetition_penalty)
         said = child.generate([one.ids for one in references], greedy, [], lambda done: None)
         apart = [found for one, tokens in zip(references, said, strict=True) if (found := _apart(one, tokens))]
         allowed = rounding(self._settings["dtype"], max(float(one.logits.abs().max()) for one in references))
@@ -163,11 +197,11 @@ def _references(loaded: Any, rows: Sequence[list[int]], sampling: Sampling) -> l
                 temperature=None,
                 top_p=None,
                 top_k=None,
-                output_logits=True,
+                output_scores=True,
                 return_dict_in_generate=True,
             )
         tokens = output.sequences[0, len(ids) :].tolist()
-        found.append(_Reference(list(ids), tokens, torch.cat(output.logits).float().cpu()))
+        found.append(_Reference(list(ids), tokens, torch.cat(output.scores).float().cpu()))
     on_gpu = loaded.device == "cuda"
     del loaded
     if on_gpu:
@@ -206,7 +240,7 @@ class _VllmProcess:
         self._wire, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [str(python), "-I", str(_CHILD), str(theirs.fileno()), json.dumps(settings)],
+                [str(python), "-I", str(_CHILD), str(theirs.fileno()), json.dumps(settings), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={"VLLM_CPU_KVCACHE_SPACE": _CPU_ROOM, **os.environ, **_ENVIRONMENT},
@@ -223,9 +257,13 @@ class _VllmProcess:
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "repetition_penalty": sampling.repetition_penalty,
             "stop": list(sampling.stop),
         }
-        self._wire.send_bytes(json.dumps(job).encode())
+        try:
+            self._wire.send_bytes(json.dumps(job).encode())
+        except ConnectionError:  # it ended while nobody asked
+            raise self._ended() from None
         while "tokens" not in (message := self._next()):
             progress(int(message["done"]))
         found: list[list[int]] = message["tokens"]
@@ -245,12 +283,17 @@ class _VllmProcess:
         try:
             message: dict[str, Any] = json.loads(self._wire.recv_bytes())
         except (EOFError, ConnectionError):
-            self.close()
-            raise FlywheelError(
-                f"student.engine: vllm ended with {self._process.returncode}. Its own words are in the "
-                "run's worker.log, under .flywheel/runs; remove student.engine to go on without it."
-            ) from None
+            raise self._ended() from None
         if "error" in message:
             self.close()
             raise FlywheelError(f"student.engine: vllm refuses: {one_line(message['error'], 300)}")
         return message
+
+    def _ended(self) -> FlywheelError:
+        self.close()
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return FlywheelError(
+            f"student.engine: vllm {how}. Its own words are in the run's worker.log, under .flywheel/runs; run "
+            "`flywheel apply` again, or remove student.engine to go on without it."
+        )

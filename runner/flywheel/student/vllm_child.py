@@ -1,8 +1,9 @@
 """vLLM's offline engine, in the environment where vLLM is installed: its pins are not ours.
 
-Run as a file by that environment's Python, with the number of an open connection and the settings as JSON. It imports
-nothing of flywheel. Messages are JSON: `{"ready": version}` goes out first; for each job that comes in, `{"done": n}`
-as prompts are answered and `{"tokens": [...]}`, the new token ids of each; `{"error"}` where vLLM refuses, and it ends.
+Run as a file by that environment's Python, with the number of an open connection, the settings as JSON and the process
+with which it ends. It imports nothing of flywheel. Messages are JSON: `{"ready": version}` goes out first; for each job
+that comes in, `{"done": n}` as prompts are answered and `{"tokens": [...]}`, the new token ids of each; `{"error"}`
+where vLLM refuses, and it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -18,6 +21,7 @@ from typing import Any
 
 def main() -> None:
     line = Connection(int(sys.argv[1]))
+    threading.Thread(target=_end_with, args=(int(sys.argv[3]),), daemon=True).start()
 
     def send(**message: Any) -> None:
         line.send_bytes(json.dumps(message).encode())
@@ -32,6 +36,13 @@ def main() -> None:
     except Exception as error:  # whatever it is, the other side has to be told
         send(error=f"{type(error).__name__}: {error}")
         raise
+
+
+def _end_with(parent: int) -> None:
+    """Large weights take minutes to load, in which nobody looks at the connection."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _version() -> str:
@@ -91,6 +102,7 @@ def _sampling(job: dict[str, Any], seed: int | None) -> Any:
     return SamplingParams(
         temperature=job["temperature"],
         top_p=job["top_p"],
+        repetition_penalty=job["repetition_penalty"],
         seed=seed,
         max_tokens=job["max_tokens"],
         stop=job["stop"],
