@@ -72,6 +72,7 @@ class LLM:
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=one.max_tokens, do_sample=False,
                 eos_token_id=one.stop_token_ids, pad_token_id=0, repetition_penalty=one.repetition_penalty,
             )[0, ids.shape[1]:].tolist()
+            out = out[:1] if how == "stops early" else out
             found.append(types.SimpleNamespace(outputs=[types.SimpleNamespace(token_ids=out)]))
             bar.update(1)
         return found
@@ -225,13 +226,29 @@ def test_shares_of_several_machines_make_the_whole(mini_student: Path, played: P
     assert job.joined(parts) == said(base(mini_student))
 
 
+def test_a_machine_that_has_nothing_to_answer_is_no_other_engine(mini_student: Path, played: Played) -> None:
+    played()
+    items = (*(Item(f"item{i}", f"thing {i} is", {"text": str(i)}, "red") for i in range(3)),
+             Item("long", "thing " * 100, {"text": "long"}, "red"))  # fmt: skip
+    asking = Asking(Chat(), 6, 3, engine="vllm")
+    job = EvaluationJob(base(mini_student), asking, (SuiteJob("holdout", "t", items),), 1)
+    found = []
+    for part in job.parts(2):
+        forget()  # on another machine
+        found.append(evaluate(part, lambda message: None))
+
+    assert ["engine" in one.settings for one in found] == [True, False]
+    assert job.joined(found).settings["engine"] == "vllm 0.0.1"
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
-def test_an_adapter_that_it_leaves_out_is_found_before_anybody_is_measured(
-    mini_student: Path, tmp_path: Path, played: Played
+@pytest.mark.parametrize("how", ["leaves the adapter out", "stops early"])
+def test_who_answers_otherwise_is_found_before_anybody_is_measured(
+    mini_student: Path, tmp_path: Path, played: Played, how: str
 ) -> None:
-    played("leaves the adapter out")
+    played(how)
     arm = adapted(mini_student, tmp_path / "adapter", 0.5)
 
     with pytest.raises(FlywheelError) as refused:

@@ -39,6 +39,6 @@ def _settings(loaded: Loaded, lm: Any, job: EvaluationJob) -> dict[str, Any]:
         "chat_template": short(fingerprint(template)) if template else None,
         "system": job.asking.chat.system if template else None,
         **({"chat_template_kwargs": dict(job.asking.chat.template)} if job.asking.chat.template else {}),
-        **({"engine": loaded.engine.version} if loaded.engine else {}),
+        **({"engine": loaded.engine.version} if loaded.engine and loaded.engine.version else {}),
         "seed": job.seed,
     }

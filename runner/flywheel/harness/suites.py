@@ -71,14 +71,15 @@ class EvaluationJob:
 
     def joined(self, results: Sequence[Evaluated]) -> Evaluated:
         """Raises NodeFailed where parts ran on devices, or with numbers, of several kinds."""
-        differing = [found.settings for found in results if found.settings != results[0].settings]
+        settings = max((found.settings for found in results), key=len)  # who had nothing to answer names no engine
+        differing = [found.settings for found in results if {**settings, **found.settings} != settings]
         if differing:
             raise NodeFailed(
-                f"parts of one evaluation ran otherwise: {results[0].settings} and {differing[0]}. Let all machines of "
+                f"parts of one evaluation ran otherwise: {settings} and {differing[0]}. Let all machines of "
                 "the cluster have accelerators of one kind, or set executor.students: 0."
             )
         suites = {suite.name: _joined([found.suites[suite.name] for found in results], suite) for suite in self.suites}
-        return Evaluated(suites, results[0].settings)
+        return Evaluated(suites, settings)
 
     def folders(self) -> Sequence[str]:
         return sorted({suite.include_path for suite in self.suites if suite.include_path})

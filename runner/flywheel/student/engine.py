@@ -23,7 +23,7 @@ class BatchEngine(Protocol):
     """One model's."""
 
     version: str
-    """Such as `vllm 0.32.0`; without a number before its first answer."""
+    """Such as `vllm 0.32.0`; empty before its first answer."""
 
     def answer(
         self, rows: Sequence[list[int]], sampling: Sampling, seeds: Sequence[int], progress: Callable[[int], None]

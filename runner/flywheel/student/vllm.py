@@ -14,7 +14,8 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "HF_HUB_OFFLINE": "1",  # transformers have loaded the same model, so it is here
 }
 #: GiB for keys and values where there is no GPU: without a word vLLM wants nearly all of a machine's memory.
 _CPU_ROOM = "2"
@@ -76,6 +78,8 @@ def lack() -> tuple[str, str] | None:
         return None
     named = os.environ.get(COMMAND)
     where = f"{COMMAND} names {named}, which is no command" if named else "no command vllm is on the PATH"
+    if shutil.which(named or "vllm"):
+        where = "beside its command there is no python"
     return (
         f"vllm is not here: {where}.",
         f"Install it in an environment of its own and set {COMMAND} to that environment's bin/vllm, or remove engine.",
@@ -111,7 +115,7 @@ class Vllm:
     def __init__(
         self, settings: Mapping[str, Any], tokenizer: Any, context: int | None, by_transformers: Callable[[], Any]
     ) -> None:
-        self.version = "vllm"
+        self.version = ""
         self._settings, self._tokenizer, self._context = settings, tokenizer, context
         self._by_transformers = by_transformers
         self._child: _VllmProcess | None = None
@@ -158,7 +162,7 @@ class Vllm:
     def _hold(self, child: _VllmProcess, references: Sequence[_Reference], sampling: Sampling) -> None:
         if not references:
             return
-        greedy = Sampling(sampling.ends, COMPARED_TOKENS, repetition_penalty=sampling.repetition_penalty)
+        greedy = _compared(sampling)
         said = child.generate([one.ids for one in references], greedy, [], lambda done: None)
         apart = [found for one, tokens in zip(references, said, strict=True) if (found := _apart(one, tokens))]
         allowed = rounding(self._settings["dtype"], max(float(one.logits.abs().max()) for one in references))
@@ -178,6 +182,11 @@ class Vllm:
         )
 
 
+def _compared(sampling: Sampling) -> Sampling:
+    """The beginning of a greedy answer."""
+    return replace(sampling, max_new_tokens=min(COMPARED_TOKENS, sampling.max_new_tokens), temperature=0.0, stop=())
+
+
 def _references(loaded: Any, rows: Sequence[list[int]], sampling: Sampling) -> list[_Reference]:
     """Of a few rows of all lengths. `loaded` is given up."""
     import torch
@@ -190,7 +199,7 @@ def _references(loaded: Any, rows: Sequence[list[int]], sampling: Sampling) -> l
             output = loaded.model.generate(
                 input_ids=inputs,
                 attention_mask=torch.ones_like(inputs),
-                max_new_tokens=min(COMPARED_TOKENS, sampling.max_new_tokens),
+                max_new_tokens=_compared(sampling).max_new_tokens,
                 pad_token_id=loaded.tokenizer.pad_token_id,
                 eos_token_id=list(sampling.ends),
                 do_sample=False,
@@ -210,12 +219,14 @@ def _references(loaded: Any, rows: Sequence[list[int]], sampling: Sampling) -> l
 
 
 def _apart(reference: _Reference, tokens: Sequence[int]) -> tuple[float, list[int], list[int]] | None:
-    """How much less likely (logits) than transformers' own the first other token is, and both answers up to it; None
-    where they are the same. Behind a token of equal chance answers may go their own ways."""
+    """How much less likely (logits) than transformers' own the first other token is, infinitely where one of the two
+    ends and the other goes on, and both answers up to it; None where they are the same. Behind a token of equal chance
+    answers may go their own ways."""
     pairs = enumerate(zip(tokens, reference.tokens, strict=False))
     place = next((place for place, (theirs, ours) in pairs if theirs != ours), None)
     if place is None:
-        return None
+        same = len(tokens) == len(reference.tokens)
+        return None if same else (inf, list(tokens), reference.tokens)
     logits = reference.logits[place]
     less = float(logits[reference.tokens[place]] - logits[tokens[place]])
     return less, list(tokens[: place + 1]), reference.tokens[: place + 1]

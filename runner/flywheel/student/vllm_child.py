@@ -29,13 +29,21 @@ def main() -> None:
     try:
         generate = _started(json.loads(sys.argv[2]))
         send(ready=_version())
-        while True:
-            send(tokens=generate(json.loads(line.recv_bytes()), lambda done: send(done=done)))
-    except EOFError:  # nobody waits for more
-        os._exit(0)
+        while (job := _next(line)) is not None:
+            send(tokens=generate(job, lambda done: send(done=done)))
+        os._exit(0)  # what vLLM does at its end takes seconds
     except Exception as error:  # whatever it is, the other side has to be told
         send(error=f"{type(error).__name__}: {error}")
         raise
+
+
+def _next(line: Connection) -> dict[str, Any] | None:
+    """The next job; None where nobody waits for more."""
+    try:
+        job: dict[str, Any] = json.loads(line.recv_bytes())
+    except EOFError:
+        return None
+    return job
 
 
 def _end_with(parent: int) -> None:
