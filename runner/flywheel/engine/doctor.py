@@ -54,7 +54,7 @@ def examine(root: Path | None, deep: bool = False, spec: Spec | None = None) -> 
         sandbox(capability()),
         device_in_depth() if deep else device(),
         *(training(spec.train, deep) if spec is not None else []),
-        *(answering() if spec is not None and spec.student.engine == "vllm" and not spec.executor.students else []),
+        *(answering() if spec is not None and spec.wants_vllm_here else []),
         *(cluster(spec.executor, deep) if spec is not None and spec.executor.kind == "ray" else []),
     ]
     return findings + (project(root) if root is not None else [])

@@ -311,9 +311,8 @@ def _cannot_train(loaded: LoadedSpec, in_depth: bool = False) -> list[Fault]:
 
 
 def _no_engine(loaded: LoadedSpec) -> list[Fault]:
-    """What the machine lacks for `student.engine`, where its students answer here."""
-    spec = loaded.spec
-    if spec.student.engine == "transformers" or spec.executor.students:
+    """What the machine lacks for `student.engine`."""
+    if not loaded.spec.wants_vllm_here:
         return []
     from flywheel.student.vllm import lack  # here: most commands have no use for it
 

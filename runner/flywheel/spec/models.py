@@ -489,6 +489,11 @@ class Spec(SpecModel):
         """Some task has questions to practise on."""
         return any(task.practice is not None for task in self.tasks.values())
 
+    @property
+    def wants_vllm_here(self) -> bool:
+        """Its students answer by vLLM, and on this machine: those of a cluster have it there."""
+        return self.student.engine == "vllm" and not self.executor.students
+
     def task_of(self, generator: Generator) -> str:
         """The generator's task; the only one where it names none."""
         return generator.task or next(iter(self.tasks))

@@ -54,13 +54,13 @@ def serving_faults(document: Document, root: Path, outline: Outline) -> Iterator
         )
     elif target.rank_limit is not None and train.rank > target.rank_limit:
         message = f"the server that deploy names takes a rank of up to {target.rank_limit} (deploy.max_lora_rank)."
-        hint = f"Start it with --max-lora-rank {_next_rank(train.rank)} and write deploy.max_lora_rank: "
-        yield document.fault(("train", "rank"), message, f"{hint}{_next_rank(train.rank)}, or lower the rank.")
+        hint = f"Start it with --max-lora-rank {next_rank(train.rank)} and write deploy.max_lora_rank: "
+        yield document.fault(("train", "rank"), message, f"{hint}{next_rank(train.rank)}, or lower the rank.")
     if target.refuses_embeddings or by_vllm:
         yield from _embedding_faults(document, root, outline)
 
 
-def _next_rank(rank: int) -> int:
+def next_rank(rank: int) -> int:
     """The least maximum with which a server that takes an adapter of `rank` can be started."""
     return next((most for most in RANKS_OF_VLLM if most >= rank), rank)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import FlywheelError
-from flywheel.spec.serving import RANKS_OF_VLLM
+from flywheel.spec.serving import RANKS_OF_VLLM, next_rank
 from flywheel.student.engine import Sampling
 from flywheel.student.rounding import rounding
 from flywheel.text import one_line, plural
@@ -168,7 +168,6 @@ class Vllm:
         allowed = rounding(self._settings["dtype"], max(float(one.logits.abs().max()) for one in references))
         beyond = [found for found in apart if found[0] > allowed]
         if beyond:
-            self.close()
             raise FlywheelError(self._refusal(beyond, len(references), allowed))
         self._is_held = True
 
@@ -236,10 +235,9 @@ def _rank_for(adapter: Path) -> int:
     """The least of vLLM's ranks that has room for the adapter. Raises FlywheelError where it is larger than all."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
-    if rank > RANKS_OF_VLLM[-1]:
-        most = RANKS_OF_VLLM[-1]
+    if rank > (most := RANKS_OF_VLLM[-1]):
         raise FlywheelError(f"student.engine: vllm takes no rank above {most}, and the adapter's is {rank}.")
-    return next(most for most in RANKS_OF_VLLM if most >= rank)
+    return next_rank(rank)
 
 
 class _VllmProcess:
